@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the Debian packages listed in $1 that are missing: as root, or through sudo where that works
+# without a question. Does nothing when all are there. On other systems it only says what it looked for.
+set -eu
+
+list=$1
+wanted=$(sed 's/#.*//' "$list" | tr -s ' \n' ' ')
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "Not a Debian system: please see to these packages, or what they are called here:" >&2
+    echo "  $wanted" >&2
+    exit 0
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+    case $status in
+    *" installed") ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    as_root=sudo
+else
+    echo "These Debian packages are missing, and installing them needs root:" >&2
+    echo "    su -c 'apt-get install$missing'" >&2
+    echo "Run that, then make again." >&2
+    exit 1
+fi
+
+echo "installing Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# The package lists may be missing (a fresh image) or old: install, and if that fails update them and try once more.
+# shellcheck disable=SC2086
+$as_root apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 || {
+    $as_root apt-get update -q
+    $as_root apt-get install -y -q --no-install-recommends $missing
+}

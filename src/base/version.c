@@ -1,0 +1,5 @@
+#include <ergon/ergon.h>
+
+const char *erg_version(void) {
+    return ERG_VERSION;
+}
