@@ -39,6 +39,7 @@ enum erg_err {
     ERG_ETASK = -18,        /* the task itself failed: its own error travels in its result */
     ERG_EINTR = -19,        /* a signal arrived and the caller asked to be told */
     ERG_ESTATE = -20,       /* the call does not fit the object's present state */
+    ERG_EFORKED = -21,      /* it belongs to the process this one was forked from */
 };
 
 enum { ERG_ERROR_TEXT_SIZE = 240 };

@@ -113,6 +113,8 @@ const char *erg_strerror(int code) {
         return "interrupted by a signal";
     case ERG_ESTATE:
         return "not possible in the present state";
+    case ERG_EFORKED:
+        return "it belongs to the process this one was forked from";
     }
     return "unknown error";
 }

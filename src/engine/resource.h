@@ -1,0 +1,40 @@
+/* engine/resource: resource strings, the way users write down what a pool consists of.
+ *
+ *     serial                    run in the caller
+ *     local  local:4            worker processes on this host (all cores if no number)
+ *     threads  threads:8        worker threads of this process
+ *     NAME:NUMBER?key=value&key=value   options behind a question mark
+ *
+ * The grammar is the same for every scheme, so that other kinds of places only add a row to the table in resource.c.
+ */
+#ifndef ERG_ENGINE_RESOURCE_H
+#define ERG_ENGINE_RESOURCE_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+enum erg_resource_kind { ERG_RESOURCE_SERIAL, ERG_RESOURCE_LOCAL, ERG_RESOURCE_THREADS };
+
+enum { ERG_RESOURCE_TEXT_MAX = 1024, ERG_RESOURCE_OPTIONS_MAX = 32 };
+
+/* One "key=value" behind the question mark, percent-decoded; points into erg_resource.text. */
+struct erg_resource_option {
+    const char *key, *value;
+};
+
+struct erg_resource {
+    enum erg_resource_kind kind;
+    int count; /* 0: not given, take every core */
+    int options_len;
+    struct erg_resource_option options[ERG_RESOURCE_OPTIONS_MAX];
+    char text[ERG_RESOURCE_TEXT_MAX]; /* storage */
+};
+
+/* Parses one string. 0, or ERG_ECONFIG with a sentence naming what is wrong and what is known. Pure; any thread. */
+int erg_resource_parse(const char *string, struct erg_resource *out, struct erg_error *err);
+
+/* The value of an option, NULL if it was not given. */
+const char *erg_resource_option(const struct erg_resource *resource, const char *key);
+
+#endif

@@ -1,0 +1,44 @@
+/* engine/runtime: what workers host.
+ *
+ * The engine knows processes, threads and the task table; what a task *is* belongs to a runtime. Two ship:
+ * Python (python/core/pool) and native functions (engine/native.c). A runtime says how a fresh program is
+ * started that becomes the zygote of its worker processes, and how a worker thread of this process is started.
+ *
+ * Ownership: the struct, its argv and its ctx belong to the runtime and live as long as the engine that was
+ * given them. Two pools share a zygote when they were opened with the same `struct erg_runtime *`.
+ */
+#ifndef ERG_ENGINE_RUNTIME_H
+#define ERG_ENGINE_RUNTIME_H
+
+#include "table/layout.h"
+
+#include <stdint.h>
+
+struct erg_pool;
+
+/* The signal a running task of a worker process is interrupted with, after slot.cancel was set to its handle.
+ * Ignored by default, so a process without a handler (a worker still starting, a grandchild) is not harmed.
+ * The runtime's handler compares slot.cancel with the slot's current claim and does nothing if they differ. */
+#define ERG_INTERRUPT_SIGNAL SIGURG
+
+struct erg_runtime {
+    const char *name; /* for messages: "python", "native" */
+
+    /* The zygote: argv[0] is the program's path (no PATH search), NULL-terminated. It gets a
+     * socket as descriptor 3 and must call erg_zygote_serve(3, ...). NULL: this runtime has no processes. */
+    char *const *zygote_argv;
+
+    /* Starts a thread of this process that calls erg_pool_thread_main(pool, member, ops, ctx). Called by
+     * erg_pool_open/resize in the caller's thread, with no lock of the engine held. 0 or a negative erg_err.
+     * NULL: this runtime has no threads. */
+    int (*start_thread)(void *ctx, struct erg_pool *pool, uint32_t member);
+
+    /* Interrupts what the worker thread `member` runs, if it still runs `task`. 1: asked; 0: cannot be done
+     * (the task goes on). Called by erg_pool_cancel in the caller's thread, and by the loop thread when a
+     * task's time is over; no lock of the engine held. NULL: never can. */
+    int (*interrupt_thread)(void *ctx, struct erg_pool *pool, uint32_t member, erg_handle task);
+
+    void *ctx;
+};
+
+#endif
