@@ -24,7 +24,8 @@
 /* How a worker ended. */
 enum erg_exit_kind {
     ERG_EXIT_ASKED, /* left because it was asked to, or because it had run as many tasks as it may */
-    ERG_EXIT_CODE,  /* exited by itself with `value` */
+    ERG_EXIT_IDLE, /* left because the pool is closed and nothing was left to do: needs no successor */
+    ERG_EXIT_CODE,    /* exited by itself with `value` */
     ERG_EXIT_SIGNAL,  /* killed by signal `value` */
     ERG_EXIT_UNKNOWN, /* gone; whoever could have told the status is gone too */
 };

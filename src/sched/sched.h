@@ -104,13 +104,14 @@ int erg_sched_on_task_over(struct erg_sched *s, uint32_t worker, uint64_t task);
 enum erg_verdict erg_sched_on_lost(struct erg_sched *s, uint32_t worker, struct erg_loss *loss,
                                    uint32_t *kills);
 
-/* --- events about the pool --- */
+/* --- events about the pool ---
+ * Closing a pool is no event here: its workers leave as ERG_EXIT_IDLE when nothing is left to do and are not replaced,
+ * those that die meanwhile are. */
 int erg_sched_resize(struct erg_sched *s, uint32_t place, uint32_t wanted);
-/* No new tasks. Workers now leave by themselves when nothing is left to do and are not replaced; those lost are. */
-void erg_sched_close(struct erg_sched *s);
 /* Kill every worker, also those still starting once they are up; start none. */
 void erg_sched_terminate(struct erg_sched *s);
-/* Open again after close or terminate, or after a break, with `wanted` as it was. */
+/* Open again after the workers left (ERG_EXIT_IDLE), after terminate or after a break, with as many workers wanted as
+ * were set last. */
 void erg_sched_reopen(struct erg_sched *s);
 /* What time has made due. Cheap; may be called too early or too often. */
 void erg_sched_tick(struct erg_sched *s, int64_t now);
