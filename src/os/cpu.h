@@ -1,0 +1,21 @@
+/* os/cpu: how many processors there are for us, and how to wait politely on one. */
+#ifndef ERG_OS_CPU_H
+#define ERG_OS_CPU_H
+
+#include <stdint.h>
+
+/* Processors this process may use: its affinity mask, less where a cgroup's quota (v1 or v2) allows less; at least 1. */
+uint32_t erg_cpu_count(void);
+/* Bytes of memory of this machine, less where a cgroup limits it. */
+uint64_t erg_cpu_memory(void);
+
+/* A pause inside a spin loop. */
+static inline void erg_cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+#endif

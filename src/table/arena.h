@@ -1,0 +1,33 @@
+/* table/arena: payload memory inside the table.
+ *
+ * A member allocates from extents of its own (4 MiB each, taken from a shared map by swap) and keeps what is freed
+ * warm, because a fresh page costs ten times a copy. Any member may free any block: it goes home to its
+ * allocator's `returned` stack. Blocks are named by their offset in the mapping. The owner's member may be used from
+ * several threads; every other one from its own thread only. */
+#ifndef ERG_TABLE_ARENA_H
+#define ERG_TABLE_ARENA_H
+
+#include "table/member.h"
+
+/* A block of at least len bytes, 16-byte aligned; page aligned (64 KiB) from 64 KiB on. What is in it is undefined. Big
+ * ones are backed by memory at once, so that running out is ERG_ENOMEM here and not SIGBUS later. */
+int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct erg_error *err);
+/* Any member, any block, once. Offset 0 is ignored. */
+void erg_arena_free(struct erg_member *m, uint64_t offset);
+/* Bytes that can be used at `offset`, the start of a block. */
+uint64_t erg_arena_block_size(const struct erg_table *t, uint64_t offset);
+/* Gives back the tail behind the first len bytes where that frees pages. By the member that allocated it, before it hands the block on. Returns the new size. */
+uint64_t erg_arena_shrink(struct erg_member *m, uint64_t offset, uint64_t len);
+
+/* A private, writable copy-on-write view of [offset, offset + len): what is written there reaches nobody. Offset must be page aligned. NULL: no memory. */
+void *erg_arena_map_private(struct erg_table *t, uint64_t offset, uint64_t len);
+void erg_arena_unmap_private(void *view, uint64_t len);
+
+/* Takes back what others freed, and returns the memory of free blocks to the system until at most keep_bytes of
+ * it stay warm. Returns how many bytes were given back. */
+uint64_t erg_arena_trim(struct erg_member *m, uint64_t keep_bytes);
+
+/* The fastest way to copy len bytes into or out of a block: past the cache for big ones. */
+void erg_arena_copy(void *to, const void *from, size_t len);
+
+#endif
