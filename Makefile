@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TQDM_DISABLE := 1
 MESON := $(BIN)/meson
 
 .DEFAULT_GOAL := help
@@ -55,11 +56,88 @@ dev: build ## build, and make `import ergon` work in .venv
 build: $(BUILD)/.configured ## build libergon, the extension module and the command in $(BUILD)/
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
-.PHONY: FORCE
-FORCE:
-
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: test-c
-test-c: build ## the C unit tests
+.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan tsan debug-python clean-clone
+.PHONY: demo bench format clean distclean
+
+PYTEST := $(BIN)/python -m pytest -q
+TIER ?= default
+T ?= tests
+ALSO := $(VENV)/.test-packages
+SANITIZED := -Doptimization=1 -Db_lundef=false -Dwerror=true
+
+# What some tests use and skip without: a browser, a debug build of CPython.
+$(ALSO): scripts/debian-packages-test.txt scripts/setup-debian.sh $(VENV)/.ready
+	@sh scripts/setup-debian.sh --optional scripts/debian-packages-test.txt
+	@touch $@
+
+test-quick: dev ## C tests, quick Python tests, house checks
+	@$(BIN)/python scripts/ci.py quick
+
+test: dev $(ALSO) ## what must pass before anything lands
+	@$(BIN)/python scripts/ci.py default
+
+test-full: dev $(ALSO) ## everything: sanitizers, both compilers, debug CPython, a fresh clone
+	@$(BIN)/python scripts/ci.py full
+
+test-c: build ## C unit tests
 	@$(MESON) test -C $(BUILD) --print-errorlogs --quiet
+
+test-python: dev ## Python tests: make test-python T=tests/python/test_x.py TIER=quick
+	@$(PYTEST) --tier $(TIER) $(T)
+
+check: build ## house checks: layers, sizes, words, format, names, stubs
+	@$(BIN)/python scripts/check.py
+
+format: $(VENV)/.ready ## lay out all C and Python files
+	@git ls-files -z --cached --others --exclude-standard '*.[ch]' | xargs -0r $(BIN)/clang-format -i
+	@git ls-files -z --cached --others --exclude-standard '*.py' '*.pyi' | xargs -0r $(BIN)/ruff format -q
+	@git ls-files -z --cached --others --exclude-standard '*.py' '*.pyi' | xargs -0r $(BIN)/ruff check -q --fix
+
+check-compilers: ## gcc and clang, warnings are errors
+	@CC=gcc $(MAKE) --no-print-directory test-build BUILD=build-gcc MESON_ARGS=-Dwerror=true
+	@CC=clang $(MAKE) --no-print-directory test-build BUILD=build-clang MESON_ARGS=-Dwerror=true
+
+.PHONY: test-build
+test-build: build
+	@ninja -C $(BUILD) -j $(JOBS) --quiet all meson-test-prereq
+
+asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
+	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
+	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
+	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier quick $(T)
+
+tsan: ## C tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory build BUILD=build-tsan \
+	  MESON_ARGS="$(SANITIZED) -Db_sanitize=thread -Dpython=false"
+	@sh scripts/sanitized.sh tsan build-tsan $(MESON) test -C build-tsan --print-errorlogs --quiet -t 10
+
+debug-python: $(ALSO) ## quick Python tests on a debug build of CPython (references counted)
+	@sh scripts/debug_python.sh $(T)
+
+clean-clone: ## does a fresh clone build and pass its quick tests?
+	@sh scripts/clean_clone.sh
+
+# --- programs ---------------------------------------------------------------------------------------------
+
+demo: dev ## the census of the standard library, serial and parallel, and its report
+	@$(BIN)/ergon run examples/census/census.py $(ARGS)
+
+$(VENV)/.bench: scripts/requirements-bench.txt $(VENV)/.ready
+	$(BIN)/python -m pip install -q -r scripts/requirements-bench.txt
+	@touch $@
+
+bench: dev $(VENV)/.bench ## the table of docs/performance.md, against the peers
+	@$(BIN)/python bench/run.py $(ARGS)
+
+clean: ## remove what was built; .venv stays
+	rm -rf build build-* dist python/ergon/_core*.so
+	find python tests scripts bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## and .venv too
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+.PHONY: FORCE
+FORCE:

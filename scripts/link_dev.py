@@ -1,8 +1,11 @@
-"""Makes `import ergon` in .venv mean this working tree: link_dev.py BUILD_FOLDER
+"""Makes `import ergon` in .venv mean this working tree: link_dev.py BUILD_FOLDER [SITE_FOLDER]
 
 A line in a .pth file names python/, and the built extension module is linked into python/ergon. No import
 hook is involved, because the time a worker needs to start counts in milliseconds. The command `ergon` is
 copied beside the interpreter it is tied to.
+
+With SITE_FOLDER nothing of that changes; the package is laid out there, made of links, with the module of that
+build: a second build (sanitizers, a debug Python) is used with PYTHONPATH=SITE_FOLDER.
 """
 
 import filecmp
@@ -33,22 +36,36 @@ def copy(source: pathlib.Path, place: pathlib.Path) -> None:
     temporary.replace(place)
 
 
-def main() -> None:
-    build = pathlib.Path(sys.argv[1]).resolve()
-    name = "_core" + sysconfig.get_config_var("EXT_SUFFIX")
-    module = build / "python" / "core" / name
-    if not module.exists():
-        sys.exit(f"{module} is not there: was the build configured with another Python? rm -r {build} and make dev")
-    link(module, ROOT / "python" / "ergon" / name)
+def lay_out(module: pathlib.Path, site: pathlib.Path) -> None:
+    package = site / "ergon"
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir(parents=True)
+    for entry in (ROOT / "python" / "ergon").iterdir():
+        if entry.name != "__pycache__" and not entry.name.startswith("_core"):
+            (package / entry.name).symlink_to(entry)
+    (package / module.name).symlink_to(module)
 
+
+def use_here(build: pathlib.Path, module: pathlib.Path) -> None:
+    link(module, ROOT / "python" / "ergon" / module.name)
     pth = pathlib.Path(sysconfig.get_path("purelib")) / "ergon-dev.pth"
     line = f"{ROOT / 'python'}\n"
     if not pth.exists() or pth.read_text() != line:
         pth.write_text(line)
-
     command = build / "src" / "cli" / "ergon"
     if command.exists():
         copy(command, pathlib.Path(sys.prefix) / "bin" / "ergon")
 
 
-main()
+def main(build_folder: str, site: str | None = None) -> None:
+    build = pathlib.Path(build_folder).resolve()
+    modules = sorted((build / "python" / "core").glob("_core.*.so"))
+    if len(modules) != 1:
+        sys.exit(f"{build} holds no extension module, or several: rm -r {build} and build again")
+    if site:
+        lay_out(modules[0], pathlib.Path(site))
+    else:
+        use_here(build, modules[0])
+
+
+main(*sys.argv[1:])

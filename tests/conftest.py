@@ -1,0 +1,90 @@
+"""What every Python test runs under: a private temporary folder, the tiers, and the leak check.
+
+Tiers: a test without a marker is quick. `@pytest.mark.slow` runs in `make test` too, `@pytest.mark.full` only in
+`make test-full`. Choose with --tier quick|default|full.
+
+After each test module ergon is shut down and nothing may be left behind (leaks.py); what is left fails the module.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import leaks  # noqa: E402
+
+TIERS = ("quick", "default", "full")
+
+# Everything we start inherits this folder for its temporary files and sockets, so that what is left is ours.
+# Short, because the path of a Unix socket holds 107 characters.
+_folder = tempfile.mkdtemp(prefix="ergt-", dir="/tmp")
+_outer_tmpdir = os.environ.get("TMPDIR")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier", choices=TIERS, default="default", help="quick: unmarked tests; default: and slow; full: all"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes seconds; not in the quick tier")
+    config.addinivalue_line("markers", "full: takes minutes, or needs much of the machine; only in the full tier")
+    config.addinivalue_line("markers", "keeps_pools: the leak check after this module does not shut ergon down first")
+    os.environ["TMPDIR"] = tempfile.tempdir = _folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    tempfile.tempdir = None
+    if _outer_tmpdir is None:
+        os.environ.pop("TMPDIR", None)
+    else:
+        os.environ["TMPDIR"] = _outer_tmpdir
+    shutil.rmtree(_folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tier = TIERS.index(config.getoption("--tier"))
+    kept, dropped = [], []
+    for item in items:
+        needs = 2 if item.get_closest_marker("full") else 1 if item.get_closest_marker("slow") else 0
+        (kept if needs <= tier else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    import ergon
+
+    return f"ergon {ergon.__version__} from {pathlib.Path(ergon.__file__).parent}, tier {config.getoption('--tier')}"
+
+
+def _shutdown() -> None:
+    """Ends everything ergon keeps warm between pools."""
+    ergon = sys.modules.get("ergon")
+    shutdown = getattr(ergon, "shutdown", None)
+    if shutdown is not None:
+        shutdown()
+    gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest):
+    import ergon  # noqa: F401  what importing opens is not a leak
+
+    _shutdown()
+    before = leaks.Snapshot(_folder)
+    yield
+    if not request.node.get_closest_marker("keeps_pools"):
+        _shutdown()
+    found = before.leaks()
+    assert not found, f"{request.node.name} left behind:\n  " + "\n  ".join(found)

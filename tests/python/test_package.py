@@ -1,0 +1,58 @@
+"""The package as such: import, version, errors."""
+
+import importlib.metadata
+import pickle
+import subprocess
+import sys
+
+import ergon
+import pytest
+from ergon import errors
+
+
+def test_version_is_the_librarys():
+    assert ergon.__version__.count(".") == 2
+    try:
+        installed = importlib.metadata.version("ergon")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("ergon runs from the source tree: no metadata to compare with")
+    assert installed == ergon.__version__
+
+
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("WorkerLost", ()),
+        ("TaskTimeout", (TimeoutError,)),
+        ("TaskCancelled", ()),
+        ("PoolClosed", ()),
+        ("PicklingError", (pickle.PicklingError,)),
+        ("UnpicklingError", (pickle.UnpicklingError,)),
+        ("ConfigError", (ValueError,)),
+        ("LaunchError", ()),
+    ],
+)
+def test_error_is_also(name, bases):
+    error = getattr(errors, name)
+    assert issubclass(error, errors.ErgonError)
+    assert error.__doc__
+    assert error.__module__ == "ergon.errors"
+    for base in bases:
+        assert issubclass(error, base)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_error_survives_pickle(name):
+    error = getattr(errors, name)("why", 3)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert copy.args == ("why", 3)
+
+
+def test_import_brings_in_little():
+    """Workers pay for every module that `import ergon` loads."""
+    code = "import sys; before = set(sys.modules); import ergon; print(*sorted(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    heavy = {"asyncio", "concurrent", "numpy", "multiprocessing", "json", "logging", "subprocess", "inspect", "typing"}
+    assert not loaded & heavy

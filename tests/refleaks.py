@@ -1,0 +1,42 @@
+"""Reference leaks: run something many times and see whether anything grows with the number of runs.
+
+On a debug build of CPython (make test-full has a leg with one) every reference counts; on others the number of
+allocated blocks, which finds leaked objects but not a lost reference to an object that lives anyway.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+
+DEBUG_BUILD = hasattr(sys, "gettotalrefcount")
+
+
+def _count() -> int:
+    gc.collect()
+    return sys.gettotalrefcount() if DEBUG_BUILD else sys.getallocatedblocks()
+
+
+def growth(function: Callable[[], object], runs: int = 20, rounds: int = 5, warm_up: int = 10) -> list[int]:
+    """By how much the count grew in each of `rounds` rounds of `runs` calls, after `warm_up` calls that fill caches."""
+    for _ in range(warm_up):
+        function()
+    deltas = [0] * rounds
+    before = _count()
+    for index in range(rounds):
+        for _ in range(runs):
+            function()
+        now = _count()
+        deltas[index] = now - before
+        before = now
+    return deltas
+
+
+def check(function: Callable[[], object], runs: int = 20, rounds: int = 5, warm_up: int = 10) -> None:
+    """Fails when every round grew by at least one for every two calls: a leak grows in all of them, noise does not."""
+    deltas = growth(function, runs, rounds, warm_up)
+    assert min(deltas) < max(1, runs // 2), (
+        f"{getattr(function, '__name__', function)} leaks: {runs} calls each left {deltas} "
+        f"{'references' if DEBUG_BUILD else 'memory blocks'} behind"
+    )
