@@ -61,12 +61,11 @@ static void every_code_has_its_own_words(void **state) {
     (void)state;
     const char *unknown = erg_strerror(-9999);
     assert_string_equal(erg_strerror(1), unknown);
-    for (int code = 0; code >= ERG_ESTATE; code--) {
-        assert_string_not_equal(erg_strerror(code), unknown);
+    int code = 0;
+    for (; strcmp(erg_strerror(code), unknown) != 0; code--)
         for (int other = 0; other > code; other--)
             assert_string_not_equal(erg_strerror(code), erg_strerror(other));
-    }
-    assert_string_equal(erg_strerror(ERG_ESTATE - 1), unknown);
+    assert_true(code < ERG_ESTATE);
 }
 
 static void version_is_three_numbers(void **state) {
