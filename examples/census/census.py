@@ -79,7 +79,9 @@ def timed(label, open_pool, paths):
         result = census(lambda function, items: map(function, track(items, f"{label}: {function.__name__}")), paths)
     else:
         with open_pool() as pool:
-            result = census(lambda function, items: pool.map(function, items, progress=f"{label}: {function.__name__}"), paths)
+            result = census(
+                lambda function, items: pool.map(function, items, progress=f"{label}: {function.__name__}"), paths
+            )
     return time.perf_counter() - start, result
 
 
@@ -135,7 +137,12 @@ def sections(report, rows, root):
     add = ergon.trace.section
     add("Census", report["totals"], kind="facts", note=f"Every Python file under {root} but installed packages.")
     add("Three ways to run it", rows, columns=HEADINGS, note="The timeline above is the run on processes.")
-    add("Most complex functions", report["complex"], kind="bars", note="Cyclomatic complexity: one, plus one for every branch.")
+    add(
+        "Most complex functions",
+        report["complex"],
+        kind="bars",
+        note="Cyclomatic complexity: one, plus one for every branch.",
+    )
     add("How complex functions are", report["complexity"], kind="bars", note="Functions by cyclomatic complexity.")
     add("Most used identifiers", report["identifiers"], kind="bars")
     add("Largest parts of the library", report["parts"], kind="bars", note="Lines.")
@@ -146,15 +153,26 @@ def sections(report, rows, root):
         note="Families of functions that share at least 80 % of their shingles of five tokens, each pair verified.",
     )
     if report["unread"]:
-        add("Files that do not parse", report["unread"], columns=("file", "why"), note="Most are there to test Python's own errors.")
+        add(
+            "Files that do not parse",
+            report["unread"],
+            columns=("file", "why"),
+            note="Most are there to test Python's own errors.",
+        )
 
 
 def arguments():
     parser = argparse.ArgumentParser(description="A census of Python source code, sequential and parallel.")
-    parser.add_argument("--root", default=os.path.realpath(sysconfig.get_path("stdlib")), help="folder to look at (default: the standard library)")
+    parser.add_argument(
+        "--root",
+        default=os.path.realpath(sysconfig.get_path("stdlib")),
+        help="folder to look at (default: the standard library)",
+    )
     parser.add_argument("--quick", action="store_true", help="one file in twelve")
     parser.add_argument("--no-serial", dest="serial", action="store_false", help="leave the serial run out")
-    parser.add_argument("--report", metavar="FILE", default="census.html", help="where the report goes (default: %(default)s)")
+    parser.add_argument(
+        "--report", metavar="FILE", default="census.html", help="where the report goes (default: %(default)s)"
+    )
     parser.add_argument("--no-report", dest="report", action="store_const", const=None, help="write no report")
     options = parser.parse_args()
     options.root = os.path.realpath(options.root)

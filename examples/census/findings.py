@@ -52,7 +52,9 @@ def distribution(functions):
     counts = []
     for low, high in edges:
         label = str(low) if low == high else f"{low}–{high}" if high else f"{low} and more"
-        counts.append((label, sum(low <= f.complexity and (high is None or f.complexity <= high) for _, f in functions)))
+        counts.append(
+            (label, sum(low <= f.complexity and (high is None or f.complexity <= high) for _, f in functions))
+        )
     return counts
 
 

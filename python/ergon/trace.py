@@ -135,8 +135,8 @@ def report(trace, output=None):
 
     trace = os.fspath(trace)
     output = os.fspath(output) if output is not None else os.path.splitext(trace)[0] + ".html"
-    done = subprocess.run([command(), "report", "-o", output, "--", trace], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)  # fmt: skip
+    words = [command(), "report", "-o", output, "--", trace]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise ErgonError(done.stderr.strip() or f"ergon report ended with status {done.returncode}")
     return output
@@ -150,7 +150,9 @@ def command():
     for path in (os.environ.get("ERGON_COMMAND"), beside, shutil.which("ergon")):
         if path and os.access(path, os.X_OK) and os.path.isfile(path):
             return path
-    raise ErgonError(f"the ergon command is neither {beside} nor on PATH: install ergon, or set ERGON_COMMAND to its path")
+    raise ErgonError(
+        f"the ergon command is neither {beside} nor on PATH: install ergon, or set ERGON_COMMAND to its path"
+    )
 
 
 def autostart():
@@ -191,8 +193,8 @@ def _write(stream, found):
     """One line an event, so that a long trace is never held as one string."""
     zero = min((e.queued_ns or e.start_ns or e.end_ns for e in found), default=0)
     dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-    stream.write('{"displayTimeUnit":"ms","otherData":%s,\n' % dump(_about()))
-    stream.write('"ergon":%s,\n"traceEvents":[' % dump({"format": 1, "sections": _sections}))
+    stream.write('{"displayTimeUnit":"ms","otherData":' + dump(_about()) + ",\n")
+    stream.write('"ergon":' + dump({"format": 1, "sections": _sections}) + ',\n"traceEvents":[')
     between = "\n"
     for entry in _names(found):
         stream.write(between + dump(entry))
@@ -225,7 +227,13 @@ def _names(found):
     for pool in sorted({pool for pool, _ in seen}):
         yield {"ph": "M", "name": "process_name", "pid": pool, "tid": 0, "args": {"name": f"pool {pool}"}}
     for (pool, worker), name in sorted(seen.items()):
-        yield {"ph": "M", "name": "thread_name", "pid": pool, "tid": worker, "args": {"name": name or f"worker {worker}"}}
+        yield {
+            "ph": "M",
+            "name": "thread_name",
+            "pid": pool,
+            "tid": worker,
+            "args": {"name": name or f"worker {worker}"},
+        }
         yield {"ph": "M", "name": "thread_sort_index", "pid": pool, "tid": worker, "args": {"sort_index": worker}}
 
 
@@ -245,7 +253,15 @@ def _entries(event, zero, waits):
             "outcome": event.outcome or "ok",
         }
         lasted = max(0, event.end_ns - event.start_ns) / 1000
-        yield {"ph": "X", "cat": "task", "name": event.function, **where, "ts": begin / 1000, "dur": lasted, "args": args}
+        yield {
+            "ph": "X",
+            "cat": "task",
+            "name": event.function,
+            **where,
+            "ts": begin / 1000,
+            "dur": lasted,
+            "args": args,
+        }
         if waits and waited:
             same = {"cat": "wait", "name": "queued", "id": f"{event.pool}.{event.task}", "pid": event.pool, "tid": 0}
             yield {"ph": "b", **same, "ts": (event.queued_ns - zero) / 1000}
