@@ -1,0 +1,4 @@
+"""What programs ask dill about the interpreter."""
+import sys
+
+IS_PYPY = sys.implementation.name == "pypy"

@@ -1,0 +1,311 @@
+"""``multiprocessing.pool``: its classes and their behaviour, on Ergon's pools.
+
+Three differences, all of them where the original hangs: a worker that dies fails the tasks it had
+(``ergon.errors.WorkerLost``), ``terminate()`` ends the wait of those who wait for results, and a
+chunk size of 0 means an automatic one.
+"""
+import collections
+import os
+import threading
+import time
+from multiprocessing import TimeoutError
+
+import ergon
+
+__all__ = ["Pool", "ThreadPool"]
+
+RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
+
+
+class AsyncResult:
+    """The result, some day, of ``apply_async``, ``map_async`` or ``starmap_async``."""
+
+    def __init__(self, pool, future, callback=None, error_callback=None):
+        self._pool = pool  # a pool lives as long as somebody may still want a result of it
+        self._future = future
+        if callback is not None or error_callback is not None:
+            future.add_done_callback(_Callbacks(callback, error_callback))
+
+    def ready(self):
+        """Whether the result has arrived."""
+        return self._future.done()
+
+    def successful(self):
+        """Whether the call ended without an exception; ValueError while it runs."""
+        if not self._future.done():
+            raise ValueError(f"{self!r} not ready")
+        return self._future.successful()
+
+    def wait(self, timeout=None):
+        """Wait for the result, or for `timeout` seconds."""
+        self._future.wait(timeout)
+
+    def get(self, timeout=None):
+        """The result, or the exception the call ended with; TimeoutError after `timeout` seconds."""
+        if timeout is not None:
+            self._future.wait(timeout)
+            if not self._future.done():
+                raise TimeoutError
+        return self._future.result()
+
+
+ApplyResult = MapResult = AsyncResult
+
+
+class _Callbacks:
+    """What a future calls when it is done: one of two callbacks, with the result or the exception."""
+
+    def __init__(self, callback, error_callback):
+        self._callback = callback
+        self._error_callback = error_callback
+
+    def __call__(self, future):
+        try:
+            value = future.result()
+        except BaseException as error:  # a task may raise anything, SystemExit too
+            chosen, value = self._error_callback, error
+        else:
+            chosen = self._callback
+        if chosen is not None:
+            chosen(value)
+
+
+class IMapIterator:
+    """The results of ``imap`` and ``imap_unordered``, with `next(timeout)`.
+
+    The tasks run whether or not the results are taken: `join` on the pool takes in what is still
+    outstanding, and the iterator hands it out afterwards.
+    """
+
+    def __init__(self, pool, source):
+        self._pool = pool
+        self._source = source
+        self._arrived = collections.deque()  # (whether it is a value, the value or the exception)
+        self._turn = threading.Condition()
+        self._fetching = False
+        self._ended = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.next()
+
+    def next(self, timeout=None):
+        """The next result; multiprocess.TimeoutError if there is none within `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._turn:
+                if self._arrived:
+                    return self._hand_out()
+                if self._ended:
+                    raise StopIteration
+                if self._fetching:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError
+                    self._turn.wait(left)
+                    continue
+                self._fetching = True
+                if deadline is not None:  # a thread waits, so that the caller need not
+                    threading.Thread(target=self._fetch, daemon=True).start()
+                    continue
+            self._fetch()
+
+    def _hand_out(self):
+        good, value = self._arrived.popleft()
+        if good:
+            return value
+        raise value
+
+    def _fetch(self):
+        """Take one result from the source; the caller has set `_fetching`."""
+        item, ended = None, False
+        try:
+            item = (True, next(self._source))
+        except StopIteration:
+            ended = True
+        except BaseException as error:
+            item = (False, error)
+        with self._turn:
+            self._fetching = False
+            if item is not None:
+                self._arrived.append(item)
+            if ended:
+                self._ended = True
+                self._pool._forget(self)
+            self._turn.notify_all()
+
+    def _drain(self):
+        """Take in everything that is outstanding."""
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._ended or not self._fetching)
+                if self._ended:
+                    return
+                self._fetching = True
+            self._fetch()
+
+
+IMapUnorderedIterator = IMapIterator
+
+
+class Pool:
+    """A pool of worker processes with the interface of ``multiprocessing.Pool``."""
+
+    _open_pool = staticmethod(ergon.ProcessPool)
+
+    def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None,
+                 context=None):
+        if processes is None:
+            processes = _cpu_count()
+        if processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if maxtasksperchild is not None:
+            if not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0:
+                raise ValueError("maxtasksperchild must be a positive int or None")
+        self._processes = processes
+        self._state = RUN
+        self._iterators = set()
+        options = {}
+        if initializer is not None:
+            options.update(initializer=initializer, initargs=tuple(initargs))
+        self._ergon = self._open_pool(processes, **options)
+
+    def __repr__(self):
+        return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} " \
+               f"pool_size={self._processes}>"
+
+    def __reduce__(self):
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __enter__(self):
+        self._running()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.terminate()
+
+    # Calls
+
+    def apply(self, func, args=(), kwds={}):
+        """Call `func(*args, **kwds)` in a worker and wait for its result."""
+        return self._running().pipe(func, *args, **kwds)
+
+    def apply_async(self, func, args=(), kwds={}, callback=None, error_callback=None):
+        """Call `func(*args, **kwds)` in a worker; an AsyncResult."""
+        return AsyncResult(self, self._running().apipe(func, *args, **kwds), callback, error_callback)
+
+    def map(self, func, iterable, chunksize=None):
+        """Call `func` on every item; the list of the results."""
+        return self._map(func, (iterable,), chunksize)
+
+    def map_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+        """Call `func` on every item; an AsyncResult of the list."""
+        return self._amap(func, (iterable,), chunksize, callback, error_callback)
+
+    def imap(self, func, iterable, chunksize=1):
+        """Call `func` on every item; an iterator of the results in order."""
+        return self._imap(func, (iterable,), chunksize)
+
+    def imap_unordered(self, func, iterable, chunksize=1):
+        """Call `func` on every item; an iterator of the results as they arrive."""
+        return self._uimap(func, (iterable,), chunksize)
+
+    def starmap(self, func, iterable, chunksize=None):
+        """Call `func(*item)` for every item; the list of the results."""
+        return self._map(_Star(func), (iterable,), chunksize)
+
+    def starmap_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+        """Call `func(*item)` for every item; an AsyncResult of the list."""
+        return self._amap(_Star(func), (iterable,), chunksize, callback, error_callback)
+
+    # The same over any number of iterables, for pathos
+
+    def _map(self, func, iterables, chunksize=None):
+        return self._running().map(func, *iterables, **_chunks(chunksize, 0))
+
+    def _amap(self, func, iterables, chunksize=None, callback=None, error_callback=None):
+        future = self._running().amap(func, *iterables, **_chunks(chunksize, 0))
+        return AsyncResult(self, future, callback, error_callback)
+
+    def _imap(self, func, iterables, chunksize=1):
+        return self._watched(self._running().imap, func, iterables, chunksize)
+
+    def _uimap(self, func, iterables, chunksize=1):
+        return self._watched(self._running().uimap, func, iterables, chunksize)
+
+    def _watched(self, method, func, iterables, chunksize):
+        iterator = IMapIterator(self, method(func, *iterables, **_chunks(chunksize, 1)))
+        self._iterators.add(iterator)
+        return iterator
+
+    def _forget(self, iterator):
+        self._iterators.discard(iterator)
+        self._let_go()
+
+    # Life
+
+    def _running(self):
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+        return self._ergon
+
+    def close(self):
+        """Take no more calls; those that were made are finished."""
+        if self._state == RUN:
+            self._state = CLOSE
+            self._let_go()
+
+    def _let_go(self):
+        """Close the pool below, once no iterator has calls left to make."""
+        if self._state == CLOSE and not self._iterators:
+            self._ergon.close()
+
+    def terminate(self):
+        """End the workers at once, whatever they are doing."""
+        self._state = TERMINATE
+        self._ergon.terminate()
+
+    def join(self):
+        """Wait for the workers to end; ValueError while the pool is open."""
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state == CLOSE:
+            for iterator in list(self._iterators):
+                iterator._drain()
+        self._ergon.join()
+
+
+class ThreadPool(Pool):
+    """A pool of threads with the interface of ``multiprocessing.pool.ThreadPool``."""
+
+    _open_pool = staticmethod(ergon.ThreadPool)
+
+    def __init__(self, processes=None, initializer=None, initargs=()):
+        super().__init__(processes, initializer, initargs)
+
+
+class _Star:
+    """A function of one argument that calls another with that argument spread out."""
+
+    def __init__(self, func):
+        self._func = func
+
+    def __call__(self, args):
+        return self._func(*args)
+
+
+def _chunks(chunksize, automatic):
+    """The chunk size as a keyword for Ergon; `automatic` is the value that stands for no wish."""
+    if chunksize is None or chunksize == automatic:
+        return {}
+    if chunksize < 1:
+        raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
+    return {"chunksize": chunksize}
+
+
+def _cpu_count():
+    return os.cpu_count() or 1

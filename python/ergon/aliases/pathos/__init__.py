@@ -1,0 +1,27 @@
+"""The interface of pathos on Ergon: pools of processes, threads and servers with `map` and `pipe`."""
+import logging as _logging
+
+from . import pools  # first: the modules below need one another through it
+from . import maps
+from . import multiprocessing, parallel, serial, threading
+from . import helpers, util
+from ergon.aliases._legal import citation, license  # noqa: F401
+from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
+
+__version__ = "0.3.5"
+__author__ = "the Ergon developers"
+
+python = serial
+pp = parallel
+
+
+def logger(level=None, handler=None, name="pathos"):
+    """The logger of that name, with the level and the handler (default: to standard error)."""
+    log = _logging.getLogger(name)
+    if handler is not None:
+        log.handlers = [handler]
+    elif not log.handlers:
+        log.addHandler(_logging.StreamHandler())
+    if level is not None:
+        log.setLevel(level)
+    return log
