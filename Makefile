@@ -43,7 +43,8 @@ $(VENV)/.ready: $(VENV)/.packages scripts/requirements.txt
 # Meson looks for x_test.c and for Python files when it configures: the lists are inputs of that.
 $(BUILD)/.configured: $(VENV)/.ready FORCE
 	@mkdir -p $(BUILD)
-	@find src python -name '*_test.c' -o -name '*.py' -o -name '*.pyi' -o -name meson.build | grep -v __pycache__ \
+	@find src python docs/man -name '*_test.c' -o -name '*.py' -o -name '*.pyi' -o -name '*.1' -o -name meson.build \
+	  | grep -v __pycache__ \
 	  | LC_ALL=C sort >$(BUILD)/.files.new
 	@if ! cmp -s $(BUILD)/.files.new $(BUILD)/.files || ! test -f $(BUILD)/build.ninja; then \
 	  if test -f $(BUILD)/build.ninja; then $(MESON) setup --reconfigure $(BUILD) >$(BUILD)/.setup.log; \

@@ -1,0 +1,139 @@
+"""What `meson install` and `pip install .` put in place, used the way strangers use it."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("ERGON_BUILD", ROOT / "build"))
+TOOLS = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command, **options):
+    options.setdefault("env", {**os.environ, "PATH": TOOLS})
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def destdir(tmp_path_factory):
+    if not (BUILD / "build.ninja").exists():
+        pytest.skip(f"no build in {BUILD}: make build")
+    place = tmp_path_factory.mktemp("dest")
+    run("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def prefix(destdir):
+    (config,) = destdir.rglob("ergon.pc")
+    words = dict(line.split("=", 1) for line in config.read_text().splitlines() if "=" in line and ":" not in line)
+    return destdir / words["prefix"].lstrip("/")
+
+
+@pytest.fixture(scope="module")
+def pkg_config(destdir):
+    (config,) = destdir.rglob("ergon.pc")
+    env = {**os.environ, "PKG_CONFIG_PATH": str(config.parent), "PKG_CONFIG_SYSROOT_DIR": str(destdir)}
+
+    def ask(*options):
+        return run("pkg-config", *options, "ergon", env=env).split()
+
+    return ask
+
+
+PROGRAM = r"""
+#include <ergon/ergon.h>
+#include <stdio.h>
+
+int main(void)
+{
+    struct erg_error err;
+    erg_error_set(&err, ERG_EINVALID, "%s", "words");
+    printf("%s %s %d\n", erg_version(), err.text, err.code);
+    return 0;
+}
+"""
+
+
+def test_library_headers_and_pkgconfig_are_there(prefix):
+    library = next(prefix.rglob("libergon.so"))
+    assert library.is_symlink() and library.resolve().exists()
+    assert (library.parent / "libergon.a").exists()
+    headers = {p.name for p in (prefix / "include" / "ergon").iterdir()}
+    assert headers == {p.name for p in (ROOT / "include" / "ergon").glob("*.h")}
+
+
+needs_command = pytest.mark.skipif(not (BUILD / "src/cli/ergon").exists(), reason="this build has no command")
+
+
+@needs_command
+def test_command_and_man_pages_are_there(prefix):
+    command = prefix / "bin" / "ergon"
+    assert os.access(command, os.X_OK)
+    pages = {p.name.removesuffix(".gz") for p in (prefix / "share" / "man" / "man1").iterdir()}
+    assert pages == {p.name for p in (ROOT / "docs" / "man").glob("*.1")}
+    assert "ergon.1" in pages
+
+
+@pytest.mark.parametrize("linked", ["shared", "static"])
+def test_c_program_compiles_with_pkg_config_and_runs(linked, tmp_path, prefix, pkg_config):
+    (tmp_path / "program.c").write_text(PROGRAM)
+    libraries = next(prefix.rglob("libergon.so")).parent
+    flags = pkg_config("--cflags", "--libs")
+    env = dict(os.environ)
+    if linked == "static":
+        flags = [
+            str(libraries / "libergon.a") if f == "-lergon" else f for f in pkg_config("--cflags", "--libs", "--static")
+        ]
+    else:
+        env["LD_LIBRARY_PATH"] = str(libraries)
+    program = tmp_path / "program"
+    run("cc", "-Wall", "-Wextra", "-Werror", "-std=c11", "-o", program, tmp_path / "program.c", *flags)
+    version, words, code = run(program, env=env).split()
+    assert version == pkg_config("--modversion")[0]
+    assert (words, code) == ("words", "-2")
+
+
+@pytest.mark.parametrize("header", sorted(p.name for p in (ROOT / "include" / "ergon").glob("*.h")))
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_header_stands_alone(header, language, tmp_path, pkg_config):
+    """Each public header compiles by itself, in strict C11 and in C++."""
+    source = tmp_path / "alone.c"
+    source.write_text(f"#include <ergon/{header}>\n#include <ergon/{header}>\nint alone;\n")
+    compiler = "cc"
+    standard = "c11" if language == "c" else "c++11"
+    if language == "c++":
+        compiler = next(filter(shutil.which, ["g++", "clang++"]), None)
+        if compiler is None:
+            pytest.skip("no C++ compiler")
+    run(compiler, "-x", language, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only",
+        *pkg_config("--cflags"), source)  # fmt: skip
+
+
+def test_wheel_works_in_a_clean_environment(tmp_path):
+    """pip builds a wheel; a bare virtual environment with nothing but that wheel imports it from any folder."""
+    wheels = tmp_path / "wheels"
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", wheels, ROOT)
+    (wheel,) = wheels.glob("ergon-*.whl")
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    said = run(python, "-c", "import ergon; print(ergon.__version__, ergon._core.__file__)", cwd=tmp_path, env=clean)
+    version, module = said.split()
+    assert version == wheel.name.split("-")[1]
+    assert pathlib.Path(module).is_relative_to(tmp_path / "venv")
+    installed = {p.relative_to(tmp_path / "venv") for p in (tmp_path / "venv").rglob("ergon/*")}
+    assert not [p for p in installed if p.suffix in (".a", ".h", ".c")]
+    command = tmp_path / "venv" / "bin" / "ergon"
+    if (BUILD / "src/cli/ergon").exists():
+        assert version in run(command, "--version", env=clean)
