@@ -66,7 +66,7 @@ uint32_t erg_balance_ahead(const struct erg_balance *b) {
 static int64_t mean(int64_t old, int64_t value) {
     if (value > 4 * old)
         value = 4 * old;
-    return old + (value - old) / 4;
+    return old + (value - old + 3) / 4;
 }
 
 void erg_balance_measure(struct erg_balance *b, uint32_t items, int64_t run_ns) {
@@ -131,4 +131,9 @@ uint32_t erg_balance_cut(const struct erg_balance *b, uint32_t begun, uint32_t l
     if ((double)each * cut < (double)b->handout_ns * CUT_GAIN)
         return 0;
     return cut;
+}
+
+int64_t erg_balance_look_again(const struct erg_balance *b, int64_t run_ns) {
+    int64_t least = b->handout_ns * CUT_GAIN;
+    return run_ns / 8 > least ? run_ns / 8 : least;
 }

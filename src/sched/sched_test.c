@@ -187,15 +187,14 @@ static const struct {
                                         "0 started 0 0\n0 started 0 1\n0 started 0 2\n"
                                         "1 failed 0 0\n1 up 1\n1 up 2 => start 1 at 0\n"
                                         "1 started 0 0\n2 up 0\n"},
-    {"threads go on when processes break",
-     "places 1 1 => start 1 at 0, start 1 at 1\n"
-     "0 started 0 0\n0 started 1 1\n0 up 1\n"
-     "0 failed 0 0 => start 1 at 0\n"
-     "0 failed 0 => wake 20\n20 tick => start 1 at 0\n"
-     "20 failed 0 => wake 60\n60 tick => start 1 at 0\n"
-     "60 failed 0 => wake 140\n140 tick => start 1 at 0\n"
-     "140 failed 0 => break 0 after 5\n"
-     "200 gone 1 code 1 => start 1 at 1\n"},
+    {"threads go on when processes break", "places 1 1 => start 1 at 0, start 1 at 1\n"
+                                           "0 started 0 0\n0 started 1 1\n0 up 1\n"
+                                           "0 failed 0 0 => start 1 at 0\n"
+                                           "0 failed 0 => wake 20\n20 tick => start 1 at 0\n"
+                                           "20 failed 0 => wake 60\n60 tick => start 1 at 0\n"
+                                           "60 failed 0 => wake 140\n140 tick => start 1 at 0\n"
+                                           "140 failed 0 => break 0 after 5\n"
+                                           "200 gone 1 code 1 => start 1 at 1\n"},
     {"a task that does not end is killed after the grace",
      UP2 "5 interrupt 0 7 timeout => interrupt 0 task 7, wake 1005\n"
          "6 interrupt 0 7 cancel\n"
