@@ -59,7 +59,7 @@ build: $(BUILD)/.configured ## build libergon, the extension module and the comm
 
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan tsan debug-python clean-clone
+.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan tsan debug-python check-pythons clean-clone
 .PHONY: demo bench format clean distclean
 
 PYTEST := $(BIN)/python -m pytest -q
@@ -108,7 +108,7 @@ asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
 	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
-	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier quick $(T)
+	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier quick --ignore=tests/house $(T)
 
 tsan: ## C tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory build BUILD=build-tsan \
@@ -117,6 +117,9 @@ tsan: ## C tests under ThreadSanitizer
 
 debug-python: $(ALSO) ## quick Python tests on a debug build of CPython (references counted)
 	@sh scripts/debug_python.sh $(T)
+
+check-pythons: dev ## build for the other CPython versions on this machine, quick tests with each
+	@sh scripts/other_pythons.sh $(PYTHONS)
 
 clean-clone: ## does a fresh clone build and pass its quick tests?
 	@sh scripts/clean_clone.sh

@@ -31,6 +31,7 @@ FULL = [
     ("AddressSanitizer, UBSan", [*MAKE, "asan"]),
     ("ThreadSanitizer", [*MAKE, "tsan"]),
     ("debug CPython", [*MAKE, "debug-python"]),
+    ("other CPython versions", [*MAKE, "check-pythons"]),
     ("a fresh clone", [*MAKE, "clean-clone"]),
 ]
 TIERS = {"quick": QUICK, "default": DEFAULT, "full": FULL}
