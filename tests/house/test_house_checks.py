@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from checks import format as format_check  # noqa: E402
-from checks import layers, names, sizes, words  # noqa: E402
+from checks import layers, links, names, sizes, words  # noqa: E402
 
 
 def write(root, name, text):
@@ -121,6 +121,24 @@ def test_words_finds_paths_of_one_machine(tmp_path, path):
     write(tmp_path, "docs/b.md", "see https://example.org/home/page and framework/x\n")
     (found,) = words.check(tmp_path)
     assert found.startswith("docs/a.md:1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("see [b](b.md)\n", None),
+        ("see [b](b.md#a-heading-of-b)\n", None),
+        ("see [x](https://example.org/x)\n", None),
+        ("```\n[x](gone.md)\n```\n", None),
+        ("\nsee [x](gone.md)\n", "a.md:2: link to gone.md: no such file"),
+        ("see [b](b.md#other)\n", "a.md:1: link to b.md#other: no such heading"),
+        ("![picture](gone.png)\n", "a.md:1: link to gone.png: no such file"),
+    ],
+)
+def test_links(tmp_path, text, says):
+    write(tmp_path, "a.md", text)
+    write(tmp_path, "b.md", "# A heading, of `b`\n")
+    assert links.check(tmp_path) == ([says] if says else [])
 
 
 def test_format_finds_c_and_python(tmp_path):
