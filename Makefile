@@ -88,7 +88,7 @@ test-c: build ## C unit tests
 test-python: dev ## Python tests: make test-python T=tests/python/test_x.py TIER=quick
 	@$(PYTEST) --tier $(TIER) $(T)
 
-check: build ## house checks: layers, sizes, words, links, format, names, stubs
+check: build ## house checks: layers, sizes, banned calls, words, links, format, names, stubs
 	@$(BIN)/python scripts/check.py
 
 format: $(VENV)/.ready ## lay out all C and Python files

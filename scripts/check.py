@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CHECKS = ["layers", "sizes", "words", "links", "format", "names", "stubs"]
+CHECKS = ["layers", "sizes", "banned", "words", "links", "format", "names", "stubs"]
 
 
 def main(names: list[str]) -> int:

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from checks import format as format_check  # noqa: E402
-from checks import layers, links, names, sizes, words  # noqa: E402
+from checks import banned, layers, links, names, sizes, words  # noqa: E402
 
 
 def write(root, name, text):
@@ -58,6 +58,38 @@ def test_layers_finds(tmp_path, file, line, says):
 def test_layers_accepts(tmp_path, file, line):
     write(tmp_path, file, f"{line}\n")
     assert layers.check(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "says"),
+    [
+        ("src/base/a.c", "    abort();", "abort()"),
+        ("src/os/a.c", '    fprintf(stderr, "x %d", 1);', "standard stream"),
+        ("src/engine/a.c", "    exit (1);", "exit()"),
+        ("python/core/a.c", "    sprintf(text, format);", "sprintf()"),
+        ("src/table/a.h", "    n = atoi(text);", "atoi()"),
+    ],
+)
+def test_banned_finds(tmp_path, file, line, says):
+    write(tmp_path, file, f"/* x */\n{line}\n")
+    (found,) = banned.check(tmp_path)
+    assert found.startswith(f"{file}:2: ")
+    assert says in found
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("src/base/a_test.c", "    abort();"),
+        ("src/cli/main.c", "    exit(1);"),
+        ("src/os/a.c", "    _exit(1); erg_exit(2); x->abort(); x.exit();"),
+        ("src/os/a.c", '    /* abort(); */ f("exit(1)"); // puts("x")'),
+        ("src/os/a.c", "    snprintf(text, size, format);"),
+    ],
+)
+def test_banned_accepts(tmp_path, file, line):
+    write(tmp_path, file, f"{line}\n")
+    assert banned.check(tmp_path) == []
 
 
 def body(lines):

@@ -128,9 +128,10 @@ def test_wheel_works_in_a_clean_environment(tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    said = run(python, "-c", "import ergon; print(ergon.__version__, ergon._core.__file__)", cwd=tmp_path, env=clean)
-    version, module = said.split()
-    assert version == wheel.name.split("-")[1]
+    code = "import ergon, importlib.metadata as m; print(m.version('ergon'), ergon.__version__, ergon._core.__file__)"
+    said = run(python, "-c", code, cwd=tmp_path, env=clean)
+    version, told, module = said.split()
+    assert version == told == wheel.name.split("-")[1]
     assert pathlib.Path(module).is_relative_to(tmp_path / "venv")
     installed = {p.relative_to(tmp_path / "venv") for p in (tmp_path / "venv").rglob("ergon/*")}
     assert not [p for p in installed if p.suffix in (".a", ".h", ".c")]
