@@ -10,8 +10,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from checks import format as format_check  # noqa: E402
 from checks import banned, layers, links, names, sizes, words  # noqa: E402
+from checks import format as format_check  # noqa: E402
 
 
 def write(root, name, text):

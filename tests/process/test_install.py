@@ -3,51 +3,15 @@
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import venv
 
 import pytest
+from install import BUILD, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("ERGON_BUILD", ROOT / "build"))
-TOOLS = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
 
 pytestmark = pytest.mark.slow
-
-
-def run(*command, **options):
-    options.setdefault("env", {**os.environ, "PATH": TOOLS})
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def destdir(tmp_path_factory):
-    if not (BUILD / "build.ninja").exists():
-        pytest.skip(f"no build in {BUILD}: make build")
-    place = tmp_path_factory.mktemp("dest")
-    run("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def prefix(destdir):
-    (config,) = destdir.rglob("ergon.pc")
-    words = dict(line.split("=", 1) for line in config.read_text().splitlines() if "=" in line and ":" not in line)
-    return destdir / words["prefix"].lstrip("/")
-
-
-@pytest.fixture(scope="module")
-def pkg_config(destdir):
-    (config,) = destdir.rglob("ergon.pc")
-    env = {**os.environ, "PKG_CONFIG_PATH": str(config.parent), "PKG_CONFIG_SYSROOT_DIR": str(destdir)}
-
-    def ask(*options):
-        return run("pkg-config", *options, "ergon", env=env).split()
-
-    return ask
 
 
 PROGRAM = r"""
