@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs a command with the sanitizer of a build: sanitized.sh asan|tsan BUILD command …
 # A Python that was not built with the sanitizer needs its runtime loaded first; CPython's own allocator is set
-# aside so that every object is watched. Leaks are not reported: CPython frees little at exit.
+# aside so that every object is watched. Leaks are reported for C programs only: CPython frees little at exit.
 set -eu
 
 kind=$1
@@ -10,9 +10,10 @@ shift 2
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
 case $kind in
 asan)
-    export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:detect_stack_use_after_return=0"
+    leaks=1
     case " $* " in
     *" -m pytest "*)
+        leaks=0
         LD_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
         PYTHONMALLOC=malloc
         PYTHONPATH=$build/site
@@ -23,6 +24,7 @@ asan)
         export LD_PRELOAD PYTHONMALLOC PYTHONPATH
         ;;
     esac
+    export ASAN_OPTIONS="detect_leaks=$leaks:abort_on_error=1:allocator_may_return_null=1:detect_stack_use_after_return=0"
     exec "$@"
     ;;
 tsan)
