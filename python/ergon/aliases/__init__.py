@@ -3,6 +3,7 @@
 The folder of this file, put first on ``PYTHONPATH`` (or ``sys.path``), makes ``import pathos`` and its
 relatives resolve to Ergon. ``python -m ergon.aliases`` prints the folder; ``ergon run`` puts it there itself.
 """
+
 import os
 
 

@@ -1,4 +1,5 @@
 """`license()` and `citation()` of every alias package."""
+
 import ergon
 
 CITATION = """\

@@ -1,4 +1,5 @@
 """What programs ask dill about the interpreter."""
+
 import sys
 
 IS_PYPY = sys.implementation.name == "pypy"

@@ -1,4 +1,5 @@
 """Source code of functions and classes, and code that makes an object available under a name."""
+
 import ast
 import inspect
 import textwrap
@@ -26,7 +27,7 @@ def _lambda(text):
     try:
         tree = ast.parse(text)
     except SyntaxError:  # a part of a statement over several lines
-        text = text[text.index("lambda"):].rstrip(",) \n")
+        text = text[text.index("lambda") :].rstrip(",) \n")
         tree = ast.parse(text)
     found = next(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
     for node in ast.walk(tree):
@@ -63,6 +64,7 @@ importable = getimportable
 
 def _wrap(f):
     """A function that calls `f` as made anew from its source code."""
+
     def call(*args, **kwds):
         names = {}
         exec(getimportable(f, alias="_"), names)

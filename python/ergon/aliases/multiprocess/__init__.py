@@ -3,6 +3,7 @@
 Everything but the pools is the standard library's own. Functions and results may be anything Ergon can
 serialize: lambdas, closures, functions and classes of ``__main__``.
 """
+
 import multiprocessing as _stdlib
 from multiprocessing import *  # noqa: F401,F403
 from multiprocessing import context, process, reduction  # noqa: F401

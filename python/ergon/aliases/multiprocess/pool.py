@@ -4,6 +4,7 @@ Three differences, all of them where the original hangs: a worker that dies fail
 (``ergon.errors.WorkerLost``), ``terminate()`` ends the wait of those who wait for results, and a
 chunk size of 0 means an automatic one.
 """
+
 import collections
 import os
 import threading
@@ -155,8 +156,7 @@ class Pool:
 
     _open_pool = staticmethod(ergon.ProcessPool)
 
-    def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None,
-                 context=None):
+    def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None):
         if processes is None:
             processes = _cpu_count()
         if processes < 1:
@@ -175,8 +175,7 @@ class Pool:
         self._ergon = self._open_pool(processes, **options)
 
     def __repr__(self):
-        return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} " \
-               f"pool_size={self._processes}>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} pool_size={self._processes}>"
 
     def __reduce__(self):
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")

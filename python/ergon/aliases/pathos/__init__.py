@@ -1,12 +1,20 @@
 """The interface of pathos on Ergon: pools of processes, threads and servers with `map` and `pipe`."""
+
 import logging as _logging
 
-from . import pools  # first: the modules below need one another through it
-from . import maps
-from . import multiprocessing, parallel, serial, threading
-from . import helpers, util
-from ergon.aliases._legal import citation, license  # noqa: F401
 from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
+from ergon.aliases._legal import citation, license  # noqa: F401
+
+from . import (
+    helpers,
+    maps,
+    multiprocessing,
+    parallel,
+    pools,
+    serial,
+    threading,
+    util,
+)
 
 __version__ = "0.3.5"
 __author__ = "the Ergon developers"

@@ -3,6 +3,7 @@
 So `close()` through one handle closes it for all, also for handles made later, until `clear()` or
 `restart()`. The server is a pool of the `multiprocess` package.
 """
+
 from multiprocess import cpu_count
 
 from .abstract_launcher import AbstractWorkerPool

@@ -3,6 +3,7 @@
 Third-party pools derive from `AbstractWorkerPool` and call its checks by their mangled names
 (``_AbstractWorkerPool__map`` and so on); these are therefore part of the interface.
 """
+
 __all__ = ["AbstractPipeConnection", "AbstractWorkerPool"]
 
 

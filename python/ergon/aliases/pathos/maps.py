@@ -1,4 +1,5 @@
 """Maps as objects: each opens its pool when it is called."""
+
 import itertools
 
 

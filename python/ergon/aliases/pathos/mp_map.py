@@ -1,4 +1,5 @@
 """One function for maps on processes and threads; `pathos.pools` is the better way."""
+
 from .helpers import cpu_count
 from .multiprocessing import ProcessPool
 from .threading import ThreadPool

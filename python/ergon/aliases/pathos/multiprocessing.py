@@ -1,4 +1,5 @@
 """Pools of processes."""
+
 from ._shared import SharedPool
 from .helpers import ProcessPool as _ProcessPool
 from .helpers import ThreadPool, cpu_count, freeze_support

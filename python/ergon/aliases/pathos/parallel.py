@@ -1,6 +1,6 @@
 """Pools on the servers of `ppft`."""
-from multiprocess import cpu_count
 
+from multiprocess import cpu_count
 from ppft import DestroyedServerError, Server
 
 from ._shared import pool_size
@@ -84,8 +84,7 @@ class ParallelPool(AbstractWorkerPool):
     def _mine(self):
         """The registered server, if it is as this handle describes it."""
         server = __STATE.get(self._id)
-        if server is None or server.get_ncpus() != _count(self.__nodes) \
-                or server._names != self.__servers:
+        if server is None or server.get_ncpus() != _count(self.__nodes) or server._names != self.__servers:
             return None
         return server
 

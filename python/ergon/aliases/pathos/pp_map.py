@@ -1,4 +1,5 @@
 """Functions for maps on `ppft` servers; `pathos.pools` is the better way."""
+
 from .parallel import ParallelPool, stats  # noqa: F401
 from .parallel import __print_stats as print_stats  # noqa: F401
 
@@ -19,6 +20,5 @@ def pp_map(function, sequence, *args, **kwds):
     ncpus   - the number of local workers (default: every processor)
     servers - servers whose workers are used as well
     """
-    pool = ParallelPool(kwds.get("ncpus") if kwds.get("ncpus") is not None else "*",
-                        servers=kwds.get("servers"))
+    pool = ParallelPool(kwds.get("ncpus") if kwds.get("ncpus") is not None else "*", servers=kwds.get("servers"))
     return pool.map(function, sequence, *args)

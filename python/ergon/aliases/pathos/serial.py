@@ -1,4 +1,5 @@
 """A pool without workers: calls happen here, one after another."""
+
 from .abstract_launcher import AbstractWorkerPool
 
 __all__ = ["SerialPool"]
@@ -55,8 +56,9 @@ class SerialPool(AbstractWorkerPool):
         """Open the pool again."""
         self._exiting = False
 
-    nodes = property(AbstractWorkerPool._AbstractWorkerPool__get_nodes,
-                     AbstractWorkerPool._AbstractWorkerPool__set_nodes)
+    nodes = property(
+        AbstractWorkerPool._AbstractWorkerPool__get_nodes, AbstractWorkerPool._AbstractWorkerPool__set_nodes
+    )
 
 
 PythonSerial = SerialPool

@@ -1,4 +1,5 @@
 """Pools of threads."""
+
 from ._shared import SharedPool
 from .helpers import ThreadPool as _ThreadPool
 from .helpers import cpu_count

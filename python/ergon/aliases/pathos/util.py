@@ -1,4 +1,5 @@
 """Wrappers around fork, and the text of an exception."""
+
 import os
 import traceback
 

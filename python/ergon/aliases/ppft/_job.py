@@ -1,4 +1,5 @@
 """What runs in a worker."""
+
 import contextlib
 import importlib
 import io

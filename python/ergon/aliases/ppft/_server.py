@@ -1,4 +1,5 @@
 """The job server and its tasks."""
+
 import logging
 import os
 import threading
@@ -68,8 +69,9 @@ class _Statistics:
 class Template:
     """A function with everything `Server.submit` wants to know about it; `submit` takes its arguments."""
 
-    def __init__(self, job_server, func, depfuncs=(), modules=(), callback=None, callbackargs=(),
-                 group="default", globals=None):
+    def __init__(
+        self, job_server, func, depfuncs=(), modules=(), callback=None, callbackargs=(), group="default", globals=None
+    ):
         self.job_server = job_server
         self.func = func
         self.options = (depfuncs, modules, callback, callbackargs, group, globals)
@@ -89,17 +91,19 @@ class Server:
 
     default_port = 60000
 
-    def __init__(self, ncpus="autodetect", ppservers=(), secret=None, restart=False, proto=2,
-                 socket_timeout=3600):
+    def __init__(self, ncpus="autodetect", ppservers=(), secret=None, restart=False, proto=2, socket_timeout=3600):
         if not isinstance(ppservers, tuple):
             raise TypeError("ppservers argument must be a tuple")
         if secret is not None and not isinstance(secret, str):
             raise TypeError("secret must be of a string type")
         named = [server for server in ppservers if not server.startswith("*")]
         if named:
-            warnings.warn(f"jobs run on this machine only, not on {', '.join(named)}: "
-                          "servers on other machines are not available in this version", RuntimeWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f"jobs run on this machine only, not on {', '.join(named)}: "
+                "servers on other machines are not available in this version",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.logger = logging.getLogger("pp")
         self.ppservers = [self._address(server) for server in named]
         self.auto_ppservers = [server for server in ppservers if server.startswith("*")]
@@ -119,16 +123,21 @@ class Server:
 
     # Jobs
 
-    def submit(self, func, args=(), depfuncs=(), modules=(), callback=None, callbackargs=(),
-               group="default", globals=None):
+    def submit(
+        self, func, args=(), depfuncs=(), modules=(), callback=None, callbackargs=(), group="default", globals=None
+    ):
         """Call `func(*args)` in a worker; a task.
 
         Functions take along what they refer to. Beyond that, `modules` (names) and `depfuncs` become globals of
         `func`, as do the modules and functions in `globals`. `callback(*callbackargs, result)` is called
         when the job is done. `group` is a name for `wait`.
         """
-        for name, value in (("args", args), ("depfuncs", depfuncs), ("modules", modules),
-                            ("callbackargs", callbackargs)):
+        for name, value in (
+            ("args", args),
+            ("depfuncs", depfuncs),
+            ("modules", modules),
+            ("callbackargs", callbackargs),
+        ):
             if not isinstance(value, tuple):
                 raise TypeError(f"{name} argument must be a tuple")
         if not all(isinstance(module, str) for module in modules):
@@ -231,8 +240,10 @@ class Server:
         print("Job execution statistics:")
         print(" job count | % of all jobs | job time sum | time per job | job server")
         if local.njobs:
-            print(f"    {local.njobs:6} |        {100.0:6.2f} |     {local.time:8.4f} |"
-                  f"  {local.time / local.njobs:11.6f} | local")
+            print(
+                f"    {local.njobs:6} |        {100.0:6.2f} |     {local.time:8.4f} |"
+                f"  {local.time / local.njobs:11.6f} | local"
+            )
         print(f"Time elapsed since server creation {time.time() - self._created}")
         print(f"{len(self._waiting)} active tasks, {local.ncpus} cores\n")
 

@@ -1,4 +1,5 @@
 """The names of :mod:`multiprocessing.dummy` (threads behind the process interface); its pool is Ergon's."""
+
 import multiprocessing.dummy as _stdlib
 from multiprocessing.dummy import *  # noqa: F401,F403
 

@@ -1,4 +1,5 @@
 """Helpers for functions that are mapped."""
+
 import importlib
 import os
 import sys
@@ -7,6 +8,7 @@ import time
 
 def starargs(f):
     """A function of one argument, a sequence, that calls `f` with the items of it."""
+
     def call(args):
         return f(*args)
 

@@ -1,7 +1,7 @@
 """The results of calls on a `ppft` server, with the interface of multiprocessing's."""
+
 from multiprocess import TimeoutError  # noqa: F401
 from multiprocess.pool import AsyncResult
-
 from ppft import Server  # noqa: F401
 
 
