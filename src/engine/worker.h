@@ -8,6 +8,7 @@
 #define ERG_ENGINE_WORKER_H
 
 #include "base/error.h"
+#include "launch/watch_owner.h"
 #include "launch/zygote.h"
 #include "table/layout.h"
 
@@ -57,9 +58,5 @@ int erg_worker_loop(struct erg_member *member, uint64_t max_tasks, const struct 
  * timeout_ns is over). */
 int erg_worker_help(struct erg_member *member, erg_handle task, int64_t timeout_ns,
                     const struct erg_worker_ops *ops, void *ctx);
-
-/* Starts a small thread (all signals blocked) that kills this process and its process group as soon as the process
- * behind the pidfd is gone. Called by erg_worker_process_main; here for tests. The descriptor is taken over. */
-int erg_worker_watch_owner(int owner_pidfd);
 
 #endif

@@ -22,8 +22,9 @@ struct erg_worker_start {
     int table_fd;        /* the pool's shared memory */
     int owner_pidfd;     /* the owner's process: gone when readable */
     int bell_fd;         /* eventfd: a write makes the owner's loop look */
-    int report_fd;       /* a failure to start is told here, as text; closed when up */
+    int report_fd;       /* the owner is told here that it is up, or why it is not; closed then */
     uint32_t member;     /* who in the table it is */
+    uint32_t max_tasks; /* leave after so many; 0: never */
     uint32_t generation; /* the owner's count of workers started under this number */
 };
 
@@ -34,6 +35,10 @@ struct erg_worker_start {
  *   <0 in the zygote: it cannot go on, *err says why (the owner has been told if it still listens) */
 int erg_zygote_serve(int sock, pid_t (*fork_fn)(void *ctx), void *ctx, struct erg_worker_start *out,
                      struct erg_error *err);
+
+/* A worker's first and last word to the owner on start->report_fd, which is closed: NULL: it is up; else why it
+ * cannot be. */
+void erg_worker_report(struct erg_worker_start *start, const char *failure);
 
 /* For a zygote that cannot come up (an import fails): tells the owner why, in words; it becomes part of the
  * LaunchError. The process should exit afterwards. */
