@@ -226,7 +226,7 @@ static void describe(struct ending *end) {
     struct erg_pool *p = w->pool;
     char text[64];
     const char *more = "";
-    if (w->killed && w->killed_why == ERG_ASKED_STALLED)
+    if (w->killed && w->killed_why == ERG_ASKED_WORKER)
         more = ", after it had been stopped for too long";
     else if (w->killed && w->killed_task != ERG_HANDLE_NONE)
         more = ", because a task in it would not stop when interrupted";
@@ -347,7 +347,7 @@ static void tell_scheduler(const struct ending *end, int left_in_order) {
         return;
     }
     if (left_in_order || w->stop_asked) {
-        how.kind = ERG_EXIT_ASKED;
+        how.kind = p->state == P_LEAVING ? ERG_EXIT_IDLE : ERG_EXIT_ASKED;
     } else if (end->status == -1) {
         how.kind = ERG_EXIT_UNKNOWN;
     } else if (WIFSIGNALED(end->status)) {
@@ -357,7 +357,7 @@ static void tell_scheduler(const struct ending *end, int left_in_order) {
         how.kind = ERG_EXIT_CODE;
         how.value = WEXITSTATUS(end->status);
     }
-    if (how.kind != ERG_EXIT_ASKED) {
+    if (how.kind > ERG_EXIT_IDLE) {
         erg_error_set(&p->failure, ERG_ELAUNCH, "%s", end->how);
         p->counts.workers_lost++;
     }

@@ -236,7 +236,7 @@ int64_t erg_nursery_probe(struct erg_zygote *z, int64_t now) {
         return z->probe_at;
     z->probe_at = now + SECOND;
     char state = erg_limits_process_state(z->process.pid);
-    z->stopped_probes = state == 'T' || state == 't' ? z->stopped_probes + 1 : 0;
+    z->stopped_probes = state == 'T' ? z->stopped_probes + 1 : 0;
     if (z->stopped_probes > STOPPED_PROBES_MAX ||
         (z->state == Z_STARTING && now - z->started_at > START_LIMIT_NS)) {
         erg_error_set(&z->failure, ERG_ELAUNCH, "it did not answer and was killed");

@@ -93,6 +93,7 @@ struct worker {
     int64_t ordered_at, up_at;
     int64_t dead_at; /* the pidfd said so; its status may still be on the way. 0: alive */
     int64_t kill_at; /* SIGKILL is due; NEVER */
+    int stopped;     /* the last probe found it in state T */
     int stop_asked;  /* to leave after its task */
     int killed;      /* by us, and why: */
     enum erg_asked killed_why;
@@ -106,6 +107,7 @@ struct worker {
 struct thread_worker {
     uint32_t member;
     uint32_t serial;
+    _Atomic int up;
     _Atomic int left; /* it touches nothing of the pool's any more */
     _Atomic int refs;
     struct table_holder *holder;
@@ -162,6 +164,8 @@ struct erg_pool {
     _Atomic uint64_t least_timeout_ns; /* UINT64_MAX: no task has one */
     int64_t opened_at, state_at;       /* state_at: when `state` began */
     int64_t probe_at, timeouts_at, sched_at;
+    _Atomic int dozing;   /* time limits are looked at once a second only: nothing was running */
+    int idle_looks;       /* at time limits, in a row, that found nothing to do */
     int64_t due;          /* when the loop must look again */
     int callbacks;        /* the loop is inside a callback of the runtime, for this pool */
     uint64_t quiet_tasks; /* tasks finished when it was found quiet last; UINT64_MAX: it was not */
@@ -226,6 +230,7 @@ int erg_threads_start(struct erg_pool *p, int count,
 void erg_threads_stop(struct erg_pool *p, int keep); /* lock held */
 int erg_threads_reap(struct erg_pool *p);            /* lock held; how many are left */
 struct thread_worker *erg_threads_by_member(struct erg_pool *p, uint32_t member);
+void erg_threads_leave_behind(struct erg_pool *p);
 void erg_holder_unref(struct table_holder *h);
 
 /* complete.c */

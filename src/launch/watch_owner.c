@@ -4,7 +4,6 @@
  * grandchild inherited. If a task closes the descriptor ("close everything from 3 on", as daemons do), the
  * thread goes on by number. */
 #include "launch/watch_owner.h"
-#include "os/process.h"
 
 #include <errno.h>
 #include <limits.h>

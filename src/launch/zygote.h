@@ -24,7 +24,7 @@ struct erg_worker_start {
     int bell_fd;         /* eventfd: a write makes the owner's loop look */
     int report_fd;       /* the owner is told here that it is up, or why it is not; closed then */
     uint32_t member;     /* who in the table it is */
-    uint32_t max_tasks; /* leave after so many; 0: never */
+    uint32_t max_tasks;  /* leave after so many; 0: never */
     uint32_t generation; /* the owner's count of workers started under this number */
 };
 

@@ -1,0 +1,142 @@
+/* A worker's loop. While there is work it makes no system call and leaves the runtime's lock alone; only when
+ * nothing is there does it let go (idle_enter) and wait. */
+#include "engine/worker.h"
+#include "engine/forks.h"
+#include "os/clock.h"
+#include "table/claim.h"
+#include "table/member.h"
+#include "table/record.h"
+#include "table/table.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SPIN_NS 50000        /* about what a sleep and a wake-up cost together */
+#define LOOK_UP_NS 500000000 /* should_leave() is asked so often while idle */
+#define HELP_SLICE_MIN_NS 50000
+#define HELP_SLICE_MAX_NS 2000000
+
+static int asked_to_leave(struct erg_member *m, const struct erg_worker_ops *ops, void *ctx) {
+    return atomic_load_explicit(&m->slot->stop, memory_order_relaxed) ||
+           (ops->should_leave && ops->should_leave(ctx));
+}
+
+/* 1: a task; 0: leave; else look around and wait again. */
+static int wait_for_task(struct erg_member *m, uint32_t *index, const struct erg_worker_ops *ops,
+                         void *ctx) {
+    if (ops->idle_enter)
+        ops->idle_enter(ctx);
+    int rc = erg_claim_wait(m, index, SPIN_NS, ops->should_leave ? LOOK_UP_NS : -1);
+    if (ops->idle_leave)
+        ops->idle_leave(ctx);
+    return rc;
+}
+
+int erg_worker_loop(struct erg_member *m, uint64_t max_tasks, const struct erg_worker_ops *ops,
+                    void *ctx) {
+    uint64_t done = 0;
+    while (!asked_to_leave(m, ops, ctx)) {
+        uint32_t index;
+        int rc = erg_claim_next(m, &index);
+        if (rc == 0)
+            rc = wait_for_task(m, &index, ops, ctx);
+        if (rc == ERG_ETIMEOUT || rc == ERG_EINTR)
+            continue;
+        if (rc != 1)
+            return 0; /* told to leave, or this is a forked child in which the table is dead */
+        if (ops->run(ctx, m, index) != 0 || ++done == max_tasks)
+            return 1;
+    }
+    return 0;
+}
+
+int erg_worker_help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
+                    const struct erg_worker_ops *ops, void *ctx) {
+    int64_t end = timeout_ns < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + timeout_ns;
+    int64_t slice = HELP_SLICE_MIN_NS;
+    while (!erg_record_done(m->table, task)) {
+        uint32_t index;
+        if (erg_claim_next(m, &index) == 1) {
+            ops->run(ctx, m, index);
+            slice = HELP_SLICE_MIN_NS;
+            continue;
+        }
+        int64_t left = end - (int64_t)erg_clock_ns();
+        if (left <= 0)
+            return ERG_ETIMEOUT;
+        if (ops->idle_enter)
+            ops->idle_enter(ctx);
+        int rc = erg_record_wait(m, task, left < slice ? left : slice);
+        if (ops->idle_leave)
+            ops->idle_leave(ctx);
+        if (rc == ERG_EINTR || rc == ERG_ECLOSED)
+            return rc;
+        slice = slice * 2 < HELP_SLICE_MAX_NS ? slice * 2 : HELP_SLICE_MAX_NS;
+    }
+    return 0;
+}
+
+/* --- worker processes ------------------------------------------------------------------------------------------ */
+/* When memory runs out, a worker should go before the program it works for. */
+static void volunteer_for_oom(void) {
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    char text[16] = "";
+    int now = 0;
+    if (fd < 0)
+        return;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    if (n > 0 && sscanf(text, "%d", &now) == 1 && now < 1000) {
+        n = snprintf(text, sizeof text, "%d", now + 300 < 1000 ? now + 300 : 1000);
+        if (pwrite(fd, text, (size_t)n, 0) < 0)
+            now = 0; /* not allowed to: nothing that matters */
+    }
+    close(fd);
+}
+
+static void table_in_child(void *ctx) {
+    erg_table_fork_child(ctx);
+}
+
+static int serve(struct erg_worker_start *start, struct erg_member *m,
+                 const struct erg_worker_ops *ops, void *ctx, struct erg_error *err) {
+    int rc = ops->setup ? ops->setup(ctx, m, err) : 0;
+    if (rc != 0)
+        return rc;
+    erg_worker_report(start, NULL);
+    erg_worker_loop(m, start->max_tasks, ops, ctx);
+    if (ops->teardown)
+        ops->teardown(ctx, m);
+    return 0;
+}
+
+int erg_worker_process_main(const struct erg_worker_start *given, const struct erg_worker_ops *ops,
+                            void *ctx) {
+    struct erg_worker_start start = *given;
+    struct erg_error err = {.text = "cannot watch its owner"};
+    struct erg_table *table = NULL;
+    struct erg_member *m = NULL;
+    volunteer_for_oom();
+    close(start.bell_fd);
+    int rc = erg_worker_watch_owner(start.owner_pidfd);
+    if (rc == 0)
+        rc = erg_table_attach(start.table_fd, &table, &err);
+    close(start.table_fd);
+    struct erg_fork_entry forks = {.child = table_in_child, .ctx = table};
+    if (rc == 0)
+        rc = erg_forks_add(&forks);
+    if (rc == 0) {
+        rc = erg_member_open(table, start.member, &m, &err);
+        if (rc == 0)
+            rc = serve(&start, m, ops, ctx, &err);
+        if (m)
+            erg_member_close(m);
+        erg_forks_remove(&forks);
+    }
+    if (rc != 0)
+        erg_worker_report(&start, err.text[0] ? err.text : erg_strerror(rc));
+    if (table)
+        erg_table_close(table);
+    return rc == 0 ? 0 : 1;
+}
