@@ -44,12 +44,13 @@
 enum { ERG_QUEUE_ANY = 0, ERG_QUEUE_PROCESS = 1, ERG_QUEUE_THREAD = 2, ERG_QUEUE_FIRST = 3 };
 #define ERG_QUEUE_BIT(queue) (1u << (queue))
 
-#define ERG_DEPS_INLINE 6    /* predecessors one record can wait for; more go through JOIN records */
+#define ERG_DEPS_INLINE 6 /* predecessors one record can wait for; more go through JOIN records */
 #define ERG_INLINE_BYTES 104 /* argument and result bytes that need no arena block */
 #define ERG_NIL UINT32_MAX
 #define ERG_MEMBER_NOBODY 0xffffu
 #define ERG_MEMBERS_LIMIT 1024
-#define ERG_CLAIMS_MAX 64 /* tasks one member can be inside of at once: a task that waits runs others */
+#define ERG_CLAIMS_MAX                                                                             \
+    64 /* tasks one member can be inside of at once: a task that waits runs others */
 
 enum erg_record_phase { ERG_FREE, ERG_ENTERED, ERG_WAITING, ERG_READY, ERG_RUNNING, ERG_DONE };
 enum erg_outcome {
@@ -68,15 +69,17 @@ enum erg_record_kind {
     ERG_KIND_CONTROL
 };
 
-/* The state word, 64 bits: phase 0-3, flags 4-9, outcome 12-14, runner's member number 16-31, generation 32-63.
+/* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31, generation 32-63.
  * Its low half (erg_record_futex) is what waiters sleep on. */
-#define ERG_STATE_PHASE(word) ((enum erg_record_phase)((word) & 0xfu))
+#define ERG_STATE_PHASE(word) ((enum erg_record_phase)((word)&0xfu))
 #define ERG_STATE_WAITER 0x10u     /* somebody sleeps on the word: wake on DONE */
 #define ERG_STATE_NOTIFY 0x20u     /* push to the completion ring on DONE */
 #define ERG_STATE_CANCEL 0x40u     /* cancellation was asked for while it ran */
 #define ERG_STATE_SUCC 0x80u       /* somebody is, or was about to be, in the list of successors */
 #define ERG_STATE_RELEASING 0x100u /* DONE, but the runner still walks the list of successors */
-#define ERG_STATE_FREED 0x200u     /* freed while RELEASING: whoever ends that recycles the record */
+#define ERG_STATE_FREED 0x200u /* freed while RELEASING: whoever ends that recycles the record */
+#define ERG_STATE_ORPHAN                                                                           \
+    0x400u /* nobody will free it: whoever finishes it does (JOINs, dead submitters) */
 #define ERG_STATE_OUTCOME(word) ((enum erg_outcome)(((word) >> 12) & 7u))
 #define ERG_STATE_RUNNER(word) ((uint32_t)((word) >> 16) & 0xffffu)
 #define ERG_STATE_GEN(word) ((uint32_t)((word) >> 32))
@@ -92,7 +95,7 @@ typedef uint64_t erg_handle;
 struct erg_payload {
     uint64_t offset; /* 0: inline */
     uint32_t start;  /* inline: where in inline_bytes; arena: unused */
-    uint32_t pad;
+    uint32_t link;   /* the table's own */
     uint64_t len;
 };
 
@@ -101,13 +104,16 @@ struct erg_payload {
 struct erg_record {
     /* line 0: what moves the task through its life, and what it is */
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t state;
-    /* generation in the high half; low half: bit i = edge i open, ERG_DEPS_GUARD while entering, ERG_DEPS_FREED */
+    /* generation in the high half; low half: bit i = edge i open, bit 8 + i = edge i was used in this life,
+     * ERG_DEPS_GUARD while entering, ERG_DEPS_FREED */
     _Atomic uint64_t deps;
     /* generation in the high half; low half: first edge of the list of who waits for this record, or ERG_EDGE_NIL;
      * ERG_EDGE_CLOSED is or-ed in once it is DONE and nobody may join the list any more */
     _Atomic uint64_t succ;
-    uint32_t edges[ERG_DEPS_INLINE]; /* edges[i]: next edge in the list of predecessor i; edge = record * 8 + i */
-    uint16_t submitter;              /* FREE: the member whose private store it lies in, or ERG_MEMBER_NOBODY */
+    _Atomic uint32_t edges
+        [ERG_DEPS_INLINE]; /* edges[i]: next edge in the list of predecessor i; edge = record * 8 + i */
+    _Atomic uint16_t
+        submitter; /* FREE: the member whose private store it lies in, or ERG_MEMBER_NOBODY */
     uint8_t kind;
     uint8_t queue;
     uint8_t retries; /* runs still allowed after a loss; the submitter's own */
@@ -121,8 +127,9 @@ struct erg_record {
     /* CHUNK: items [next, end) not yet begun; the runner takes from the front, the submitter may cut off the back.
      * next in the low half, end in the high half. */
     _Atomic uint64_t range;
-    _Atomic uint32_t ndone; /* CHUNK: items whose results are in the result stream, in order of `first` onwards */
-    uint32_t first;         /* CHUNK: number of its first item */
+    _Atomic uint32_t
+        ndone; /* CHUNK: items whose results are in the result stream, in order of `first` onwards */
+    uint32_t first; /* CHUNK: number of its first item */
     struct erg_payload args;
     /* lines 2 and 3 */
     struct erg_payload result;
@@ -132,18 +139,19 @@ _Static_assert(sizeof(struct erg_record) == 4 * ERG_CACHE_LINE, "a record is fou
 
 #define ERG_EDGE_CLOSED 0x80000000u
 #define ERG_EDGE_NIL 0x7fffffffu
-#define ERG_DEPS_EDGES 0x3fu       /* the edge bits */
-#define ERG_DEPS_FREED 0x40000000u /* freed while edges were open: whoever closes the last recycles */
+#define ERG_DEPS_EDGES 0x3fu /* the edge bits */
+#define ERG_DEPS_USED_SHIFT 8
+#define ERG_DEPS_FREED                                                                             \
+    0x40000000u /* freed while edges were open: whoever closes the last recycles */
 #define ERG_DEPS_GUARD 0x80000000u
 #define ERG_RECORDS_LIMIT (1u << 27) /* edge numbers must stay below ERG_EDGE_NIL */
 
-/* Free records travel between members in batches: the first one's lines 1-3 name the others. */
-#define ERG_BATCH 47
+/* Free records travel between members in batches: the first one's lines 1-3 name the others, its edges[0] the next batch
+ * of the global stack. */
+#define ERG_BATCH 48
 struct erg_batch {
-    uint32_t below; /* next batch of the global stack */
     uint32_t count; /* entries of index[] */
     uint32_t index[ERG_BATCH - 1];
-    uint32_t pad;
 };
 _Static_assert(sizeof(struct erg_batch) <= 3 * ERG_CACHE_LINE, "a batch lies in lines 1-3");
 
@@ -164,17 +172,20 @@ struct erg_member_slot {
     _Atomic uint32_t queues; /* bit mask of the ready rings it serves */
     _Atomic uint32_t serial; /* counts the members that had this slot */
     /* its notes: what it holds and what it is in the middle of. Written by the member itself, read by recovery. */
-    _Alignas(ERG_CACHE_LINE) _Atomic uint32_t depth; /* claims[0..depth) are tasks it is inside of */
-    _Atomic uint32_t entered;   /* 1 once it has ever taken a record for a task of its own */
-    _Atomic uint64_t next;      /* handle it keeps for itself as its next task */
-    _Atomic uint64_t edge;      /* the edge it is clearing: edge number | generation of the waiting record << 32 */
-    _Atomic uint64_t releasing; /* top of the stack of DONE records whose successors it releases (release.c) */
+    _Alignas(
+        ERG_CACHE_LINE) _Atomic uint32_t depth; /* claims[0..depth) are tasks it is inside of */
+    _Atomic uint32_t entered; /* 1 once it has ever taken a record for a task of its own */
+    _Atomic uint64_t next;    /* handle it keeps for itself as its next task */
+    _Atomic uint64_t
+        edge; /* the edge it is clearing: edge number | generation of the waiting record << 32 */
+    _Atomic uint64_t
+        releasing; /* stack of DONE records whose successors it releases: top | the next << 32 */
     _Atomic uint64_t claims[ERG_CLAIMS_MAX]; /* claims[depth]: the handle it is about to take */
     /* written by others */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t wake; /* futex word of its sleep */
     _Atomic uint32_t stop;                          /* asked to leave after its task */
     _Atomic uint64_t cancel;                        /* handle whose run should be interrupted */
-    _Atomic uint64_t returned;                      /* stack of arena blocks others freed; 1: closed */
+    _Atomic uint64_t returned; /* stack of arena blocks others freed; 1: closed */
     /* statistics, written by the member itself */
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t tasks;
     _Atomic uint64_t busy_ns;
@@ -196,16 +207,19 @@ struct erg_ring {
 
 /* One extent of the arena, 4 MiB: see arena.c. `holder` changes by swap; the rest is written by the holder. */
 #define ERG_EXTENT_BYTES ((uint64_t)4 << 20)
-#define ERG_PAGE_BYTES ((uint64_t)64 << 10) /* the arena's page: a slab of small blocks, or part of a run */
+#define ERG_PAGE_BYTES                                                                             \
+    ((uint64_t)64 << 10) /* the arena's page: a slab of small blocks, or part of a run */
 #define ERG_EXTENT_PAGES 64
 struct erg_extent {
-    _Alignas(ERG_CACHE_LINE) _Atomic uint32_t holder; /* 0: free; else member number + 1 | ERG_EXTENT_* */
-    _Atomic uint32_t live;                            /* blocks handed out and not come home */
-    _Atomic uint32_t run;                             /* head of a run of whole extents: how many */
+    _Alignas(ERG_CACHE_LINE) _Atomic uint32_t
+        holder;            /* 0: free; else member number + 1 | ERG_EXTENT_* */
+    _Atomic uint32_t live; /* blocks handed out and not come home */
+    _Atomic uint32_t run;  /* head of a run of whole extents: how many */
     uint32_t pad;
     _Atomic uint8_t page[ERG_EXTENT_PAGES]; /* what starts at each page: enum in arena.c */
 };
-#define ERG_EXTENT_ORPHAN 0x80000000u /* its member died; the owner gives it back when the last block is freed */
+#define ERG_EXTENT_ORPHAN                                                                          \
+    0x80000000u /* its member died; the owner gives it back when the last block is freed */
 
 struct erg_table_header {
     uint64_t magic;
@@ -216,8 +230,9 @@ struct erg_table_header {
     uint64_t size; /* of the whole mapping */
     uint64_t members_offset, records_offset, extents_offset, arena_offset;
     uint64_t init_offset, init_len; /* the runtime's start-up message for workers, an arena block */
-    uint32_t cores;                 /* cores the pool may use (affinity and cgroup quota) when it was made */
-    _Atomic uint32_t closed;        /* no more tasks are accepted; workers leave when the rings are empty */
+    uint32_t cores; /* cores the pool may use (affinity and cgroup quota) when it was made */
+    _Atomic uint32_t
+        closed; /* no more tasks are accepted; workers leave when the rings are empty */
     _Atomic uint32_t tracing;
     _Atomic uint32_t members_up;  /* how many are ERG_M_UP */
     _Atomic uint32_t members_top; /* one more than the highest number ever reserved */
@@ -227,6 +242,7 @@ struct erg_table_header {
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t free_batches;
     _Atomic uint32_t records_used;
     _Atomic uint32_t extents_hint; /* where to look for a free extent first */
+    _Atomic uint32_t extents_top;  /* extents from here on were never used */
     /* who is awake: one bit a member */
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t sleeping[ERG_MEMBERS_LIMIT / 64];
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t spinning[ERG_MEMBERS_LIMIT / 64];

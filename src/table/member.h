@@ -15,15 +15,17 @@ struct erg_member {
     uint32_t queues;
     struct erg_member_slot *slot;
     struct erg_arena *arena;
-    struct erg_member *sibling; /* next in table->opened */
-    uint64_t last_ns;           /* when its last task ended, 0 once it waited since */
-    uint32_t magazine;          /* which of slot->magazines is in use */
-    uint32_t rotor;             /* where it looks first for somebody to wake */
-    int shared;                 /* several threads use it: lock */
-    int spinning;               /* its bit in header->spinning is set */
+    struct erg_member *sibling;   /* next in table->opened */
+    uint64_t last_ns;             /* when its last task ended, 0 once it waited since */
+    uint32_t magazine;            /* which of slot->magazines is in use */
+    int shared;                   /* several threads use it: lock */
+    int keep;                     /* release: one successor may stay with us as slot->next */
+    uint32_t entered[ERG_QUEUES]; /* release: hints entered that nobody was woken for yet */
+    int spinning;                 /* its bit in header->spinning is set */
     int closed;
-    _Atomic uint32_t lock;       /* notes and free records */
-    _Atomic uint32_t arena_lock; /* arena */
+    _Atomic uint32_t lock;         /* free records */
+    _Atomic uint32_t release_lock; /* notes of release.c */
+    _Atomic uint32_t arena_lock;   /* arena */
 };
 
 /* Takes a free slot for a member of the given kind (enum erg_member_kind) that will serve the rings in `queues`
@@ -34,7 +36,8 @@ int erg_member_reserve(struct erg_table *table, uint32_t kind, uint32_t queues, 
 void erg_member_unreserve(struct erg_table *table, uint32_t number);
 
 /* Called by the process and thread that is the member; sets pid and phase UP. The handle lives until
- * erg_table_close, or until erg_member_close where nothing of its arena is in use. ERG_ESTATE when the slot was not reserved. */
+ * erg_member_close; the owner's (number 0) until the table's memory is gone, so that blocks which outlive the pool can
+ * still be freed through it. ERG_ESTATE when the slot was not reserved. */
 int erg_member_open(struct erg_table *table, uint32_t number, struct erg_member **out,
                     struct erg_error *err);
 

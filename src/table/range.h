@@ -19,7 +19,9 @@ static inline uint32_t erg_range_left(const struct erg_record *r) {
 }
 /* Where it ends now: the first item that is not its own. */
 static inline uint32_t erg_range_end(const struct erg_record *r) {
-    return (uint32_t)(atomic_load_explicit(&((struct erg_record *)r)->range, memory_order_relaxed) >> 32);
+    return (
+        uint32_t)(atomic_load_explicit(&((struct erg_record *)r)->range, memory_order_relaxed) >>
+                  32);
 }
 /* The runner's next item: 1, or 0 when none is left. */
 int erg_range_take(struct erg_record *r, uint32_t *item);

@@ -11,7 +11,7 @@
  * arena go back, blocks in use go to the owner. The slot is free afterwards.
  * By the owner's process only, one recovery at a time; other threads and members go on meanwhile.
  * Returns how many tasks were lost, or ERG_ESTATE when the slot holds no member. */
-int erg_table_recover(struct erg_member *owner, uint32_t dead, void (*lost)(void *ctx, uint32_t index),
-                      void *ctx);
+int erg_table_recover(struct erg_member *owner, uint32_t dead,
+                      void (*lost)(void *ctx, uint32_t index), void *ctx);
 
 #endif

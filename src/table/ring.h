@@ -15,7 +15,8 @@
 /* 1: entered; 0: the ring is full. */
 int erg_ring_push(struct erg_table *t, struct erg_ring *ring, uint32_t index);
 /* Enters up to n; returns how many. Other producers may come in between. */
-size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const uint32_t *indexes, size_t n);
+size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const uint32_t *indexes,
+                          size_t n);
 
 /* Looking and taking are two steps so that a consumer can note what it is about to take. */
 struct erg_ring_peek {

@@ -13,7 +13,8 @@
 struct erg_table_config {
     uint32_t records_max; /* tasks that can be outstanding; default 4,000,000 */
     uint32_t members_max; /* default 256, at most ERG_MEMBERS_LIMIT */
-    uint64_t arena_bytes; /* address space for payloads; default max(64 GiB, 4 x memory), less where a limit of the
+    uint64_t
+        arena_bytes; /* address space for payloads; default max(64 GiB, 4 x memory), less where a limit of the
                            * process or the system wants it. Nothing of it is memory before it is used. */
 };
 
@@ -28,16 +29,18 @@ struct erg_table {
     struct erg_extent *extents;
     uint64_t size;
     int fd;
-    _Atomic uint32_t refs;        /* 1 for being open, 1 for each erg_table_ref */
-    _Atomic uint32_t closed;      /* erg_table_close was called: freed blocks give their memory back at once */
-    _Atomic uint32_t forked;      /* we are a forked child that must not touch the pool */
-    struct erg_member *opened;    /* members opened in this process; freed with the table */
+    _Atomic uint32_t refs; /* 1 for being open, 1 for each erg_table_ref */
+    _Atomic uint32_t
+        closed; /* erg_table_close was called: freed blocks give their memory back at once */
+    _Atomic uint32_t forked;   /* we are a forked child that must not touch the pool */
+    struct erg_member *opened; /* members opened in this process; freed with the table */
     _Atomic uint32_t opened_lock;
 };
 
 /* Makes the memory and the table in it; the caller's process becomes member 0, reserved but not yet open (see
  * member.h). ERG_ENOMEM, ERG_EINVALID or ERG_ESYSTEM, with words. */
-int erg_table_create(const struct erg_table_config *config, struct erg_table **out, struct erg_error *err);
+int erg_table_create(const struct erg_table_config *config, struct erg_table **out,
+                     struct erg_error *err);
 /* Maps a table another process made. Does not take the descriptor: a duplicate is kept. ERG_EPROTOCOL when it is no
  * table or one of another version. */
 int erg_table_attach(int fd, struct erg_table **out, struct erg_error *err);
@@ -67,7 +70,8 @@ static inline void *erg_table_at(const struct erg_table *table, uint64_t offset)
 static inline struct erg_record *erg_table_record(const struct erg_table *table, uint32_t index) {
     return &table->records[index];
 }
-static inline struct erg_member_slot *erg_table_slot(const struct erg_table *table, uint32_t number) {
+static inline struct erg_member_slot *erg_table_slot(const struct erg_table *table,
+                                                     uint32_t number) {
     return &table->members[number];
 }
 

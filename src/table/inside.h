@@ -1,0 +1,80 @@
+/* table/inside: what the files of this room share with one another and with nobody else. */
+#ifndef ERG_TABLE_INSIDE_H
+#define ERG_TABLE_INSIDE_H
+
+#include "os/cpu.h"
+#include "os/futex.h"
+#include "table/point.h"
+#include "table/record.h"
+#include "table/ring.h"
+
+#define ERG_EDGE_NONE UINT64_MAX /* slot->edge: in the middle of no edge */
+#define ERG_RELEASING_NONE UINT64_MAX
+
+/* Locks of one process's threads (never of several processes): a futex with 0 free, 1 taken, 2 taken and wanted. */
+void erg_lock_slow(_Atomic uint32_t *lock);
+static inline void erg_lock(_Atomic uint32_t *lock) {
+    uint32_t seen = 0;
+    if (!atomic_compare_exchange_strong_explicit(lock, &seen, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        erg_lock_slow(lock);
+}
+static inline void erg_unlock(_Atomic uint32_t *lock) {
+    if (atomic_exchange_explicit(lock, 0, memory_order_release) == 2)
+        erg_futex_wake(lock, 1);
+}
+
+/* The half of the state word that waiters sleep on: phase, flags, outcome, runner. */
+static inline _Atomic uint32_t *erg_record_futex(struct erg_record *r) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (_Atomic uint32_t *)&r->state + 1;
+#else
+    return (_Atomic uint32_t *)&r->state;
+#endif
+}
+
+/* --- store.c: free records --------------------------------------------------------------------------- */
+int erg_store_take(struct erg_member *m, uint32_t *index);
+/* The record goes back to FREE with the next generation, if its state is still `seen`. 1; 0: somebody else did. */
+int erg_store_recycle(struct erg_member *m, uint32_t index, uint64_t seen);
+/* Hands all free records of the member to everybody. */
+void erg_store_flush(struct erg_member *m);
+/* Recovery: a FREE record nobody has. */
+void erg_store_give(struct erg_member *m, uint32_t index);
+
+/* A DONE or ENTERED record nobody needs: recycles it, at once or when the last edge that leads to it is cleared. */
+void erg_record_retire(struct erg_member *m, uint32_t index, uint64_t seen);
+
+/* --- wake.c: who is awake ------------------------------------------------------------------------------ */
+/* n tasks were entered into the ring `queue`: wakes as many as are needed to take them. */
+void erg_wake(struct erg_table *t, uint32_t queue, size_t n);
+void erg_wake_one(struct erg_table *t, uint32_t number);
+int erg_awake_bit(_Atomic uint64_t *bits, uint32_t number, int on);
+/* Members that run tasks at the moment, more or less. */
+uint32_t erg_awake_running(struct erg_table *t);
+
+/* --- release.c: from one record to those that wait for it ---------------------------------------------- */
+/* Enters the READY record into the ring `queue`; never fails. */
+void erg_release_hint(struct erg_member *m, uint32_t queue, uint32_t index);
+/* DONE from the phase in `seen`. 1: done, successors released, waiters woken; 0: it is in another phase by now. With
+ * keep, one successor the caller can run may stay with it as slot->next. */
+int erg_release_done(struct erg_member *m, uint32_t index, uint64_t seen, enum erg_outcome outcome,
+                     int keep);
+/* The submitter cleared the guard and no edge is open: WAITING -> READY, or on for a JOIN. */
+void erg_release_guard(struct erg_member *m, uint32_t index, uint32_t gen);
+/* What a dead member left undone of the above; m is made from its slot (recover.c). */
+void erg_release_resume(struct erg_member *m);
+
+/* --- claim.c ---------------------------------------------------------------------------------------------- */
+/* Hands slot->next to the others. */
+void erg_claim_drop(struct erg_member *m);
+
+/* --- arena.c ---------------------------------------------------------------------------------------------- */
+/* The member's private bookkeeping. */
+int erg_arena_open(struct erg_member *m, struct erg_error *err);
+void erg_arena_close(struct erg_member *m);
+/* Every extent of member `number`, who is gone or going, belongs to the owner from now on; the free ones nobody. m frees for it:
+ * the owner's member after a death, the member's own when it leaves. */
+void erg_arena_orphan(struct erg_member *m, uint32_t number);
+
+#endif
