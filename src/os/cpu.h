@@ -2,6 +2,7 @@
 #ifndef ERG_OS_CPU_H
 #define ERG_OS_CPU_H
 
+#include <sched.h>
 #include <stdint.h>
 
 /* Processors this process may use: its affinity mask, less where a cgroup's quota (v1 or v2) allows less; at least 1. */
@@ -16,6 +17,11 @@ static inline void erg_cpu_relax(void) {
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield");
 #endif
+}
+
+/* Lets another thread have this processor; returns at once when none wants it. */
+static inline void erg_cpu_yield(void) {
+    sched_yield();
 }
 
 #endif

@@ -105,7 +105,7 @@ void erg_claim_drop(struct erg_member *m) {
 
 /* --- waiting ------------------------------------------------------------------------------------------------ */
 
-enum { SPINS_PER_LOOK = 16 };
+enum { SPINS_PER_LOOK = 16, LOOKS_ALONE = 4 };
 
 static int asked_to_stop(struct erg_member *m) {
     return atomic_load_explicit(&m->slot->stop, memory_order_seq_cst) != 0;
@@ -149,12 +149,15 @@ static void pass_on(struct erg_member *m) {
 }
 
 static int claim_spinning(struct erg_member *m, uint32_t *index, uint64_t until) {
+    int look = 0;
     do {
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
             if (erg_claim_next(m, index))
                 return 1;
             erg_cpu_relax();
         }
+        if (++look >= LOOKS_ALONE)
+            erg_cpu_yield(); /* who would give us work may be waiting for this very core */
     } while (!leaving(m) && erg_clock_ns() < until);
     return 0;
 }

@@ -276,8 +276,9 @@ void erg_record_submit_many(struct erg_member *m, const uint32_t *indexes, size_
 
 /* --- completion ------------------------------------------------------------------------------------------------ */
 
-/* How long a waiter spins: a sleep costs it tens of microseconds, but its spinning takes a core from whom it waits for. */
-enum { WAIT_SPIN_NS = 50000, WAIT_SPIN_BUSY_NS = 2000, SPINS_PER_LOOK = 32 };
+/* How long a waiter spins: longer than a sleep and a wake-up take together, else two sides that once missed each
+ * other keep missing; briefly where every core has a runner already. */
+enum { WAIT_SPIN_NS = 200000, WAIT_SPIN_BUSY_NS = 5000, SPINS_PER_LOOK = 32, LOOKS_ALONE = 4 };
 
 static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline) {
     struct erg_table *t = m->table;
@@ -285,14 +286,15 @@ static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint
     if (cores <= 1)
         return 0;
     uint64_t end = now + (erg_awake_running(t) > cores ? WAIT_SPIN_BUSY_NS : WAIT_SPIN_NS);
-    do {
+    for (int look = 0; now < end && now < deadline; look++, now = erg_clock_ns()) {
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
             if (erg_record_done(t, handle))
                 return 1;
             erg_cpu_relax();
         }
-        now = erg_clock_ns();
-    } while (now < end && now < deadline);
+        if (look >= LOOKS_ALONE)
+            erg_cpu_yield(); /* whom we wait for may be waiting for this very core */
+    }
     return 0;
 }
 
