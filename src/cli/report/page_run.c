@@ -1,0 +1,287 @@
+/* What the page says about the run itself. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/report/html.h"
+#include "cli/report/page.h"
+
+enum { MOST_WORKERS = 200, MOST_FUNCTIONS = 60, MOST_TROUBLE = 60, NAME_SIZE = 256 };
+
+static void function_name(struct erg_page *page, uint32_t function) {
+    erg_html_text(page->out, page->trace->functions.names[function]);
+}
+
+static void dot(struct erg_page *page, uint32_t function) {
+    fprintf(page->out, "<span class=\"dot\" style=\"--k:var(--c%u)\"></span>",
+            erg_page_colour(page, function));
+    function_name(page, function);
+}
+
+void erg_page_timeline(struct erg_page *page) {
+    const struct erg_summary *s = page->summary;
+    FILE *out = page->out;
+    if (!s->tasks) {
+        return;
+    }
+    fputs("<section id=\"timeline\">\n<h2>Timeline</h2>\n<p class=\"note\">Above, how many workers "
+          "were busy: drag there to choose a part of the run. Below, one lane a worker: drag to move, "
+          "Ctrl and wheel or a double click to look closer.</p>\n"
+          "<div class=\"timeline\"><canvas id=\"overview\"></canvas>"
+          "<canvas id=\"lanes\" tabindex=\"0\" role=\"img\" aria-label=\"Timeline of tasks by worker; "
+          "the tables below tell the same in words\"></canvas></div>\n"
+          "<div class=\"tools\"><div class=\"legend\">",
+          out);
+    uint32_t shown = s->functions_count < 7 ? s->functions_count : 7;
+    for (uint32_t i = 0; i < shown; i++) {
+        fprintf(out, "<span><i style=\"--k:var(--c%u)\"></i>", i);
+        function_name(page, s->functions[i].function);
+        fputs("</span>", out);
+    }
+    if (s->functions_count > shown) {
+        fprintf(out, "<span><i style=\"--k:var(--c7)\"></i>%u others</span>",
+                s->functions_count - shown);
+    }
+    fputs("</div><div class=\"buttons\"><button id=\"out\" aria-label=\"Show more of the run\">−"
+          "</button><button id=\"in\" aria-label=\"Look closer\">+</button>"
+          "<button id=\"all\">Whole run</button></div></div>\n"
+          "<div id=\"tip\" hidden></div>\n"
+          "<noscript><p class=\"note\">The timeline needs JavaScript; the rest of the page does "
+          "not.</p></noscript>\n</section>\n",
+          out);
+}
+
+void erg_page_budget(struct erg_page *page) {
+    const struct erg_summary *s = page->summary;
+    const struct {
+        const char *name, *why, *colour;
+        double time;
+    } parts[] = {
+        {"Tasks ran", "the work itself", "var(--c0)", s->budget.busy},
+        {"Nothing to run", "no worker had a task: the program between its maps", "var(--c6)",
+         s->budget.idle},
+        {"Start", "before the first task: workers came up, arguments were sent", "var(--c2)",
+         s->budget.startup},
+        {"Uneven", "some workers had a task, others none", "var(--c3)", s->budget.uneven},
+        {"Waiting for the last", "all tasks were taken; longest tasks first would shorten it",
+         "var(--c5)", s->budget.tail},
+    };
+    char text[ERG_HTML_UNIT_SIZE], share[ERG_HTML_UNIT_SIZE];
+    if (!s->tasks || !(s->available > 0)) {
+        return;
+    }
+    fprintf(page->out,
+            "<section id=\"budget\">\n<h2>Where the workers’ time went</h2>\n"
+            "<p class=\"note\">%s of worker time, from each pool’s first task to its last.</p>\n"
+            "<div class=\"stack\">",
+            erg_html_duration(text, s->available));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        fprintf(page->out, "<i style=\"--v:%.5f;--k:%s\"></i>", parts[i].time / s->available,
+                parts[i].colour);
+    }
+    fputs("</div>\n<ul class=\"keys\">\n", page->out);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        fprintf(page->out,
+                "<li><i style=\"--k:%s\"></i><b>%s</b><span>%s, %s</span><small>%s</small></li>\n",
+                parts[i].colour, parts[i].name, erg_html_duration(text, parts[i].time),
+                erg_html_share(share, parts[i].time / s->available), parts[i].why);
+    }
+    fputs("</ul>\n</section>\n", page->out);
+}
+
+void erg_page_workers(struct erg_page *page) {
+    const struct erg_summary *s = page->summary;
+    char name[NAME_SIZE], share[ERG_HTML_UNIT_SIZE], tasks[ERG_HTML_UNIT_SIZE];
+    double wall = s->end - s->origin;
+    if (!s->tasks || !(wall > 0)) {
+        return;
+    }
+    fputs("<section id=\"workers\">\n<h2>Workers</h2>\n<p class=\"note\">Share of the whole run that each "
+          "was busy, and its tasks.</p>\n<div class=\"bars\">\n",
+          page->out);
+    uint32_t shown = 0, left = 0;
+    for (uint32_t w = 0; w < page->trace->workers_count; w++) {
+        if (!s->workers[w].tasks || shown == MOST_WORKERS) {
+            left += s->workers[w].tasks > 0;
+            continue;
+        }
+        shown++;
+        fputs("<div><span class=\"label\">", page->out);
+        erg_html_text(page->out, erg_page_worker(page, w, name, sizeof name));
+        fprintf(page->out,
+                "</span><span class=\"track\"><i style=\"--v:%.4f\"></i></span>"
+                "<span class=\"number\">%s <small>%s</small></span></div>\n",
+                fmin(1, s->workers[w].busy / wall),
+                erg_html_share(share, fmin(1, s->workers[w].busy / wall)),
+                erg_html_count(tasks, s->workers[w].tasks));
+    }
+    fputs("</div>\n", page->out);
+    if (left) {
+        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", left);
+    }
+    fputs("</section>\n", page->out);
+}
+
+void erg_page_durations(struct erg_page *page) {
+    const struct erg_summary_histogram *h = &page->summary->histogram;
+    char from[ERG_HTML_UNIT_SIZE], to[ERG_HTML_UNIT_SIZE], runs[ERG_HTML_UNIT_SIZE],
+        waits[ERG_HTML_UNIT_SIZE];
+    double most_runs = 1, most_waits = 1;
+    if (!h->bins) {
+        return;
+    }
+    for (uint32_t i = 0; i < h->bins; i++) {
+        most_runs = fmax(most_runs, h->runs[i]);
+        most_waits = fmax(most_waits, h->waits[i]);
+    }
+    fprintf(page->out,
+            "<section id=\"durations\">\n<h2>How long tasks took</h2>\n<p class=\"note\">%s</p>\n"
+            "<div class=\"hist\" style=\"--under:%s\">\n",
+            h->waits_known ? "Above the axis how long they ran, below it how long they had waited "
+                             "for a worker; each scale three steps a decade."
+                           : "Three steps a decade.",
+            h->waits_known ? "70px" : "0px");
+    long first = lround(log10(h->low) * 3);
+    for (uint32_t i = 0; i < h->bins; i++) {
+        double low = pow(10, (double)(first + i) / 3), high = pow(10, (double)(first + i + 1) / 3);
+        fprintf(page->out,
+                "<div title=\"%s to %s: %s ran so long, %s waited\"><i style=\"--r:%.4f\"></i>"
+                "<span>%s</span><b style=\"--w:%.4f\"></b></div>\n",
+                erg_html_duration(from, low), erg_html_duration(to, high),
+                erg_html_count(runs, h->runs[i]), erg_html_count(waits, h->waits[i]),
+                h->runs[i] / most_runs,
+                (first + i) % 3 == 0 ? erg_html_duration(from, round(low * 10) / 10) : "",
+                h->waits[i] / most_waits);
+    }
+    fputs("</div>\n</section>\n", page->out);
+}
+
+static void function_row(struct erg_page *page, const struct erg_summary_function *f, bool items) {
+    char a[ERG_HTML_UNIT_SIZE], b[ERG_HTML_UNIT_SIZE];
+    FILE *out = page->out;
+    double share = page->summary->total > 0 ? f->total / page->summary->total : 0;
+    fputs("<tr><td>", out);
+    dot(page, f->function);
+    fprintf(out, "</td><td class=\"n\">%s</td>", erg_html_count(a, f->runs));
+    if (items) {
+        fprintf(out, "<td class=\"n\">%s</td>", erg_html_count(a, f->items));
+    }
+    fprintf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td>", erg_html_duration(a, f->total),
+            erg_html_share(b, share));
+    fprintf(out, "<td><span class=\"track\"><i style=\"--v:%.4f;--k:var(--c%u)\"></i></span></td>", share,
+            erg_page_colour(page, f->function));
+    const double times[] = {f->median, f->p95, f->longest};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        fprintf(out, "<td class=\"n\">%s</td>", erg_html_duration(a, times[i]));
+    }
+    fprintf(out, "<td class=\"n\">%s</td>", f->waited < 0 ? "–" : erg_html_duration(a, f->waited));
+    fprintf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td>", erg_html_bytes(a, f->bytes_in),
+            erg_html_bytes(b, f->bytes_out));
+    fprintf(out, "<td class=\"n%s\">%s</td></tr>\n", f->failures > 0 ? " bad" : "",
+            f->failures > 0 ? erg_html_count(a, f->failures) : "–");
+}
+
+void erg_page_functions(struct erg_page *page) {
+    const struct erg_summary *s = page->summary;
+    bool items = s->items != s->tasks;
+    if (!s->functions_count) {
+        return;
+    }
+    fprintf(page->out,
+            "<section id=\"functions\">\n<h2>Functions</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+            "<th>function</th><th class=\"n\">tasks</th>%s<th class=\"n\">total</th>"
+            "<th class=\"n\" colspan=\"2\">share of the work</th><th class=\"n\">median</th>"
+            "<th class=\"n\">95 % within</th><th class=\"n\">longest</th><th class=\"n\">waited, mean</th>"
+            "<th class=\"n\">in</th><th class=\"n\">out</th><th class=\"n\">not ok</th></tr></thead>\n"
+            "<tbody>\n",
+            items ? "<th class=\"n\">items</th>" : "");
+    for (uint32_t i = 0; i < s->functions_count && i < MOST_FUNCTIONS; i++) {
+        function_row(page, &s->functions[i], items);
+    }
+    fputs("</tbody></table></div>\n", page->out);
+    if (s->functions_count > MOST_FUNCTIONS) {
+        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", s->functions_count - MOST_FUNCTIONS);
+    }
+    fputs("</section>\n", page->out);
+}
+
+void erg_page_slowest(struct erg_page *page) {
+    const struct erg_summary *s = page->summary;
+    char name[NAME_SIZE], a[ERG_HTML_UNIT_SIZE];
+    FILE *out = page->out;
+    if (!s->slowest_count) {
+        return;
+    }
+    fputs("<section id=\"slowest\">\n<h2>Longest tasks</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+          "<th>function</th><th class=\"n\">task</th><th>worker</th><th class=\"n\">began at</th>"
+          "<th class=\"n\">ran</th><th class=\"n\">waited</th><th>ended</th></tr></thead>\n<tbody>\n",
+          out);
+    for (uint32_t i = 0; i < s->slowest_count; i++) {
+        const struct erg_trace_task *task = &page->trace->tasks[s->slowest[i]];
+        fputs("<tr><td>", out);
+        dot(page, task->function);
+        fprintf(out, "</td><td class=\"n\">%s</td><td>",
+                task->number < 0 ? "–" : erg_html_count(a, (double)task->number));
+        erg_html_text(out, erg_page_worker(page, task->worker, name, sizeof name));
+        fprintf(out, "</td><td class=\"n\">%s</td>", erg_html_duration(a, task->start - s->origin));
+        fprintf(out, "<td class=\"n\">%s</td>", erg_html_duration(a, task->lasted));
+        fprintf(out, "<td class=\"n\">%s</td><td%s>%s</td></tr>\n",
+                task->waited < 0 ? "–" : erg_html_duration(a, task->waited),
+                task->outcome ? " class=\"bad\"" : "", erg_outcome_names[task->outcome]);
+    }
+    fputs("</tbody></table></div>\n</section>\n", out);
+}
+
+static void trouble_row(struct erg_page *page, double at, uint32_t function, int64_t number,
+                        uint32_t worker, uint32_t outcome) {
+    char name[NAME_SIZE], a[ERG_HTML_UNIT_SIZE];
+    fprintf(page->out, "<tr><td class=\"n\">%s</td><td>",
+            erg_html_duration(a, at - page->summary->origin));
+    dot(page, function);
+    fprintf(page->out, "</td><td class=\"n\">%s</td><td>",
+            number < 0 ? "–" : erg_html_count(a, (double)number));
+    erg_html_text(page->out, erg_page_worker(page, worker, name, sizeof name));
+    fprintf(page->out, "</td><td class=\"bad\">%s</td></tr>\n", erg_outcome_names[outcome]);
+}
+
+void erg_page_trouble(struct erg_page *page) {
+    const struct erg_trace *trace = page->trace;
+    char count[ERG_HTML_UNIT_SIZE];
+    double wrong = 0;
+    const char *separator = "";
+    for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
+        wrong += page->summary->outcomes[i];
+    }
+    if (!(wrong > 0)) {
+        return;
+    }
+    fputs("<section id=\"trouble\">\n<h2>Tasks that did not simply succeed</h2>\n<p class=\"note\">",
+          page->out);
+    for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
+        if (page->summary->outcomes[i] > 0) {
+            fprintf(page->out, "%s%s %s", separator,
+                    erg_html_count(count, page->summary->outcomes[i]), erg_outcome_names[i]);
+            separator = ", ";
+        }
+    }
+    fputs(".</p>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">ended at</th><th>function</th>"
+          "<th class=\"n\">task</th><th>worker</th><th>outcome</th></tr></thead>\n<tbody>\n",
+          page->out);
+    int left = MOST_TROUBLE;
+    for (size_t i = 0; i < trace->instants_count && left > 0; i++, left--) {
+        const struct erg_trace_instant *t = &trace->instants[i];
+        trouble_row(page, t->at, t->function, t->number, t->worker, t->outcome);
+    }
+    for (size_t i = 0; i < trace->tasks_count && left > 0; i++) {
+        const struct erg_trace_task *t = &trace->tasks[i];
+        if (t->outcome != ERG_OUTCOME_OK) {
+            trouble_row(page, t->start + t->lasted, t->function, t->number, t->worker, t->outcome);
+            left--;
+        }
+    }
+    fputs("</tbody></table></div>\n", page->out);
+    if (wrong > MOST_TROUBLE) {
+        fprintf(page->out, "<p class=\"note\">The first %d of %s.</p>\n", MOST_TROUBLE,
+                erg_html_count(count, wrong));
+    }
+    fputs("</section>\n", page->out);
+}
