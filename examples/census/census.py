@@ -136,7 +136,7 @@ def sections(report, rows, root):
     """What the census adds to the page that `ergon report` makes."""
     add = ergon.trace.section
     add("Census", report["totals"], kind="facts", note=f"Every Python file under {root} but installed packages.")
-    add("Three ways to run it", rows, columns=HEADINGS, note="The timeline above is the run on processes.")
+    add("Times", rows, columns=HEADINGS, note="The timeline above is the run on processes.")
     add(
         "Most complex functions",
         report["complex"],

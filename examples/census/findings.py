@@ -64,7 +64,7 @@ def part(name):
 
 
 def place(name, function, root):
-    return f"{function.name}  {relpath(name, root)}:{function.line}"
+    return f"{function.name}\n{relpath(name, root)}:{function.line}"
 
 
 def family_row(members, weakest, root):

@@ -14,7 +14,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run, false},
+    {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run,
+     false},
     {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
     {"doctor", "say what is wrong on this machine", erg_cli_doctor, false},
 };

@@ -51,12 +51,14 @@ int erg_cli_python(char *to, size_t size, struct erg_error *err) {
             strcpy(to, chosen);
             return 0;
         }
-        return erg_error_set(err, ERG_ENOTFOUND, "ERGON_PYTHON=%s is not a program that can be run", chosen);
+        return erg_error_set(err, ERG_ENOTFOUND, "ERGON_PYTHON=%s is not a program that can be run",
+                             chosen);
     }
     if (on_path(to, size)) {
         return 0;
     }
-    return erg_error_set(err, ERG_ENOTFOUND,
-                         "no python3 beside the ergon command or on PATH: set ERGON_PYTHON to an interpreter "
-                         "that has ergon installed");
+    return erg_error_set(
+        err, ERG_ENOTFOUND,
+        "no python3 beside the ergon command or on PATH: set ERGON_PYTHON to an interpreter "
+        "that has ergon installed");
 }

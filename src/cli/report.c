@@ -1,6 +1,6 @@
 /* `ergon report`: a trace becomes one HTML page. */
-#include <errno.h>
 #include <ergon/ergon.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
@@ -47,7 +47,8 @@ static int read_all(int fd, const char *name, char **data, size_t *len, struct e
         if (!grown) {
             free(*data);
             *data = NULL;
-            return erg_error_set(err, ERG_ENOMEM, "%s is too large: %zu MB and more", name, size >> 20);
+            return erg_error_set(err, ERG_ENOMEM, "%s is too large: %zu MB and more", name,
+                                 size >> 20);
         }
         *data = grown;
         while (*len < size) {
@@ -71,8 +72,8 @@ static int load(const char *path, struct erg_trace *trace, struct erg_error *err
     bool from_stdin = strcmp(path, "-") == 0;
     const char *name = from_stdin ? "standard input" : path;
     int fd = from_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    char *data;
-    size_t len;
+    char *data = NULL;
+    size_t len = 0;
     if (fd < 0) {
         return erg_error_system(err, errno, "cannot open %s", name);
     }
@@ -105,13 +106,14 @@ static int beside(const char *trace, char *to, size_t size) {
     return snprintf(to, size, "%.*s.html", (int)stem, trace) < (int)size ? 0 : -1;
 }
 
-static int write_page(FILE *out, const char *source, struct erg_trace *trace, struct erg_error *err) {
+static int write_page(FILE *out, const char *source, struct erg_trace *trace,
+                      struct erg_error *err) {
     struct erg_summary summary = {0};
     const char *base = strrchr(source, '/') ? strrchr(source, '/') + 1 : source;
     int rc = erg_summary_make(&summary, trace, err);
     if (rc == 0) {
-        rc = erg_page_write(out, trace, &summary, strcmp(base, "-") == 0 ? "trace" : base, erg_version(),
-                            err);
+        rc = erg_page_write(out, trace, &summary, strcmp(base, "-") == 0 ? "trace" : base,
+                            erg_version(), err);
     }
     erg_summary_fini(&summary);
     return rc;
@@ -121,7 +123,8 @@ static int write_page(FILE *out, const char *source, struct erg_trace *trace, st
 static int write_file(const char *path, const char *source, struct erg_trace *trace,
                       struct erg_error *err) {
     char partial[PATH_MAX];
-    if (snprintf(partial, sizeof partial, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof partial) {
+    if (snprintf(partial, sizeof partial, "%s.%ld.part", path, (long)getpid()) >=
+        (int)sizeof partial) {
         return erg_error_set(err, ERG_EINVALID, "the path of the page is too long");
     }
     FILE *out = fopen(partial, "we");

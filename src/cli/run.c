@@ -25,7 +25,8 @@ static const char usage[] =
     "                'ergon report FILE' makes a page of it\n"
     "  -h, --help    this text\n"
     "\n"
-    "The interpreter is the python3 beside this command, else $ERGON_PYTHON, else python3 on PATH.\n";
+    "The interpreter is the python3 beside this command, else $ERGON_PYTHON, else python3 on "
+    "PATH.\n";
 
 /* A path that stays right when the program changes its folder. */
 static int make_absolute(const char *path, char *to, size_t size) {
@@ -105,7 +106,8 @@ int erg_cli_run(int argc, char **argv) {
         return erg_cli_end("run", ERG_CLI_OK);
     }
     if (at >= argc) {
-        return erg_cli_wrong("run", "nothing to run: name a script, -m MODULE, -c CODE, or - for standard input");
+        return erg_cli_wrong(
+            "run", "nothing to run: name a script, -m MODULE, -c CODE, or - for standard input");
     }
     return start(argc - at, argv + at);
 }

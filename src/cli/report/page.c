@@ -72,7 +72,12 @@ static uint32_t workers_used(const struct erg_page *page) {
 
 /* What took most of the time that workers were not busy, as the end of a sentence. */
 static const char *largest_loss(const struct erg_summary_budget *budget) {
-    double most = fmax(fmax(budget->startup, budget->idle), fmax(budget->uneven, budget->tail));
+    double most =
+        fmax(fmax(fmax(budget->startup, budget->idle), fmax(budget->uneven, budget->tail)),
+             budget->between);
+    if (most == budget->between) {
+        return "between tasks, inside the pool";
+    }
     if (most == budget->idle) {
         return "while the program itself was at work and none of them had a task";
     }
@@ -98,8 +103,8 @@ static void lead(struct erg_page *page) {
     fprintf(page->out, "<b>%s task%s</b>, %s of work, done in <b>%s</b> by %s worker%s, ",
             erg_html_count(a, s->tasks), s->tasks == 1 ? "" : "s", erg_html_duration(b, s->total),
             erg_html_duration(c, wall(page)), erg_html_count(d, used), used == 1 ? "" : "s");
-    fprintf(page->out, "%s busy <b>%s</b> of the time.",
-            used == 1 ? "which was" : "which were", erg_html_share(e, share));
+    fprintf(page->out, "%s busy <b>%s</b> of the time.", used == 1 ? "which was" : "which were",
+            erg_html_share(e, share));
     if (share < 0.95 && s->available > 0) {
         double lost = s->available - s->budget.busy;
         fprintf(page->out, " Most of the other %s of worker time passed %s.",

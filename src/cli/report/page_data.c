@@ -136,7 +136,8 @@ static void outcomes(struct erg_page *page, const struct erg_trace_task *tasks, 
     fputs(",\n\"o\":{", page->out);
     for (size_t i = 0; i < count; i++) {
         if (tasks[i].outcome != ERG_OUTCOME_OK) {
-            fprintf(page->out, "%s\"%zu\":\"%s\"", separator, i, erg_outcome_names[tasks[i].outcome]);
+            fprintf(page->out, "%s\"%zu\":\"%s\"", separator, i,
+                    erg_outcome_names[tasks[i].outcome]);
             separator = ",";
         }
     }

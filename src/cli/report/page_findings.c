@@ -74,7 +74,8 @@ static void bars(struct erg_page *page, const json_t *rows, size_t colour) {
 /* Numbers stand to the right; so do texts that begin like one: "3.1 s", "97 %". */
 static bool to_the_right(const json_t *cell) {
     const char *text = json_string_value(cell);
-    return json_is_number(cell) || (text && strchr("0123456789–-", *text) && strlen(text) < 14 && *text) ||
+    return json_is_number(cell) ||
+           (text && strchr("0123456789–-", *text) && strlen(text) < 14 && *text) ||
            (text && strcmp(text, "–") == 0);
 }
 

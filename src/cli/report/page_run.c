@@ -24,10 +24,12 @@ void erg_page_timeline(struct erg_page *page) {
         return;
     }
     fputs("<section id=\"timeline\">\n<h2>Timeline</h2>\n<p class=\"note\">Above, how many workers "
-          "were busy: drag there to choose a part of the run. Below, one lane a worker: drag to move, "
+          "were busy: drag there to choose a part of the run. Below, one lane a worker: drag to "
+          "move, "
           "Ctrl and wheel or a double click to look closer.</p>\n"
           "<div class=\"timeline\"><canvas id=\"overview\"></canvas>"
-          "<canvas id=\"lanes\" tabindex=\"0\" role=\"img\" aria-label=\"Timeline of tasks by worker; "
+          "<canvas id=\"lanes\" tabindex=\"0\" role=\"img\" aria-label=\"Timeline of tasks by "
+          "worker; "
           "the tables below tell the same in words\"></canvas></div>\n"
           "<div class=\"tools\"><div class=\"legend\">",
           out);
@@ -57,11 +59,14 @@ void erg_page_budget(struct erg_page *page) {
         double time;
     } parts[] = {
         {"Tasks ran", "the work itself", "var(--c0)", s->budget.busy},
+        {"Between tasks", "a task waited and the worker had none yet: what the pool itself costs",
+         "var(--c1)", s->budget.between},
         {"Nothing to run", "no worker had a task: the program between its maps", "var(--c6)",
          s->budget.idle},
         {"Start", "before the first task: workers came up, arguments were sent", "var(--c2)",
          s->budget.startup},
-        {"Uneven", "some workers had a task, others none", "var(--c3)", s->budget.uneven},
+        {"Uneven", "some workers had a task, there was none for the others", "var(--c3)",
+         s->budget.uneven},
         {"Waiting for the last", "all tasks were taken; longest tasks first would shorten it",
          "var(--c5)", s->budget.tail},
     };
@@ -95,7 +100,8 @@ void erg_page_workers(struct erg_page *page) {
     if (!s->tasks || !(wall > 0)) {
         return;
     }
-    fputs("<section id=\"workers\">\n<h2>Workers</h2>\n<p class=\"note\">Share of the whole run that each "
+    fputs("<section id=\"workers\">\n<h2>Workers</h2>\n<p class=\"note\">Share of the whole run "
+          "that each "
           "was busy, and its tasks.</p>\n<div class=\"bars\">\n",
           page->out);
     uint32_t shown = 0, left = 0;
@@ -119,6 +125,17 @@ void erg_page_workers(struct erg_page *page) {
         fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", left);
     }
     fputs("</section>\n", page->out);
+}
+
+/* A round duration as short as can be: 1 µs, 10 ms. */
+static const char *axis_label(char *to, double us) {
+    const char *unit = us > 0.999e6 ? "s" : us > 999 ? "ms" : "µs";
+    snprintf(to, ERG_HTML_UNIT_SIZE, "%.3g\u202f%s",
+             us > 0.999e6 ? us / 1e6
+             : us > 999   ? us / 1e3
+                          : us,
+             unit);
+    return to;
 }
 
 void erg_page_durations(struct erg_page *page) {
@@ -149,7 +166,7 @@ void erg_page_durations(struct erg_page *page) {
                 erg_html_duration(from, low), erg_html_duration(to, high),
                 erg_html_count(runs, h->runs[i]), erg_html_count(waits, h->waits[i]),
                 h->runs[i] / most_runs,
-                (first + i) % 3 == 0 ? erg_html_duration(from, round(low * 10) / 10) : "",
+                (first + i) % 3 == 0 && (i + 1 < h->bins || i == 0) ? axis_label(from, low) : "",
                 h->waits[i] / most_waits);
     }
     fputs("</div>\n</section>\n", page->out);
@@ -167,8 +184,8 @@ static void function_row(struct erg_page *page, const struct erg_summary_functio
     }
     fprintf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td>", erg_html_duration(a, f->total),
             erg_html_share(b, share));
-    fprintf(out, "<td><span class=\"track\"><i style=\"--v:%.4f;--k:var(--c%u)\"></i></span></td>", share,
-            erg_page_colour(page, f->function));
+    fprintf(out, "<td><span class=\"track\"><i style=\"--v:%.4f;--k:var(--c%u)\"></i></span></td>",
+            share, erg_page_colour(page, f->function));
     const double times[] = {f->median, f->p95, f->longest};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         fprintf(out, "<td class=\"n\">%s</td>", erg_html_duration(a, times[i]));
@@ -186,20 +203,23 @@ void erg_page_functions(struct erg_page *page) {
     if (!s->functions_count) {
         return;
     }
-    fprintf(page->out,
-            "<section id=\"functions\">\n<h2>Functions</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
-            "<th>function</th><th class=\"n\">tasks</th>%s<th class=\"n\">total</th>"
-            "<th class=\"n\" colspan=\"2\">share of the work</th><th class=\"n\">median</th>"
-            "<th class=\"n\">95 % within</th><th class=\"n\">longest</th><th class=\"n\">waited, mean</th>"
-            "<th class=\"n\">in</th><th class=\"n\">out</th><th class=\"n\">not ok</th></tr></thead>\n"
-            "<tbody>\n",
-            items ? "<th class=\"n\">items</th>" : "");
+    fprintf(
+        page->out,
+        "<section id=\"functions\">\n<h2>Functions</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+        "<th>function</th><th class=\"n\">tasks</th>%s<th class=\"n\">total</th>"
+        "<th class=\"n\" colspan=\"2\">share of the work</th><th class=\"n\">median</th>"
+        "<th class=\"n\">95 %% within</th><th class=\"n\">longest</th><th class=\"n\">waited, "
+        "mean</th>"
+        "<th class=\"n\">in</th><th class=\"n\">out</th><th class=\"n\">not ok</th></tr></thead>\n"
+        "<tbody>\n",
+        items ? "<th class=\"n\">items</th>" : "");
     for (uint32_t i = 0; i < s->functions_count && i < MOST_FUNCTIONS; i++) {
         function_row(page, &s->functions[i], items);
     }
     fputs("</tbody></table></div>\n", page->out);
     if (s->functions_count > MOST_FUNCTIONS) {
-        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", s->functions_count - MOST_FUNCTIONS);
+        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n",
+                s->functions_count - MOST_FUNCTIONS);
     }
     fputs("</section>\n", page->out);
 }
@@ -211,10 +231,12 @@ void erg_page_slowest(struct erg_page *page) {
     if (!s->slowest_count) {
         return;
     }
-    fputs("<section id=\"slowest\">\n<h2>Longest tasks</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
-          "<th>function</th><th class=\"n\">task</th><th>worker</th><th class=\"n\">began at</th>"
-          "<th class=\"n\">ran</th><th class=\"n\">waited</th><th>ended</th></tr></thead>\n<tbody>\n",
-          out);
+    fputs(
+        "<section id=\"slowest\">\n<h2>Longest tasks</h2>\n<div "
+        "class=\"scroll\"><table>\n<thead><tr>"
+        "<th>function</th><th class=\"n\">task</th><th>worker</th><th class=\"n\">began at</th>"
+        "<th class=\"n\">ran</th><th class=\"n\">waited</th><th>ended</th></tr></thead>\n<tbody>\n",
+        out);
     for (uint32_t i = 0; i < s->slowest_count; i++) {
         const struct erg_trace_task *task = &page->trace->tasks[s->slowest[i]];
         fputs("<tr><td>", out);
@@ -254,8 +276,9 @@ void erg_page_trouble(struct erg_page *page) {
     if (!(wrong > 0)) {
         return;
     }
-    fputs("<section id=\"trouble\">\n<h2>Tasks that did not simply succeed</h2>\n<p class=\"note\">",
-          page->out);
+    fputs(
+        "<section id=\"trouble\">\n<h2>Tasks that did not simply succeed</h2>\n<p class=\"note\">",
+        page->out);
     for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
         if (page->summary->outcomes[i] > 0) {
             fprintf(page->out, "%s%s %s", separator,
@@ -263,7 +286,8 @@ void erg_page_trouble(struct erg_page *page) {
             separator = ", ";
         }
     }
-    fputs(".</p>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">ended at</th><th>function</th>"
+    fputs(".</p>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">ended "
+          "at</th><th>function</th>"
           "<th class=\"n\">task</th><th>worker</th><th>outcome</th></tr></thead>\n<tbody>\n",
           page->out);
     int left = MOST_TROUBLE;

@@ -94,7 +94,7 @@
     const top = HEAD + k * laneHeight + gap / 2, height = laneHeight - gap;
     g.fillStyle = color.wash;
     g.fillRect(gutter, top, width - gutter, height);
-    const pixels = Math.ceil(width - gutter) + 1, covered = new Float32Array(pixels);
+    const pixels = Math.ceil(width - gutter) + 1, covered = new Float32Array(pixels), owner = new Uint16Array(pixels), most = new Float32Array(pixels);
     const scale = (width - gutter) / (to - from);
     let thin = -1;
     for (let i = lowest(k, from - longest[k]); i < first[k + 1] && start[i] < to; i++) {
@@ -106,7 +106,8 @@
         let p = Math.floor(a - gutter);
         covered[p] += Math.min(wide, p + 1 - (a - gutter));
         if (a - gutter + wide > p + 1 && p + 1 < pixels) covered[p + 1] += a - gutter + wide - p - 1;
-        thin = run.f[i];
+        if (wide > most[p]) { most[p] = wide; owner[p] = run.f[i]; } // the longest gives the pixel its colour
+        thin = i;
         continue;
       }
       const inset = deepest ? (depth[i] * height) / (deepest + 1.5) : 0;
@@ -122,9 +123,9 @@
       g.globalAlpha = 1;
     }
     if (thin >= 0) {
-      g.fillStyle = color.functions[thin];
       for (let p = 0; p < pixels; p++) {
         if (!covered[p]) continue;
+        g.fillStyle = color.functions[most[p] ? owner[p] : run.f[thin]];
         g.globalAlpha = Math.min(1, 0.25 + 0.75 * covered[p]);
         g.fillRect(gutter + p, top, 1, height);
       }
@@ -147,8 +148,8 @@
     g.fillStyle = color.ink;
     run.lanes.forEach((lane, k) => {
       let name = lane.name;
-      while (name.length > 2 && g.measureText(name + "…").width > gutter - 18) name = name.slice(0, -1);
-      g.fillText(name === lane.name ? name : name + "…", 12, HEAD + (k + 0.5) * laneHeight);
+      while (name.length > 2 && g.measureText(name).width > gutter - 20) name = name.slice(0, name.endsWith("…") ? -2 : -1) + "…";
+      g.fillText(name, 12, HEAD + (k + 0.5) * laneHeight);
     });
   }
 
@@ -173,7 +174,7 @@
   const OVER = 58;
   function drawOverview() {
     const [g, width] = prepare(overview, OVER);
-    const busy = busyProfile(Math.max(1, Math.floor(width))), top = Math.max(1, many), high = OVER - 10;
+    const busy = busyProfile(Math.max(1, Math.floor(width))), top = Math.max(1, many), high = OVER - 20;
     g.beginPath();
     g.moveTo(0, OVER);
     busy.forEach((v, p) => g.lineTo(p + 0.5, OVER - (Math.min(v, top) / top) * high));
@@ -201,7 +202,7 @@
     g.font = `11px ${color.sans}`;
     g.textBaseline = "top";
     g.textAlign = "right";
-    g.fillText(`busy workers, of ${many}`, width - 8, 3);
+    g.fillText(`busy workers, of ${many}`, width - 8, 4);
   }
   function draw() {
     queued = false;

@@ -1,6 +1,7 @@
 #include "cli/report/summary.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,10 +86,10 @@ static void add_totals(struct erg_summary *s, const struct erg_trace *trace) {
 
 /* --- workers and where their time went -------------------------------------------------------------- */
 
-/* A moment when a worker of a pool begins (+1) or ends (-1) to be busy. */
+/* A moment when a worker of a pool begins (+1) or ends (-1) to be busy, or a task to wait. */
 struct edge {
     double at;
-    int step;
+    int busy, waiting;
 };
 
 static int by_time(const void *one, const void *other) {
@@ -96,7 +97,7 @@ static int by_time(const void *one, const void *other) {
     if (a->at != b->at) {
         return a->at < b->at ? -1 : 1;
     }
-    return a->step - b->step;
+    return (a->busy + a->waiting) - (b->busy + b->waiting);
 }
 
 /* The stretches in which a worker was busy, as edges; its tasks are sorted by start. Returns how many. */
@@ -110,8 +111,8 @@ static size_t stretches(struct erg_summary_worker *worker, const struct erg_trac
         worker->items += tasks[i].items;
         if (tasks[i].start > to) {
             if (i > 0) {
-                edges[used++] = (struct edge){from, 1};
-                edges[used++] = (struct edge){to, -1};
+                edges[used++] = (struct edge){from, 1, 0};
+                edges[used++] = (struct edge){to, -1, 0};
                 worker->busy += to - from;
             } else {
                 worker->first = tasks[i].start;
@@ -121,12 +122,37 @@ static size_t stretches(struct erg_summary_worker *worker, const struct erg_trac
         to = fmax(to, end);
     }
     if (count) {
-        edges[used++] = (struct edge){from, 1};
-        edges[used++] = (struct edge){to, -1};
+        edges[used++] = (struct edge){from, 1, 0};
+        edges[used++] = (struct edge){to, -1, 0};
         worker->busy += to - from;
         worker->last = to;
     }
     return used;
+}
+
+/* The times a worker's tasks waited, as edges. Returns how many. */
+static size_t waits(const struct erg_trace_task *tasks, size_t count, struct edge *edges) {
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (tasks[i].waited > 0) {
+            edges[used++] = (struct edge){queued_at(&tasks[i]), 0, 1};
+            edges[used++] = (struct edge){tasks[i].start, 0, -1};
+        }
+    }
+    return used;
+}
+
+/* A stretch in which nothing changed: `idle` workers of a pool had no task. */
+static void spend_idle(struct erg_summary_budget *budget, double lasted, double late, double idle,
+                       int busy, int waiting) {
+    double between = fmin(idle, waiting);
+    budget->between += lasted * between;
+    if (busy == 0) {
+        budget->idle += lasted * (idle - between);
+    } else {
+        budget->tail += late * (idle - between);
+        budget->uneven += (lasted - late) * (idle - between);
+    }
 }
 
 /* One pool's part of the budget, from the edges of all its workers. */
@@ -134,24 +160,48 @@ static void spend(struct erg_summary *s, struct edge *edges, size_t count, doubl
                   double opened, double last_start) {
     qsort(edges, count, sizeof *edges, by_time);
     double before = opened;
-    double closed = count ? edges[count - 1].at : opened;
-    int busy = 0;
+    int busy = 0, waiting = 0;
+    bool begun = false;
     for (size_t i = 0; i < count; i++) {
         double lasted = edges[i].at - before;
+        double late = fmin(lasted, fmax(0, edges[i].at - last_start));
         s->budget.busy += lasted * busy;
-        if (i == 0) {
+        if (!begun) {
             s->budget.startup += lasted * workers;
-        } else if (busy == 0) {
-            s->budget.idle += lasted * workers;
         } else {
-            double late = fmin(lasted, fmax(0, edges[i].at - last_start));
-            s->budget.tail += late * (workers - busy);
-            s->budget.uneven += (lasted - late) * (workers - busy);
+            spend_idle(&s->budget, lasted, late, workers - busy, busy, waiting);
         }
-        busy += edges[i].step;
+        begun |= edges[i].busy > 0;
+        busy += edges[i].busy;
+        waiting += edges[i].waiting;
         before = edges[i].at;
     }
-    s->available += (closed - opened) * workers;
+    s->available += (before - opened) * workers;
+}
+
+/* The pool of worker `pool`, the first of it: marks all its workers as seen. Tasks of worker w lie at
+ * first[w] up to first[w + 1]. */
+static void add_pool(struct erg_summary *s, const struct erg_trace *trace, uint32_t pool,
+                     const size_t *first, char *seen, struct edge *edges) {
+    size_t used = 0;
+    double there = 0, opened = INFINITY, last_start = -INFINITY;
+    for (uint32_t w = pool; w < trace->workers_count; w++) {
+        if (trace->workers[w].pid != trace->workers[pool].pid) {
+            continue;
+        }
+        for (size_t i = first[w]; i < first[w + 1]; i++) {
+            opened = fmin(opened, queued_at(&trace->tasks[i]));
+            last_start = fmax(last_start, trace->tasks[i].start);
+        }
+        size_t own = first[w + 1] - first[w];
+        used += stretches(&s->workers[w], trace->tasks + first[w], own, edges + used);
+        used += waits(trace->tasks + first[w], own, edges + used);
+        seen[w] = 1;
+        there++;
+    }
+    if (used) {
+        spend(s, edges, used, there, opened, last_start);
+    }
 }
 
 static int add_workers(struct erg_summary *s, const struct erg_trace *trace) {
@@ -159,7 +209,7 @@ static int add_workers(struct erg_summary *s, const struct erg_trace *trace) {
     uint32_t workers = trace->workers_count;
     size_t *first = calloc((size_t)workers + 1, sizeof *first);
     char *seen = calloc((size_t)workers + 1, 1);
-    struct edge *edges = malloc((tasks * 2 + 1) * sizeof *edges);
+    struct edge *edges = malloc((tasks * 4 + 1) * sizeof *edges);
     s->workers = calloc((size_t)workers + 1, sizeof *s->workers);
     int rc = ERG_ENOMEM;
     if (first && seen && edges && s->workers) {
@@ -170,23 +220,8 @@ static int add_workers(struct erg_summary *s, const struct erg_trace *trace) {
             first[w + 1] = first[w + 1] ? first[w + 1] : first[w];
         }
         for (uint32_t pool = 0; pool < workers; pool++) {
-            size_t used = 0;
-            double there = 0, opened = INFINITY, last_start = -INFINITY;
-            for (uint32_t w = pool; w < workers && !seen[pool]; w++) {
-                if (trace->workers[w].pid != trace->workers[pool].pid) {
-                    continue;
-                }
-                for (size_t i = first[w]; i < first[w + 1]; i++) {
-                    opened = fmin(opened, queued_at(&trace->tasks[i]));
-                    last_start = fmax(last_start, trace->tasks[i].start);
-                }
-                used += stretches(&s->workers[w], trace->tasks + first[w], first[w + 1] - first[w],
-                                  edges + used);
-                seen[w] = w != pool;
-                there++;
-            }
-            if (used) {
-                spend(s, edges, used, there, opened, last_start);
+            if (!seen[pool]) {
+                add_pool(s, trace, pool, first, seen, edges);
             }
         }
         rc = 0;
@@ -228,7 +263,8 @@ static int add_functions(struct erg_summary *s, const struct erg_trace *trace) {
             const struct erg_trace_task *task = &trace->tasks[i];
             add_to_function(&s->functions[task->function], task, &waits[task->function]);
         }
-        for (size_t f = 0, sum = 0; f < count; f++) { /* durations sorted by function, by counting */
+        for (size_t f = 0, sum = 0; f < count;
+             f++) { /* durations sorted by function, by counting */
             end[f] = sum;
             sum += (size_t)s->functions[f].runs;
         }

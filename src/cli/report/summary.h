@@ -28,8 +28,9 @@ struct erg_summary_function {
 struct erg_summary_budget {
     double busy;
     double startup; /* before the first task of the pool ran */
+    double between; /* a task waited and a worker had none: what the pool itself costs */
     double idle;    /* no worker of the pool had anything to do: the program itself was at work */
-    double uneven;  /* some worked, others had nothing */
+    double uneven;  /* some worked, and there was nothing for the others */
     double tail;    /* the same, after the last task of the pool had begun */
 };
 

@@ -137,8 +137,8 @@ static int add_task(struct erg_trace *trace, const json_t *event) {
     int64_t worker = worker_of(trace, event);
     int64_t function = erg_intern_put(&trace->functions, text_in(event, "name", "task"));
     if (worker < 0 || function < 0 || trace->tasks_count >= MOST_TASKS ||
-        room((void **)&trace->tasks, &trace->tasks_size, trace->tasks_count,
-             sizeof *trace->tasks) < 0) {
+        room((void **)&trace->tasks, &trace->tasks_size, trace->tasks_count, sizeof *trace->tasks) <
+            0) {
         return ERG_ENOMEM;
     }
     trace->tasks[trace->tasks_count++] = (struct erg_trace_task){
@@ -188,7 +188,8 @@ static int name_pool(struct erg_trace *trace, const json_t *event, const char *n
     snprintf(key, sizeof key, "%" PRId64, whole(number_in(event, "pid", 0)));
     int64_t number = erg_intern_put(&trace->pools, key);
     size_t size = trace->pool_names_size;
-    if (number < 0 || room((void **)&trace->pool_names, &size, (size_t)number, sizeof(char *)) < 0) {
+    if (number < 0 ||
+        room((void **)&trace->pool_names, &size, (size_t)number, sizeof(char *)) < 0) {
         return ERG_ENOMEM;
     }
     trace->pool_names_size = (uint32_t)size;

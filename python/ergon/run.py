@@ -1,0 +1,26 @@
+"""``python -P -m ergon.run ARGUMENTS``: the interpreter with the alias modules in front of its path.
+
+``ergon run`` starts this. The process becomes ``python ARGUMENTS``, so that ``__main__``, ``sys.argv``, exit
+status, signals, tracebacks and standard input are exactly what they are without ergon.
+"""
+
+import os
+import sys
+
+
+def environment(before):
+    """The variables of a program that is to find the alias modules first, whatever it starts itself included."""
+    from .aliases import folder
+
+    after = dict(before)
+    rest = [part for part in before.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder()]
+    after["PYTHONPATH"] = os.pathsep.join([folder(), *rest])
+    return after
+
+
+def main(arguments):
+    os.execve(sys.executable, [sys.executable, *arguments], environment(os.environ))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
