@@ -58,7 +58,9 @@ def _pool(kind, name):
         with getattr(ergon, kind)(1) as pool:
             answer = pool.pipe(sum, (20, 22))
     except Exception as error:
-        return _finding("FAIL", name, f"{kind}(1): {type(error).__name__}: {error}", "see the lines above for the cause")
+        return _finding(
+            "FAIL", name, f"{kind}(1): {type(error).__name__}: {error}", "see the lines above for the cause"
+        )
     spent = (time.perf_counter() - began) * 1000
     if answer != 42:
         return _finding("FAIL", name, f"{kind}(1): 20 + 22 came back as {answer!r}", "report this as a bug")

@@ -64,8 +64,8 @@ static void reads_what_chrome_allows(void **state) {
         "[{\"ph\":\"X\",\"ts\":1,\"dur\":2},",    /* the same, a little later */
         "[{\"ph\":\"X\",\"ts\":1,\"dur\":2},]\n", /* a comma too many */
         "{\"traceEvents\":[{\"ph\":\"X\",\"ts\":\"1\",\"dur\":\"2\"}],\"displayTimeUnit\":\"ns\"}",
-        "\xEF\xBB\xBF {\"traceEvents\" : [ {\"ph\":\"X\",\"ts\":1,\"dur\":2, "
-        "\"name\":\"a\\u0000b\"} ] } ",
+        "\xEF\xBB\xBF {\"traceEvents\" : [ {\"ph\":\"X\",\"ts\":1,\"dur\":2} ] } ",
+        "[{\"ph\":\"X\",\"ts\":1,\"dur\":2,\"name\":\"a\\u0000b\"}]",
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct erg_trace t;
