@@ -75,6 +75,198 @@ static inline int Py_IsFinalizing(void) {
 
 #endif
 
+/* --- insides of built-in types the serializer is quick with --------------------------------------------- */
+
+/* 1 and *value when the int has at most one digit (its absolute value is below 2^30), else 0. */
+static inline int core_long_small(PyObject *obj, long *value) {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyLongObject *number = (PyLongObject *)obj;
+    if (!PyUnstable_Long_IsCompact(number))
+        return 0;
+    *value = (long)PyUnstable_Long_CompactValue(number);
+    return 1;
+#else
+    PyLongObject *number = (PyLongObject *)obj;
+    switch (Py_SIZE(number)) {
+    case 0:
+        *value = 0;
+        return 1;
+    case 1:
+        *value = (long)number->ob_digit[0];
+        return 1;
+    case -1:
+        *value = -(long)number->ob_digit[0];
+        return 1;
+    default:
+        return 0;
+    }
+#endif
+}
+
+/* Two's complement, little end first, in exactly len bytes. 0 or -1 with OverflowError. */
+static inline int core_long_as_bytes(PyObject *obj, unsigned char *bytes, size_t len) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return _PyLong_AsByteArray((PyLongObject *)obj, bytes, len, 1, 1, 1);
+#else
+    return _PyLong_AsByteArray((PyLongObject *)obj, bytes, len, 1, 1);
+#endif
+}
+
+static inline PyObject *core_long_from_bytes(const unsigned char *bytes, size_t len) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(bytes, len, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    return _PyLong_FromByteArray(bytes, len, 1, 1);
+#endif
+}
+
+/* A number that stays the same until the type or one of its bases changes; 0 when CPython gives none. */
+static inline unsigned int core_type_version(PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyUnstable_Type_AssignVersionTag(type) ? type->tp_version_tag : 0;
+#else
+    if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG)) {
+        PyObject *name = PyUnicode_InternFromString("__module__");
+        if (name)
+            (void)_PyType_Lookup(type, name); /* gives it a tag */
+        else
+            PyErr_Clear();
+        Py_XDECREF(name);
+        if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG))
+            return 0;
+    }
+    return type->tp_version_tag;
+#endif
+}
+
+/* `version` came from core_type_version() and the type has not changed since. */
+static inline int core_type_version_is(PyTypeObject *type, unsigned int version) {
+#if PY_VERSION_HEX < 0x030C0000
+    if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG))
+        return 0;
+#endif
+    return version != 0 && type->tp_version_tag == version;
+}
+
+/* Instances of the type have a __dict__. */
+static inline int core_type_has_dict(PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030C0000
+    if (PyType_HasFeature(type, Py_TPFLAGS_MANAGED_DICT))
+        return 1;
+#endif
+    return type->tp_dictoffset != 0;
+}
+
+/* What an instance with nothing but a __dict__ and a list of weak references takes. */
+static inline Py_ssize_t core_plain_basicsize(PyTypeObject *type) {
+    Py_ssize_t size = PyBaseObject_Type.tp_basicsize;
+    if (type->tp_dictoffset > 0)
+        size += (Py_ssize_t)sizeof(PyObject *);
+    if (type->tp_weaklistoffset > 0)
+        size += (Py_ssize_t)sizeof(PyObject *);
+    return size;
+}
+
+/* Only one reference to obj exists, and it is the caller's to know who holds it. */
+static inline int core_only_ref(PyObject *obj) {
+#ifdef Py_GIL_DISABLED
+    (void)obj;
+    return 0;
+#else
+    return Py_REFCNT(obj) == 1;
+#endif
+}
+
+/* Attribute of the type, without the descriptor protocol; borrowed, NULL without an exception. */
+static inline PyObject *core_type_lookup(PyTypeObject *type, PyObject *name) {
+    return _PyType_Lookup(type, name);
+}
+
+#if PY_VERSION_HEX >= 0x030C0000
+#define core_code_extra_index PyUnstable_Eval_RequestCodeExtraIndex
+#define core_code_get_extra PyUnstable_Code_GetExtra
+#define core_code_set_extra PyUnstable_Code_SetExtra
+#else
+#define core_code_extra_index _PyEval_RequestCodeExtraIndex
+#define core_code_get_extra _PyCode_GetExtra
+#define core_code_set_extra _PyCode_SetExtra
+#endif
+
+/* Index of the name in the argument of LOAD_ATTR. */
+static inline unsigned int core_attr_index(unsigned int arg) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return arg >> 1;
+#else
+    return arg;
+#endif
+}
+
+/* The names of a code object's free variables: new tuple. */
+static inline PyObject *core_code_freevars(PyCodeObject *code) {
+    return PyCode_GetFreevars(code);
+}
+
+/* What PyFunction_New() takes as the docstring of a function of this code: borrowed. */
+static inline PyObject *core_code_doc(PyCodeObject *code) {
+#if PY_VERSION_HEX >= 0x030E0000
+    if (!(code->co_flags & CO_HAS_DOCSTRING))
+        return Py_None;
+#endif
+    PyObject *doc =
+        PyTuple_GET_SIZE(code->co_consts) > 0 ? PyTuple_GET_ITEM(code->co_consts, 0) : Py_None;
+    return PyUnicode_Check(doc) ? doc : Py_None;
+}
+
+/* A class's own __dict__: new reference. */
+static inline PyObject *core_type_dict(PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyType_GetDict(type);
+#else
+    return Py_NewRef(type->tp_dict);
+#endif
+}
+
+/* What a weak reference refers to: new reference, or NULL without an exception. */
+static inline PyObject *core_weakref_get(PyObject *ref) {
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *obj;
+    return PyWeakref_GetRef(ref, &obj) > 0 ? obj : NULL;
+#else
+    PyObject *obj = PyWeakref_GetObject(ref);
+    return obj && obj != Py_None ? Py_NewRef(obj) : NULL;
+#endif
+}
+
+/* Moves n references into an empty list. 0; -1: not done (the list is not empty, or no memory). */
+static inline int core_list_steal(PyObject *list, PyObject **items, Py_ssize_t n) {
+#ifdef Py_GIL_DISABLED
+    (void)list, (void)items, (void)n;
+    return -1;
+#else
+    PyListObject *self = (PyListObject *)list;
+    if (self->ob_item || Py_SIZE(self) != 0 || n <= 0)
+        return -1;
+    PyObject **room = PyMem_Malloc((size_t)n * sizeof *room);
+    if (!room)
+        return -1;
+    memcpy(room, items, (size_t)n * sizeof *room);
+    self->ob_item = room;
+    self->allocated = n;
+    Py_SET_SIZE(self, n);
+    return 0;
+#endif
+}
+
+/* An empty dict with room for n pairs. */
+static inline PyObject *core_dict_new(Py_ssize_t n) {
+#if PY_VERSION_HEX < 0x030D0000
+    return _PyDict_NewPresized(n);
+#else
+    (void)n;
+    return PyDict_New();
+#endif
+}
+
 /* --- what multi-phase modules say about the interpreter they run in ------------------------------------ */
 #if PY_VERSION_HEX >= 0x030C0000
 #define CORE_SLOT_INTERPRETERS                                                                     \

@@ -49,8 +49,8 @@ enum {
 /* Appends obj to sink. 0, or -1 with an exception: ergon.errors.PicklingError names the path to the
  * offending object, its type and the reason; exceptions raised by user code (__reduce__ …) pass through with
  * the path added as a note. `root` is the name the path starts with ("args[0]"), NULL for "obj". */
-int pk_dump(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct pk_hooks *hooks, int flags,
-            const char *root);
+int pk_dump(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct pk_hooks *hooks,
+            int flags, const char *root);
 
 /* Where an unpickler reads. buf[pos..len) is read, pos is moved behind the STOP. The bytes must not change
  * while pk_load runs; nothing of them is referenced afterwards (out-of-band buffers come from the hooks). */
@@ -59,9 +59,10 @@ struct pk_source {
     size_t len;
     size_t pos;
     void *ctx;
-    PyObject *(*next_buffer)(void *ctx);              /* new reference to a bytes-like object; NULL: exception */
+    PyObject *(*next_buffer)(void *ctx); /* new reference to a bytes-like object; NULL: exception */
     PyObject *(*persistent)(void *ctx, PyObject *pid); /* new reference; NULL: exception */
-    PyObject *restrict_to; /* NULL, or a container of "module.qualname" allowed for GLOBAL look-ups */
+    PyObject
+        *restrict_to; /* NULL, or a container of "module.qualname" allowed for GLOBAL look-ups */
 };
 
 /* One object. Hostile bytes give ergon.errors.UnpicklingError, never a crash. */
@@ -79,14 +80,15 @@ int pk_register_ref_type(PyObject *module, PyTypeObject *type);
 struct pk_callee {
     PyObject *callable; /* strong */
     PyObject *bytes;    /* bare stream as a bytes object; strong */
-    int stable;         /* 1: bytes stay right while pk_callee_valid(); and a worker may load once and call often,
+    int stable; /* 1: bytes stay right while pk_callee_valid(); and a worker may load once and call often,
                            because nothing mutable travels inside. 0: pickle anew for every call (or map call),
                            load anew for every task */
     uint8_t digest[16]; /* BLAKE2b-128 of bytes: how workers name it */
     void *witness;      /* private */
 };
 /* Fills *out; out-of-band buffers and refs as in pk_dump (a callee with such is never stable). 0 or -1. */
-int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *hooks, struct pk_callee *out);
+int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *hooks,
+                   struct pk_callee *out);
 /* 1 if out->bytes still say what callable is, 0 if it must be made anew. Costs a few ns per witness. */
 int pk_callee_valid(const struct pk_callee *callee);
 void pk_callee_fini(struct pk_callee *callee);

@@ -1,0 +1,189 @@
+/* Functions that travel once: their bytes, and witnesses of everything the bytes were made from.
+ *
+ * While the callee is pickled the pickler records a witness for each thing it reads that could be different at
+ * the next call: a pointer inside a function or cell, an entry of a dict of globals, the version of a type.
+ * Anything mutable that lies inside makes the callee unstable, and then nothing is recorded for long. Asking
+ * whether the bytes still hold compares pointers; values are held strongly, so an address cannot come back as
+ * another object. */
+#include <sodium.h>
+
+#include "pickler.h"
+
+enum witness_kind {
+    W_SLOT,  /* *(PyObject **)address inside owner is still value */
+    W_ENTRY, /* owner[key] is still value (NULL: still missing) */
+    W_SIZE,  /* the dict owner still has this many entries */
+    W_TYPE,  /* the type owner still has this version */
+};
+
+static struct pk_witness *add(struct pickler *p, enum witness_kind kind, PyObject *owner) {
+    struct pk_watch *watch = p->watch;
+    if (!watch || !watch->stable)
+        return NULL;
+    if (watch->n == watch->cap) {
+        Py_ssize_t cap = watch->cap ? watch->cap * 2 : 16;
+        struct pk_witness *list = PyMem_Realloc(watch->list, (size_t)cap * sizeof *list);
+        if (!list) {
+            watch->stable = 0; /* pickled anew each time: slower, still right */
+            return NULL;
+        }
+        watch->list = list;
+        watch->cap = cap;
+    }
+    struct pk_witness *w = &watch->list[watch->n++];
+    *w = (struct pk_witness){.kind = (uint8_t)kind, .owner = Py_NewRef(owner)};
+    return w;
+}
+
+void pk_watch_entry(struct pickler *p, PyObject *dict, PyObject *key, PyObject *value) {
+    struct pk_witness *w = add(p, W_ENTRY, dict);
+    if (!w)
+        return;
+    w->key = Py_NewRef(key);
+    w->value = Py_XNewRef(value);
+}
+
+void pk_watch_slot(struct pickler *p, PyObject *owner, PyObject **address) {
+    struct pk_witness *w = add(p, W_SLOT, owner);
+    if (!w)
+        return;
+    w->address = address;
+    w->value = Py_XNewRef(*address);
+}
+
+void pk_watch_size(struct pickler *p, PyObject *dict) {
+    struct pk_witness *w = add(p, W_SIZE, dict);
+    if (w)
+        w->number = PyDict_GET_SIZE(dict);
+}
+
+void pk_watch_type(struct pickler *p, PyTypeObject *type) {
+    unsigned int version = p->watch ? pk_type_version(type) : 0;
+    if (!version) {
+        pk_watch_mutable(p);
+        return;
+    }
+    struct pk_witness *w = add(p, W_TYPE, (PyObject *)type);
+    if (w)
+        w->number = version;
+}
+
+static int holds(const struct pk_witness *w) {
+    switch ((enum witness_kind)w->kind) {
+    case W_SLOT:
+        return *w->address == w->value;
+    case W_ENTRY:
+        return PyDict_GetItemWithError(w->owner, w->key) == w->value;
+    case W_SIZE:
+        return PyDict_GET_SIZE(w->owner) == w->number;
+    case W_TYPE:
+        return core_type_version_is((PyTypeObject *)w->owner, (unsigned int)w->number);
+    }
+    return 0;
+}
+
+int pk_callee_valid(const struct pk_callee *callee) {
+    const struct pk_watch *watch = callee->witness;
+    if (!callee->stable || !watch)
+        return 0;
+    for (Py_ssize_t i = 0; i < watch->n; i++)
+        if (!holds(&watch->list[i]))
+            return 0;
+    return 1;
+}
+
+static void watch_drop(struct pk_watch *watch) {
+    while (watch->n > 0) {
+        struct pk_witness w = watch->list[--watch->n];
+        Py_XDECREF(w.owner);
+        Py_XDECREF(w.key);
+        Py_XDECREF(w.value);
+    }
+    PyMem_Free(watch->list);
+    watch->list = NULL;
+    watch->cap = 0;
+}
+
+/* Wraps the user's hook: what goes out of band can change between calls. */
+struct watching {
+    const struct pk_hooks *hooks;
+    struct pk_watch *watch;
+};
+
+static int watch_buffer(void *ctx, PyObject *pickle_buffer) {
+    struct watching *w = ctx;
+    w->watch->stable = 0;
+    return w->hooks->buffer(w->hooks->ctx, pickle_buffer);
+}
+
+static int watch_ref(void *ctx, PyObject *obj, PyObject **pid) {
+    struct watching *w = ctx;
+    int rc = w->hooks->ref(w->hooks->ctx, obj, pid);
+    if (rc)
+        w->watch->stable = 0;
+    return rc;
+}
+
+int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *hooks,
+                   struct pk_callee *out) {
+    memset(out, 0, sizeof *out);
+    struct pk_watch *watch = PyMem_Calloc(1, sizeof *watch);
+    if (!watch) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    watch->stable = 1;
+    struct watching ctx = {hooks, watch};
+    struct pk_hooks ours = {&ctx, hooks && hooks->buffer ? watch_buffer : NULL,
+                            hooks && hooks->ref ? watch_ref : NULL};
+    struct pk_bytes_sink sink;
+    pk_bytes_sink_init(&sink);
+    PyObject *name = PyObject_HasAttrString(callable, "__qualname__")
+                         ? PyObject_GetAttrString(callable, "__qualname__")
+                         : NULL;
+    const char *root = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    if (!root)
+        PyErr_Clear();
+    int rc = pk_dump_watched(module, callable, &sink.base, &ours, PK_BARE, root ? root : "function",
+                             watch, 0);
+    Py_XDECREF(name);
+    out->bytes = rc == 0 ? pk_bytes_sink_take(&sink) : NULL;
+    pk_bytes_sink_fini(&sink);
+    if (!out->bytes) {
+        watch_drop(watch);
+        PyMem_Free(watch);
+        return -1;
+    }
+    if (!watch->stable)
+        watch_drop(watch);
+    out->callable = Py_NewRef(callable);
+    out->stable = watch->stable;
+    out->witness = watch;
+    crypto_generichash(out->digest, sizeof out->digest,
+                       (const unsigned char *)PyBytes_AS_STRING(out->bytes),
+                       (unsigned long long)PyBytes_GET_SIZE(out->bytes), NULL, 0);
+    return 0;
+}
+
+void pk_callee_fini(struct pk_callee *callee) {
+    struct pk_callee old = *callee;
+    memset(callee, 0, sizeof *callee);
+    Py_XDECREF(old.callable);
+    Py_XDECREF(old.bytes);
+    if (old.witness) {
+        watch_drop(old.witness);
+        PyMem_Free(old.witness);
+    }
+}
+
+int pk_callee_traverse(const struct pk_callee *callee, visitproc visit, void *arg) {
+    const struct pk_watch *watch = callee->witness;
+    Py_VISIT(callee->callable);
+    Py_VISIT(callee->bytes);
+    for (Py_ssize_t i = 0; watch && i < watch->n; i++) {
+        Py_VISIT(watch->list[i].owner);
+        Py_VISIT(watch->list[i].key);
+        Py_VISIT(watch->list[i].value);
+    }
+    return 0;
+}

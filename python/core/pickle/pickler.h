@@ -1,0 +1,336 @@
+/* The pickler: an object graph → opcodes.
+ *
+ * It does not recurse. What is still to be done lies on a stack of frames on the heap: a list frame says which
+ * list and at which item, a "write" frame holds opcodes that come after what lies above it, and so on. Saving
+ * an atom emits its opcodes at once; saving a container or an object emits the beginning and pushes frames for
+ * the rest, and pk_run() works them off. So nesting is bounded by memory, user code called on the way
+ * (__reduce__ and the like) always runs at a small C depth, and at an error the frames tell the path.
+ *
+ * A pickler belongs to one pk_dump() call (or one Pickler object) at a time; the GIL is held throughout. */
+#ifndef ERG_CORE_PICKLE_PICKLER_H
+#define ERG_CORE_PICKLE_PICKLER_H
+
+#include <string.h>
+
+#include "memo.h"
+#include "opcodes.h"
+#include "room.h"
+
+enum pk_frame_kind {
+    PK_F_LIST,  /* obj: list, i: next item; n: 1 when MARK was written */
+    PK_F_TUPLE, /* obj: tuple, i: next item */
+    PK_F_DICT, /* obj: dict, i: position, aux: a value whose key was just saved, prev: position of the pair */
+    PK_F_SET, /* obj: list of the items in order, i: next item, aux: the set; n: opcode at the end */
+    PK_F_SAVE,  /* obj: to be saved */
+    PK_F_DONE,  /* obj: is being saved by the frames above; stays for the path only */
+    PK_F_WRITE, /* text: n bytes to write */
+    PK_F_MEMO, /* obj: just built; gets its index (or, if something above gave it one, is taken from there) */
+    PK_F_GET,    /* obj: is in the memo */
+    PK_F_HELPER, /* n: a helper to push */
+    PK_F_CALL,   /* call(p, obj): anything else */
+};
+
+enum {
+    PK_FF_ATTRS = 1 << 0,   /* dict: its keys are attributes; in the path `.key` */
+    PK_FF_GLOBALS = 1 << 1, /* dict: its keys are globals of a function */
+    PK_FF_BUILD = 1 << 2,   /* dict: BUILD comes after it */
+    PK_FF_ONCE = 1 << 3,    /* tuple: nobody else can meet it: no memo entry */
+    PK_FF_REDUCE = 1 << 4,  /* tuple: what __reduce__ returned as arguments */
+    PK_FF_BARE = 1 << 5,    /* dict: neither quiet nor … only pairs, SETITEMS; no memo */
+    PK_FF_QUIET = 1 << 6,   /* dict: what lies in it may change without making a callee unstable */
+};
+
+struct pickler;
+
+struct pk_frame {
+    uint8_t kind;
+    uint8_t flags;
+    uint32_t n;
+    PyObject *obj; /* strong or NULL */
+    union {
+        Py_ssize_t i;
+        char text[8];
+        int (*call)(struct pickler *p, PyObject *obj);
+    };
+    PyObject *aux; /* strong or NULL */
+    union {
+        Py_ssize_t prev;
+        const char *label; /* save, done: what the path says, "%U" being aux; NULL: nothing */
+    };
+};
+
+/* The globals of one module's functions inside one pickle. */
+struct pk_globals {
+    PyObject *dict;  /* strong: func.__globals__ */
+    PyObject *names; /* strong: set of the names already sent */
+    uint32_t index;  /* memo index of the dict that stands for it */
+};
+
+/* What a callee's bytes depend on; see callee.c. */
+struct pk_witness {
+    uint8_t kind;
+    PyObject *owner; /* strong */
+    PyObject *key;   /* strong or NULL */
+    PyObject *value; /* strong or NULL: what was there */
+    union {
+        PyObject **address; /* inside owner */
+        Py_ssize_t number;
+    };
+};
+struct pk_watch {
+    struct pk_witness *list;
+    Py_ssize_t n, cap;
+    int stable; /* cleared when something mutable or not understood is met */
+};
+
+struct pickler {
+    unsigned char *cur, *lim; /* where the next byte goes, end of the room there */
+    struct pk_sink *sink;
+    struct pk_state *st;
+    const struct pk_hooks *hooks; /* never NULL */
+    int flags;
+    int proto;
+    uint32_t next; /* index the next MEMOIZE gets */
+    struct pk_memo memo;
+    struct pk_frame *frames;
+    Py_ssize_t nframes, capframes;
+    struct pk_globals *globals;
+    Py_ssize_t nglobals, capglobals;
+    struct pk_watch *watch; /* records what a callee depends on (callee.c); NULL otherwise */
+    const char *root;
+    size_t start; /* sink->len at entry */
+    /* Of a Pickler object; borrowed, NULL when not used. */
+    PyObject *dispatch_table;
+    PyObject *reducer_override;
+    PyObject *persistent_id;
+    PyObject *done; /* strong; NULL or the set of classes (addresses) whose content was written */
+    int nested; /* > 0: inside a scratch dump for ordering or content names: no class ids, no hooks */
+};
+
+/* --- pickler.c --- */
+int pk_pickler_init(struct pickler *p, PyObject *module);
+void pk_pickler_reset(
+    struct pickler *p); /* forgets what it saw; keeps its memory while that is small */
+void pk_pickler_fini(struct pickler *p);
+/* One stream into sink; p's memo goes on from what it holds. */
+int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink);
+/* Works off frames until only `base` are left. */
+int pk_run(struct pickler *p, Py_ssize_t base);
+/* Emits obj or its beginning and the frames for the rest. */
+int pk_save_object(struct pickler *p, PyObject *obj);
+struct pk_frame *pk_push(struct pickler *p, enum pk_frame_kind kind, PyObject *obj);
+int pk_push_save(struct pickler *p, PyObject *obj, const char *label, PyObject *aux);
+int pk_push_write(struct pickler *p, const char *bytes, size_t n);
+int pk_push_helper(struct pickler *p, enum pk_helper which);
+int pk_push_call(struct pickler *p, int (*call)(struct pickler *p, PyObject *obj), PyObject *obj);
+int pk_grow(struct pickler *p, size_t need);
+int pk_get(struct pickler *p, uint32_t index);
+/* Frames for the pairs of a dict that is on the stack already. */
+int pk_push_items(struct pickler *p, PyObject *dict, int flags);
+int pk_save_tuple(struct pickler *p, PyObject *obj, int flags);
+/* pk_dump() with a recorder of what the bytes depend on, or nested in another dump. */
+int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
+                    const struct pk_hooks *hooks, int flags, const char *root,
+                    struct pk_watch *watch, int nested);
+int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
+                     const struct pk_hooks *hooks, int flags, const char *root, int protocol);
+/* obj's bare pickle made apart from everything else, as bytes: what sets are ordered by (save_builtin.c). */
+PyObject *pk_scratch(struct pickler *p, PyObject *obj);
+
+/* --- sink.c --- */
+struct pk_bytes_sink {
+    struct pk_sink base; /* first: what pk_dump() is given */
+    PyObject *bytes;     /* NULL while the stream fits below */
+    char small[1024];
+};
+void pk_bytes_sink_init(struct pk_bytes_sink *sink);
+PyObject *pk_bytes_sink_take(struct pk_bytes_sink *sink); /* new reference; NULL: exception */
+void pk_bytes_sink_fini(struct pk_bytes_sink *sink);
+
+/* --- save_builtin.c --- */
+int pk_save_str(struct pickler *p, PyObject *obj);
+int pk_save_bytes(struct pickler *p, PyObject *obj);
+int pk_save_long(struct pickler *p, PyObject *obj);
+int pk_save_bytearray(struct pickler *p, PyObject *obj);
+int pk_save_set(struct pickler *p, PyObject *obj);
+int pk_write_bytes(struct pickler *p, const char *data, size_t len);
+int pk_write_str(struct pickler *p, const char *utf8, size_t len); /* without memo */
+
+/* --- save_object.c --- */
+int pk_save_instance(struct pickler *p, PyObject *obj);
+int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj);
+
+/* --- save_global.c --- */
+int pk_save_global(struct pickler *p, PyObject *obj, PyObject *name);
+/* 1: a worker finds obj under *module and *qualname (new references), 0: it does not, -1: exception */
+int pk_by_reference(struct pickler *p, PyObject *obj, PyObject *name, PyObject **module,
+                    PyObject **qualname);
+int pk_write_global(struct pickler *p, PyObject *obj, PyObject *module, PyObject *qualname);
+int pk_write_helper(struct pickler *p, enum pk_helper which);
+int pk_save_module(struct pickler *p, PyObject *obj);
+
+/* --- save_function.c, save_class.c, save_std.c, save_buffer.c --- */
+int pk_save_function(struct pickler *p, PyObject *obj);
+int pk_save_code(struct pickler *p, PyObject *obj);
+int pk_save_cell(struct pickler *p, PyObject *obj);
+int pk_save_class(struct pickler *p, PyObject *obj);
+int pk_save_std(struct pickler *p, PyObject *obj, int *taken);
+int pk_save_buffer(struct pickler *p, PyObject *obj);
+int pk_save_array(struct pickler *p, PyObject *obj, int *taken);
+int pk_offer_buffer(struct pickler *p, PyObject *pickle_buffer, int *taken);
+
+/* --- callee.c: what the bytes depend on; nothing happens without a watch --- */
+void pk_watch_entry(struct pickler *p, PyObject *dict, PyObject *key,
+                    PyObject *value); /* NULL: not there */
+void pk_watch_slot(struct pickler *p, PyObject *owner, PyObject **address);
+void pk_watch_size(struct pickler *p, PyObject *dict);
+void pk_watch_type(struct pickler *p, PyTypeObject *type);
+
+/* --- path.c --- */
+/* Turns the exception that is set into what the user sees: PicklingError with the path, or a note. */
+void pk_tell_path(struct pickler *p);
+/* The path to what is being saved: new string or NULL. */
+PyObject *pk_path(struct pickler *p);
+/* Sets PicklingError "cannot pickle 'T' object: path: reason". Returns -1. */
+int pk_cannot(struct pickler *p, PyObject *obj, const char *reason);
+
+/* --- inline: the parts that run per value --- */
+
+static inline void pk_watch_mutable(struct pickler *p) {
+    if (p->watch)
+        p->watch->stable = 0;
+}
+
+static inline int pk_reserve(struct pickler *p, size_t n) {
+    return (size_t)(p->lim - p->cur) >= n ? 0 : pk_grow(p, n);
+}
+
+static inline int pk_put(struct pickler *p, unsigned char byte) {
+    if (pk_reserve(p, 1) < 0)
+        return -1;
+    *p->cur++ = byte;
+    return 0;
+}
+
+static inline int pk_write(struct pickler *p, const void *data, size_t n) {
+    if (pk_reserve(p, n) < 0)
+        return -1;
+    memcpy(p->cur, data, n);
+    p->cur += n;
+    return 0;
+}
+
+static inline void pk_le32(unsigned char *at, uint32_t value) {
+    at[0] = (unsigned char)value;
+    at[1] = (unsigned char)(value >> 8);
+    at[2] = (unsigned char)(value >> 16);
+    at[3] = (unsigned char)(value >> 24);
+}
+
+static inline void pk_le64(unsigned char *at, uint64_t value) {
+    pk_le32(at, (uint32_t)value);
+    pk_le32(at + 4, (uint32_t)(value >> 32));
+}
+
+/* Writes MEMOIZE; the object takes the next index. */
+static inline int pk_memoize(struct pickler *p, PyObject *obj) {
+    if (pk_reserve(p, 1) < 0)
+        return -1;
+    *p->cur++ = OP_MEMOIZE;
+    return pk_memo_put(&p->memo, obj, p->next++);
+}
+
+/* The same for an immutable object: one that only its container refers to cannot be met again. */
+static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
+    if (!once)
+        return pk_memoize(p, obj);
+    if (pk_reserve(p, 1) < 0)
+        return -1;
+    *p->cur++ = OP_MEMOIZE;
+    p->next++;
+    return 0;
+}
+
+/* 1: obj was met before and is taken from the memo; 0: it was not; -1: exception */
+static inline int pk_seen(struct pickler *p, PyObject *obj) {
+    uint32_t index;
+    if (!pk_memo_find(&p->memo, obj, &index))
+        return 0;
+    return pk_get(p, index) < 0 ? -1 : 1;
+}
+
+static inline int pk_save_small(struct pickler *p, long value) {
+    if (pk_reserve(p, 5) < 0)
+        return -1;
+    unsigned char *at = p->cur;
+    if ((unsigned long)value < 256) {
+        at[0] = OP_BININT1;
+        at[1] = (unsigned char)value;
+        p->cur = at + 2;
+    } else if ((unsigned long)value < 65536) {
+        at[0] = OP_BININT2;
+        at[1] = (unsigned char)value;
+        at[2] = (unsigned char)(value >> 8);
+        p->cur = at + 3;
+    } else {
+        at[0] = OP_BININT;
+        pk_le32(at + 1, (uint32_t)value);
+        p->cur = at + 5;
+    }
+    return 0;
+}
+
+static inline int pk_save_int(struct pickler *p, PyObject *obj) {
+    long value;
+    if (core_long_small(obj, &value) && value == (int32_t)value)
+        return pk_save_small(p, value);
+    return pk_save_long(p, obj);
+}
+
+static inline int pk_save_float(struct pickler *p, PyObject *obj) {
+    if (pk_reserve(p, 9) < 0)
+        return -1;
+    double value = PyFloat_AS_DOUBLE(obj);
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    p->cur[0] = OP_BINFLOAT;
+    for (int i = 0; i < 8; i++)
+        p->cur[1 + i] = (unsigned char)(bits >> (56 - 8 * i));
+    p->cur += 9;
+    return 0;
+}
+
+/* 1: obj was an atom and is written; 0: it is something else; -1: exception */
+static inline int pk_save_atom(struct pickler *p, PyObject *obj) {
+    PyTypeObject *type = Py_TYPE(obj);
+    int rc;
+    if (type == &PyUnicode_Type)
+        rc = pk_save_str(p, obj);
+    else if (type == &PyLong_Type)
+        rc = pk_save_int(p, obj);
+    else if (type == &PyFloat_Type)
+        rc = pk_save_float(p, obj);
+    else if (obj == Py_None)
+        rc = pk_put(p, OP_NONE);
+    else if (type == &PyBool_Type)
+        rc = pk_put(p, obj == Py_True ? OP_NEWTRUE : OP_NEWFALSE);
+    else if (type == &PyBytes_Type)
+        rc = pk_save_bytes(p, obj);
+    else
+        return 0;
+    return rc < 0 ? -1 : 1;
+}
+
+static inline int pk_is_atom(PyObject *obj) {
+    PyTypeObject *type = Py_TYPE(obj);
+    return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type ||
+           obj == Py_None || type == &PyBool_Type || type == &PyBytes_Type;
+}
+
+/* Emits obj, or its beginning and frames for the rest. 0 or -1. */
+static inline int pk_save(struct pickler *p, PyObject *obj) {
+    int rc = p->persistent_id ? 0 : pk_save_atom(p, obj);
+    return rc ? (rc < 0 ? -1 : 0) : pk_save_object(p, obj);
+}
+
+#endif

@@ -1,0 +1,279 @@
+/* Built-in values: strings, bytes, big ints, sets. */
+#include "pickler.h"
+
+/* From here on bytes go out of band when the task's user takes buffers. */
+enum { BUFFER_THRESHOLD = 32 * 1024 };
+
+/* Opcode and length of a counted string: one byte, four or eight, whichever suffices. */
+static int write_counted(struct pickler *p, const char *data, size_t len, unsigned char op1,
+                         unsigned char op4, unsigned char op8) {
+    if (pk_reserve(p, len + 9) < 0)
+        return -1;
+    unsigned char *at = p->cur;
+    if (len < 256) {
+        at[0] = op1;
+        at[1] = (unsigned char)len;
+        at += 2;
+    } else if (len <= UINT32_MAX) {
+        at[0] = op4;
+        pk_le32(at + 1, (uint32_t)len);
+        at += 5;
+    } else {
+        at[0] = op8;
+        pk_le64(at + 1, len);
+        at += 9;
+    }
+    memcpy(at, data, len);
+    p->cur = at + len;
+    return 0;
+}
+
+int pk_write_str(struct pickler *p, const char *utf8, size_t len) {
+    return write_counted(p, utf8, len, OP_SHORT_BINUNICODE, OP_BINUNICODE, OP_BINUNICODE8);
+}
+
+int pk_write_bytes(struct pickler *p, const char *data, size_t len) {
+    return write_counted(p, data, len, OP_SHORT_BINBYTES, OP_BINBYTES, OP_BINBYTES8);
+}
+
+static int write_surrogates(struct pickler *p, PyObject *obj) {
+    PyErr_Clear();
+    PyObject *utf8 = PyUnicode_AsEncodedString(obj, "utf-8", "surrogatepass");
+    if (!utf8)
+        return -1;
+    int rc = pk_write_str(p, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
+    Py_DECREF(utf8);
+    return rc;
+}
+
+int pk_save_str(struct pickler *p, PyObject *obj) {
+    int once = core_only_ref(obj);
+    if (!once) {
+        int rc = pk_seen(p, obj);
+        if (rc)
+            return rc < 0 ? -1 : 0;
+    }
+    int rc;
+    if (PyUnicode_IS_COMPACT_ASCII(obj)) {
+        rc = pk_write_str(p, (const char *)PyUnicode_1BYTE_DATA(obj),
+                          (size_t)PyUnicode_GET_LENGTH(obj));
+    } else {
+        Py_ssize_t len;
+        const char *utf8 = PyUnicode_AsUTF8AndSize(obj, &len);
+        if (utf8)
+            rc = pk_write_str(p, utf8, (size_t)len);
+        else
+            rc = PyErr_ExceptionMatches(PyExc_UnicodeEncodeError) ? write_surrogates(p, obj) : -1;
+    }
+    return rc < 0 ? -1 : pk_memoize_once(p, obj, once);
+}
+
+/* Large bytes of a task: out of band through a helper that makes bytes again. 1: taken, 0, -1 */
+static int bytes_out_of_band(struct pickler *p, PyObject *obj) {
+    PyObject *buffer = PyPickleBuffer_FromObject(obj);
+    if (!buffer)
+        return -1;
+    int taken = 0;
+    int rc = p->hooks->buffer(p->hooks->ctx, buffer);
+    if (rc > 0) {
+        static const char after[] = {OP_TUPLE1, OP_REDUCE};
+        pk_watch_mutable(p);
+        taken = 1;
+        if (pk_write_helper(p, PK_HELPER_BYTES) < 0 || pk_put(p, OP_NEXT_BUFFER) < 0 ||
+            pk_put(p, OP_READONLY_BUFFER) < 0 || pk_write(p, after, sizeof after) < 0 ||
+            pk_memoize(p, obj) < 0)
+            rc = -1;
+    }
+    Py_DECREF(buffer);
+    return rc < 0 ? -1 : taken;
+}
+
+int pk_save_bytes(struct pickler *p, PyObject *obj) {
+    int once = core_only_ref(obj);
+    if (!once) {
+        int rc = pk_seen(p, obj);
+        if (rc)
+            return rc < 0 ? -1 : 0;
+    }
+    size_t len = (size_t)PyBytes_GET_SIZE(obj);
+    if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
+        Py_INCREF(obj);
+        int rc = bytes_out_of_band(p, obj);
+        Py_DECREF(obj);
+        if (rc)
+            return rc < 0 ? -1 : 0;
+    }
+    if (pk_write_bytes(p, PyBytes_AS_STRING(obj), len) < 0)
+        return -1;
+    return pk_memoize_once(p, obj, once);
+}
+
+int pk_save_bytearray(struct pickler *p, PyObject *obj) {
+    pk_watch_mutable(p);
+    if (p->proto < 5) {
+        PyObject *content =
+            PyBytes_FromStringAndSize(PyByteArray_AS_STRING(obj), PyByteArray_GET_SIZE(obj));
+        PyObject *reduced = content ? Py_BuildValue("(O(N))", &PyByteArray_Type, content) : NULL;
+        int rc = reduced ? pk_save_reduced(p, reduced, obj) : -1;
+        Py_XDECREF(reduced);
+        return rc;
+    }
+    size_t len = (size_t)PyByteArray_GET_SIZE(obj);
+    if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
+        PyObject *buffer = PyPickleBuffer_FromObject(obj);
+        int rc = buffer ? p->hooks->buffer(p->hooks->ctx, buffer) : -1;
+        Py_XDECREF(buffer);
+        if (rc < 0)
+            return -1;
+        if (rc > 0) {
+            static const char after[] = {OP_NEXT_BUFFER, OP_TUPLE1, OP_REDUCE};
+            PyObject *type = (PyObject *)&PyByteArray_Type;
+            if (pk_save(p, type) < 0 || pk_write(p, after, sizeof after) < 0)
+                return -1;
+            return pk_memoize(p, obj);
+        }
+        len = (size_t)PyByteArray_GET_SIZE(obj);
+    }
+    if (pk_reserve(p, len + 9) < 0)
+        return -1;
+    *p->cur = OP_BYTEARRAY8;
+    pk_le64(p->cur + 1, len);
+    memcpy(p->cur + 9, PyByteArray_AS_STRING(obj), len);
+    p->cur += 9 + len;
+    return pk_memoize(p, obj);
+}
+
+/* Ints beyond 31 bits: two's complement, little end first, as few bytes as hold the sign. */
+int pk_save_long(struct pickler *p, PyObject *obj) {
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(obj, &overflow);
+    if (!overflow) {
+        if (value == -1 && PyErr_Occurred())
+            return -1;
+        if (value == (int32_t)value)
+            return pk_save_small(p, (long)value);
+    }
+    size_t bits = _PyLong_NumBits(obj);
+    if (bits == (size_t)-1 && PyErr_Occurred())
+        return -1;
+    size_t len = bits / 8 + 1;
+    if (pk_reserve(p, len + 5) < 0)
+        return -1;
+    unsigned char *at = p->cur + (len < 256 ? 2 : 5);
+    if (core_long_as_bytes(obj, at, len) < 0)
+        return -1;
+    /* A negative power of 256 over two needs no byte of its own for the sign. */
+    if (len > 1 && at[len - 1] == 0xff && (at[len - 2] & 0x80)) {
+        size_t shorter = len - 1;
+        if (len >= 256 && shorter < 256) {
+            memmove(p->cur + 2, at, shorter);
+            at = p->cur + 2;
+        }
+        len = shorter;
+    }
+    if (len < 256) {
+        p->cur[0] = OP_LONG1;
+        p->cur[1] = (unsigned char)len;
+    } else if (len <= INT32_MAX) {
+        p->cur[0] = OP_LONG4;
+        pk_le32(p->cur + 1, (uint32_t)len);
+    } else {
+        PyErr_SetString(PyExc_OverflowError, "int too large to pickle");
+        return -1;
+    }
+    p->cur = at + len;
+    return 0;
+}
+
+/* --- sets: written in an order that depends on their values alone --------------------------------------------- */
+
+PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
+    PyObject *made = NULL;
+    struct pk_bytes_sink sink;
+    pk_bytes_sink_init(&sink);
+    if (pk_dump_watched(p->st->module, obj, &sink.base, NULL, PK_BARE, p->root, NULL,
+                        p->nested + 1) == 0)
+        made = pk_bytes_sink_take(&sink);
+    pk_bytes_sink_fini(&sink);
+    return made;
+}
+
+/* All ints of at most a digit, or all strings: sorted as they are. */
+static int sorts_itself(PyObject *items) {
+    Py_ssize_t n = PyList_GET_SIZE(items);
+    if (n == 0)
+        return 1;
+    PyTypeObject *type = Py_TYPE(PyList_GET_ITEM(items, 0));
+    if (type != &PyUnicode_Type && type != &PyLong_Type && type != &PyBytes_Type)
+        return 0;
+    for (Py_ssize_t i = 1; i < n; i++)
+        if (Py_TYPE(PyList_GET_ITEM(items, i)) != type)
+            return 0;
+    return 1;
+}
+
+/* Replaces items by the same in the order of their pickles. */
+static int sort_by_pickle(struct pickler *p, PyObject *items) {
+    Py_ssize_t n = PyList_GET_SIZE(items);
+    PyObject *pairs = PyList_New(n);
+    if (!pairs)
+        return -1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *bytes = pk_scratch(p, PyList_GET_ITEM(items, i));
+        PyObject *index = bytes ? PyLong_FromSsize_t(i) : NULL;
+        PyObject *pair = index ? PyTuple_Pack(2, bytes, index) : NULL;
+        Py_XDECREF(bytes);
+        Py_XDECREF(index);
+        if (!pair) {
+            Py_DECREF(pairs);
+            return -1;
+        }
+        PyList_SET_ITEM(pairs, i, pair);
+    }
+    PyObject *sorted = NULL;
+    if (PyList_Sort(pairs) == 0 && (sorted = PyList_New(n))) {
+        for (Py_ssize_t i = 0; i < n; i++) {
+            Py_ssize_t from = PyLong_AsSsize_t(PyTuple_GET_ITEM(PyList_GET_ITEM(pairs, i), 1));
+            PyList_SET_ITEM(sorted, i, Py_NewRef(PyList_GET_ITEM(items, from)));
+        }
+        int rc = PyList_SetSlice(items, 0, n, sorted);
+        Py_DECREF(sorted);
+        Py_DECREF(pairs);
+        return rc;
+    }
+    Py_DECREF(pairs);
+    return -1;
+}
+
+static PyObject *ordered_items(struct pickler *p, PyObject *set) {
+    PyObject *items = PySequence_List(set);
+    if (!items || PyList_GET_SIZE(items) < 2)
+        return items;
+    int rc = sorts_itself(items) ? PyList_Sort(items) : sort_by_pickle(p, items);
+    if (rc < 0)
+        Py_CLEAR(items);
+    return items;
+}
+
+int pk_save_set(struct pickler *p, PyObject *obj) {
+    int frozen = Py_TYPE(obj) == &PyFrozenSet_Type;
+    if (!frozen) {
+        pk_watch_mutable(p);
+        if (pk_put(p, OP_EMPTY_SET) < 0 || pk_memoize(p, obj) < 0)
+            return -1;
+        if (PySet_GET_SIZE(obj) == 0)
+            return 0;
+    }
+    PyObject *items = ordered_items(p, obj);
+    if (!items)
+        return -1;
+    int rc = -1;
+    struct pk_frame *f;
+    if (pk_put(p, OP_MARK) == 0 && (f = pk_push(p, PK_F_SET, items))) {
+        f->aux = Py_NewRef(obj);
+        f->n = frozen ? OP_FROZENSET : OP_ADDITEMS;
+        rc = 0;
+    }
+    Py_DECREF(items);
+    return rc;
+}

@@ -1,0 +1,379 @@
+/* Instances: the reduce protocol, and a direct way for plain ones.
+ *
+ * A plain instance is one for which object.__reduce_ex__(2) would say "make it with __new__ without
+ * arguments, then give it its __dict__", and nothing the class or copyreg defines would change that. Whether a
+ * type's instances are plain is found out once per version of the type. Its __dict__ is written without a memo
+ * entry: BUILD copies the pairs, so nobody can meet the dict that was on the stack again. */
+#include "pickler.h"
+
+enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN, HOW_EMPTY };
+
+/* How often an object may turn up again while its own arguments are written (see busy_enter). */
+enum { MAX_REENTRY = 8 };
+
+/* --- plain instances -------------------------------------------------------------------------------------- */
+
+static int inherits(struct pk_state *st, PyTypeObject *type, enum pk_string name) {
+    PyObject *own = core_type_lookup(type, st->str[name]);
+    return own == core_type_lookup(&PyBaseObject_Type, st->str[name]);
+}
+
+/* The size object.__getstate__ allows a type without state of its own in C. */
+static int has_only_dict(PyTypeObject *type) {
+    return type->tp_itemsize == 0 && type->tp_basicsize <= core_plain_basicsize(type);
+}
+
+/* 1, 0, -1: copyreg says the type has slots to save. */
+static int has_slots(struct pk_state *st, PyTypeObject *type) {
+    PyObject *copyreg = PyImport_ImportModule("copyreg");
+    PyObject *names = copyreg ? PyObject_CallMethod(copyreg, "_slotnames", "O", type) : NULL;
+    (void)st;
+    Py_XDECREF(copyreg);
+    if (!names)
+        return -1;
+    int rc = names != Py_None && PyObject_IsTrue(names);
+    Py_DECREF(names);
+    return rc;
+}
+
+static int judge(struct pk_state *st, PyTypeObject *type) {
+    static const enum pk_string same[] = {PK_STR___reduce_ex__,     PK_STR___reduce__,
+                                          PK_STR___getstate__,      PK_STR___getnewargs__,
+                                          PK_STR___getnewargs_ex__, PK_STR___class__};
+    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || !has_only_dict(type) ||
+        type->tp_getattro != PyObject_GenericGetAttr || PyType_IsSubtype(type, &PyType_Type))
+        return HOW_GENERIC;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(same); i++)
+        if (!inherits(st, type, same[i]))
+            return HOW_GENERIC;
+    int rc = has_slots(st, type);
+    if (rc)
+        return rc < 0 ? -1 : HOW_GENERIC;
+    return core_type_has_dict(type) ? HOW_PLAIN : HOW_EMPTY;
+}
+
+static int how_of(struct pk_state *st, PyTypeObject *type) {
+    struct pk_type_note *note = pk_type_slot(st->save_notes, type);
+    if (note->type == type && core_type_version_is(type, note->version))
+        return note->how;
+    int how = judge(st, type);
+    if (how < 0)
+        return -1;
+    note->type = type;
+    note->version = pk_type_version(type);
+    note->how = (uint8_t)how;
+    return how;
+}
+
+/* The class is on the stack. */
+static int plain_rest(struct pickler *p, PyObject *obj) {
+    uint32_t index;
+    if (pk_memo_find(&p->memo, obj, &index)) /* an attribute of its class: came along with it */
+        return pk_put(p, OP_POP) < 0 ? -1 : pk_get(p, index);
+    if (pk_reserve(p, 4) < 0)
+        return -1;
+    *p->cur++ = OP_EMPTY_TUPLE;
+    *p->cur++ = OP_NEWOBJ;
+    if (pk_memoize(p, obj) < 0)
+        return -1;
+    if (!core_type_has_dict(Py_TYPE(obj)))
+        return 0;
+    PyObject *dict = PyObject_GenericGetDict(obj, NULL);
+    if (!dict)
+        return -1;
+    int rc = 0;
+    if (PyDict_GET_SIZE(dict) > 0)
+        rc = pk_put(p, OP_EMPTY_DICT) < 0 ? -1 : pk_push_items(p, dict, PK_FF_ATTRS | PK_FF_BUILD);
+    Py_DECREF(dict);
+    return rc;
+}
+
+static int save_plain(struct pickler *p, PyObject *obj) {
+    PyObject *type = (PyObject *)Py_TYPE(obj);
+    uint32_t index;
+    if (!p->persistent_id && pk_memo_find(&p->memo, type, &index))
+        return pk_get(p, index) < 0 ? -1 : plain_rest(p, obj);
+    if (pk_push_call(p, plain_rest, obj) < 0)
+        return -1;
+    return pk_push_save(p, type, ".__class__", NULL);
+}
+
+/* --- what __reduce__ returns -------------------------------------------------------------------------------- */
+
+struct reduced {
+    PyObject *func, *args, *state, *listitems, *dictitems, *setter; /* borrowed; NULL: absent */
+};
+
+static int bad_reduce(struct pickler *p, PyObject *obj, const char *what) {
+    if (obj)
+        return pk_cannot(p, obj, what);
+    core_raise(p->st->module, CORE_EXC_PICKLING_ERROR, "%s", what);
+    return -1;
+}
+
+static int read_reduced(struct pickler *p, PyObject *value, PyObject *obj, struct reduced *r) {
+    if (!PyTuple_Check(value))
+        return bad_reduce(p, obj, "__reduce__ must return a string or tuple");
+    Py_ssize_t n = PyTuple_GET_SIZE(value);
+    if (n < 2 || n > 6)
+        return bad_reduce(p, obj, "tuple returned by __reduce__ must contain 2 through 6 elements");
+    PyObject **field[] = {&r->func, &r->args, &r->state, &r->listitems, &r->dictitems, &r->setter};
+    for (Py_ssize_t i = 0; i < 6; i++) {
+        PyObject *item = i < n ? PyTuple_GET_ITEM(value, i) : NULL;
+        *field[i] = item == Py_None ? NULL : item;
+    }
+    if (!r->func || !PyCallable_Check(r->func))
+        return bad_reduce(p, obj,
+                          "first item of the tuple returned by __reduce__ must be callable");
+    if (!r->args || !PyTuple_Check(r->args))
+        return bad_reduce(p, obj,
+                          "second item of the tuple returned by __reduce__ must be a tuple");
+    if (r->listitems && !PyIter_Check(r->listitems))
+        return bad_reduce(p, obj,
+                          "fourth element of the tuple returned by __reduce__ must be an iterator");
+    if (r->dictitems && !PyIter_Check(r->dictitems))
+        return bad_reduce(p, obj,
+                          "fifth element of the tuple returned by __reduce__ must be an iterator");
+    if (r->setter && !PyCallable_Check(r->setter))
+        return bad_reduce(p, obj,
+                          "sixth element of the tuple returned by __reduce__ must be a function");
+    return 0;
+}
+
+/* Frames for MARK, items, opcode. */
+static int push_items_of(struct pickler *p, PyObject *items, unsigned char op, PyObject *owner) {
+    struct pk_frame *f = pk_push(p, PK_F_SET, items);
+    if (!f)
+        return -1;
+    f->aux = Py_XNewRef(owner);
+    f->n = op;
+    return pk_push_write(p, (char[]){OP_MARK}, 1);
+}
+
+static int push_listitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
+    PyObject *items = PySequence_List(iterator);
+    if (!items)
+        return -1;
+    int rc = PyList_GET_SIZE(items) ? push_items_of(p, items, OP_APPENDS, obj) : 0;
+    Py_DECREF(items);
+    return rc;
+}
+
+static int push_dictitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
+    PyObject *flat = PyList_New(0), *pair;
+    int rc = flat ? 0 : -1;
+    while (rc == 0 && (pair = PyIter_Next(iterator))) {
+        if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)
+            rc = bad_reduce(p, obj, "dict items iterator must return 2-tuples");
+        else if (PyList_Append(flat, PyTuple_GET_ITEM(pair, 0)) < 0 ||
+                 PyList_Append(flat, PyTuple_GET_ITEM(pair, 1)) < 0)
+            rc = -1;
+        Py_DECREF(pair);
+    }
+    if (rc == 0 && PyErr_Occurred())
+        rc = -1;
+    if (rc == 0 && PyList_GET_SIZE(flat) > 0)
+        rc = push_items_of(p, flat, OP_SETITEMS, obj);
+    Py_XDECREF(flat);
+    return rc;
+}
+
+static int push_state(struct pickler *p, const struct reduced *r, PyObject *obj) {
+    if (!r->state)
+        return 0;
+    if (r->setter) {
+        static const char after[] = {OP_TUPLE2, OP_REDUCE, OP_POP};
+        if (pk_push_write(p, after, sizeof after) < 0 ||
+            pk_push_save(p, r->state, ".<state>", NULL) < 0 || !pk_push(p, PK_F_GET, obj) ||
+            pk_push_save(p, r->setter, ".<state setter>", NULL) < 0)
+            return -1;
+        return 0;
+    }
+    if (pk_push_write(p, (char[]){OP_BUILD}, 1) < 0 || pk_push_save(p, r->state, NULL, NULL) < 0)
+        return -1;
+    p->frames[p->nframes - 1].flags = PK_FF_ATTRS;
+    return 0;
+}
+
+/* --- arguments that contain the object itself ---------------------------------------------------------------
+ * An object whose arguments lead back to it can only be written if they come to an end, because a class or a
+ * function on the way got into the memo. Else it would go on for ever, so the frames are asked. */
+static int busy_enter(struct pickler *p, PyObject *obj) {
+    int found = 0;
+    if (p->nframes < 256)
+        return 0;
+    for (Py_ssize_t i = p->nframes - 1, seen = 0; i >= 0 && seen < 512; i--, seen++) {
+        const struct pk_frame *f = &p->frames[i];
+        if (f->kind == PK_F_MEMO && f->obj == obj && ++found > MAX_REENTRY)
+            return pk_cannot(p, obj, "it is among the arguments that its own __reduce__ returns");
+    }
+    return 0;
+}
+
+/* --- writing it ------------------------------------------------------------------------------------------------ */
+
+enum make { MAKE_REDUCE, MAKE_NEWOBJ, MAKE_NEWOBJ_EX };
+
+/* Which opcode stands for calling func. 0.. or -1 */
+static int make_of(struct pickler *p, PyObject *func) {
+    struct pk_state *st = p->st;
+    PyObject *name;
+    if (PyFunction_Check(func))
+        name = Py_NewRef(((PyFunctionObject *)func)->func_name);
+    else if (PyType_Check(func) || PyCFunction_Check(func))
+        return MAKE_REDUCE;
+    else if (PyObject_GetOptionalAttr(func, PK_STR(__name__), &name) < 0)
+        return -1;
+    int make = MAKE_REDUCE;
+    if (name && PyUnicode_Check(name)) {
+        if (PyUnicode_Compare(name, PK_STR(__newobj__)) == 0)
+            make = MAKE_NEWOBJ;
+        else if (PyUnicode_Compare(name, PK_STR(__newobj_ex__)) == 0)
+            make = MAKE_NEWOBJ_EX;
+    }
+    Py_XDECREF(name);
+    return make;
+}
+
+static int check_new_class(struct pickler *p, PyObject *cls, PyObject *obj) {
+    struct pk_state *st = p->st;
+    if (!PyType_Check(cls))
+        return bad_reduce(p, obj, "args[0] from __newobj__ args has no __new__");
+    if (!obj)
+        return 0;
+    PyObject *own = PyObject_GetAttr(obj, PK_STR(__class__));
+    if (!own)
+        return -1;
+    int same = own == cls;
+    Py_DECREF(own);
+    return same ? 0 : bad_reduce(p, obj, "args[0] from __newobj__ args has the wrong class");
+}
+
+static int push_args(struct pickler *p, PyObject *args) {
+    struct pk_frame *f;
+    if (pk_push_save(p, args, NULL, NULL) < 0)
+        return -1;
+    f = &p->frames[p->nframes - 1];
+    f->flags = PK_FF_REDUCE;
+    return 0;
+}
+
+static int push_newobj(struct pickler *p, const struct reduced *r, PyObject *obj) {
+    if (PyTuple_GET_SIZE(r->args) < 1)
+        return bad_reduce(p, obj, "__newobj__ arglist is empty");
+    PyObject *cls = PyTuple_GET_ITEM(r->args, 0);
+    if (check_new_class(p, cls, obj) < 0 || pk_push_write(p, (char[]){(char)OP_NEWOBJ}, 1) < 0)
+        return -1;
+    PyObject *rest = PyTuple_GetSlice(r->args, 1, PyTuple_GET_SIZE(r->args));
+    int rc = rest ? push_args(p, rest) : -1;
+    Py_XDECREF(rest);
+    return rc < 0 ? -1 : pk_push_save(p, cls, ".__class__", NULL);
+}
+
+static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *obj) {
+    if (PyTuple_GET_SIZE(r->args) != 3)
+        return bad_reduce(p, obj, "length of the NEWOBJ_EX argument tuple must be exactly 3");
+    PyObject *cls = PyTuple_GET_ITEM(r->args, 0), *args = PyTuple_GET_ITEM(r->args, 1);
+    PyObject *kwargs = PyTuple_GET_ITEM(r->args, 2);
+    if (check_new_class(p, cls, obj) < 0)
+        return -1;
+    if (!PyTuple_Check(args))
+        return bad_reduce(p, obj, "second item from NEWOBJ_EX argument tuple must be a tuple");
+    if (!PyDict_Check(kwargs))
+        return bad_reduce(p, obj, "third item from NEWOBJ_EX argument tuple must be a dict");
+    if (pk_push_write(p, (char[]){(char)OP_NEWOBJ_EX}, 1) < 0 ||
+        pk_push_save(p, kwargs, ".__getnewargs_ex__()[1]", NULL) < 0 || push_args(p, args) < 0)
+        return -1;
+    return pk_push_save(p, cls, ".__class__", NULL);
+}
+
+int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj) {
+    if (PyUnicode_Check(value))
+        return pk_save_global(p, obj, value);
+    struct reduced r;
+    pk_watch_mutable(p);
+    if (read_reduced(p, value, obj, &r) < 0 || (obj && busy_enter(p, obj) < 0))
+        return -1;
+    int make = make_of(p, r.func);
+    if (make < 0 || push_state(p, &r, obj) < 0)
+        return -1;
+    if (r.dictitems && push_dictitems(p, r.dictitems, obj) < 0)
+        return -1;
+    if (r.listitems && push_listitems(p, r.listitems, obj) < 0)
+        return -1;
+    if (obj && !pk_push(p, PK_F_MEMO, obj))
+        return -1;
+    if (make == MAKE_NEWOBJ)
+        return push_newobj(p, &r, obj);
+    if (make == MAKE_NEWOBJ_EX)
+        return push_newobj_ex(p, &r, obj);
+    if (pk_push_write(p, (char[]){OP_REDUCE}, 1) < 0 || push_args(p, r.args) < 0)
+        return -1;
+    return pk_push_save(p, r.func, ".__reduce__()", NULL);
+}
+
+/* object.__reduce_ex__ refuses with a TypeError "cannot pickle …": ours says where. */
+static int refused(struct pickler *p, PyObject *obj) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *text = PyObject_Str(exception);
+    const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
+    if (!utf8 || strncmp(utf8, "cannot pickle", 13) != 0) {
+        Py_XDECREF(text);
+        PyErr_SetRaisedException(exception);
+        return -1;
+    }
+    const char *reason =
+        "its type says nothing about how to write it (no __reduce__, no __getstate__)";
+    const char *own = strstr(utf8, ": ");
+    pk_cannot(p, obj, own ? own + 2 : reason);
+    Py_DECREF(text);
+    PyObject *ours = PyErr_GetRaisedException();
+    PyException_SetCause(ours, exception);
+    PyErr_SetRaisedException(ours);
+    return -1;
+}
+
+static PyObject *call_reduce(struct pickler *p, PyObject *obj) {
+    struct pk_state *st = p->st;
+    PyObject *method;
+    if (PyObject_GetOptionalAttr(obj, PK_STR(__reduce_ex__), &method) < 0)
+        return NULL;
+    PyObject *value;
+    if (method) {
+        PyObject *proto = PyLong_FromLong(p->proto);
+        value = proto ? PyObject_CallOneArg(method, proto) : NULL;
+        Py_XDECREF(proto);
+    } else {
+        if (PyObject_GetOptionalAttr(obj, PK_STR(__reduce__), &method) < 0)
+            return NULL;
+        if (!method) {
+            pk_cannot(p, obj, "it has neither __reduce_ex__ nor __reduce__");
+            return NULL;
+        }
+        value = PyObject_CallNoArgs(method);
+    }
+    Py_DECREF(method);
+    return value;
+}
+
+int pk_save_instance(struct pickler *p, PyObject *obj) {
+    if (p->nested && Py_TYPE(obj)->tp_hash == PyBaseObject_Type.tp_hash) {
+        PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
+        return -1;
+    }
+    int how = how_of(p->st, Py_TYPE(obj));
+    if (how < 0)
+        return -1;
+    if (how != HOW_GENERIC) {
+        pk_watch_mutable(p);
+        return save_plain(p, obj);
+    }
+    PyObject *value = call_reduce(p, obj);
+    if (!value)
+        return refused(p, obj);
+    int rc = pk_save_reduced(p, value, obj);
+    Py_DECREF(value);
+    return rc;
+}

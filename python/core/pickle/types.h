@@ -1,0 +1,25 @@
+/* What this room puts into ergon._core: the functions dumps, loads, dump, load, copy, … (pickle_module.c) and
+ * the types Pickler (pickler_type.c) and Unpickler (unpickler_type.c). */
+#ifndef ERG_CORE_PICKLE_TYPES_H
+#define ERG_CORE_PICKLE_TYPES_H
+
+#include "pickler.h"
+#include "unpickler.h"
+
+extern PyMethodDef pk_module_methods[];
+int pk_types_add(PyObject *module, struct pk_state *st);
+
+/* Hooks that call a Python callable for buffers: ctx of pk_call_buffer is the callable. */
+int pk_call_buffer(void *callback, PyObject *pickle_buffer);
+
+/* Where loads() takes its buffers: an iterator, or NULL. */
+struct pk_buffers {
+    PyObject *module;
+    PyObject *iterator;
+};
+PyObject *pk_next_of_buffers(void *ctx);
+
+/* A protocol as users give it: None and negative numbers are the highest. -1 with an exception. */
+int pk_protocol(PyObject *given);
+
+#endif

@@ -1,0 +1,167 @@
+"""Plain data, against the standard pickle in both directions."""
+
+import pickle
+import threading
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+import ergon.pickle as ep
+from ergon.errors import ErgonError, PicklingError, UnpicklingError
+
+atoms = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**31) - 2, 2**31 + 2)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(allow_nan=False)
+)
+hashables = st.recursive(
+    atoms, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=8
+)
+values = st.recursive(
+    hashables,
+    lambda inner: st.lists(inner, max_size=6)
+    | st.dictionaries(hashables, inner, max_size=6)
+    | st.tuples(inner, inner, inner, inner)
+    | st.sets(hashables, max_size=4)
+    | st.builds(bytearray, st.binary()),
+    max_leaves=30,
+)
+
+
+@hypothesis.given(values)
+def test_round_trip_and_both_ways_with_pickle(value):
+    data = ep.dumps(value)
+    for back in (ep.loads(data), pickle.loads(data)):
+        assert back == value
+        assert repr(type(back)) == repr(type(value))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert ep.loads(pickle.dumps(value, protocol)) == value
+
+
+@hypothesis.given(values)
+def test_same_value_same_bytes(value):
+    assert ep.dumps(value) == ep.dumps(value)
+    assert ep.dumps(ep.loads(ep.dumps(value))) == ep.dumps(ep.loads(ep.dumps(value)))
+
+
+@pytest.mark.parametrize("value", [-(2**k) for k in range(0, 200)] + [2**k for k in range(0, 200)])
+def test_integers_at_the_edges(value):
+    for n in (value - 1, value, value + 1):
+        assert pickle.loads(ep.dumps(n)) == n
+        assert ep.dumps(n) == pickle.dumps(n, 5)
+
+
+def test_sharing_and_recursion():
+    shared = [1]
+    value = {"a": shared, "b": (shared, shared)}
+    value["self"] = value
+    back = ep.loads(ep.dumps(value))
+    assert back["a"] is back["b"][0] is back["b"][1]
+    assert back["self"] is back
+    loop = ([],)
+    loop[0].append(loop)
+    back = ep.loads(ep.dumps(loop))
+    assert back[0][0] is back
+
+
+def test_deep_nesting():
+    deep = []
+    for _ in range(200_000):
+        deep = [deep]
+    back = ep.loads(ep.dumps(deep))
+    depth = 0
+    while back:
+        back = back[0]
+        depth += 1
+    assert depth == 200_000
+
+
+class Node:
+    next = None
+
+
+def test_long_linked_list():
+    first = node = Node()
+    for _ in range(100_000):
+        node.next = Node()
+        node = node.next
+    node = ep.loads(ep.dumps(first))
+    count = 0
+    while node.next:
+        node = node.next
+        count += 1
+    assert count == 100_000
+
+
+def test_sets_do_not_depend_on_hash_order():
+    words = ["w%d" % i for i in range(100)]
+    assert ep.dumps(set(words)) == ep.dumps(set(reversed(words)))
+    mixed = [1, "a", (2, "b"), frozenset({"x", 1}), None]
+    assert ep.dumps(set(mixed)) == ep.dumps(set(reversed(mixed)))
+
+
+def test_error_names_the_path():
+    node = Node()
+    node.lock = threading.Lock()
+    with pytest.raises(PicklingError) as caught:
+        ep.dumps([0, {"model": node}])
+    assert "cannot pickle '_thread.lock' object: obj[1]['model'].lock: " in str(caught.value)
+    assert isinstance(caught.value, pickle.PicklingError)
+    assert isinstance(caught.value, ErgonError)
+
+
+class Refuses:
+    def __reduce__(self):
+        raise KeyError("mine")
+
+
+def test_errors_of_user_code_pass_with_a_note():
+    with pytest.raises(KeyError) as caught:
+        ep.dumps({"k": [Refuses()]})
+    assert caught.value.__notes__ == ["while pickling obj['k'][0]"]
+
+
+def test_reduce_that_contains_itself_is_refused():
+    class Loop:
+        def __reduce__(self):
+            return (list, ([self],))
+
+    with pytest.raises(PicklingError, match="its own __reduce__"):
+        ep.dumps(Loop())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b".", b"(", b"]", b"0.", b"\x80\x09.", b"h\x00.", b"t.", b"K", b"X\xff\xff\xff\xff.", b"r\xff\xff\xff\x7f.",
+     b"Nr\xff\xff\xff\xff.", b"\x95\xff\xff\xff\xff\xff\xff\xff\xff.", b"u.", b"(u.", b"]u.", b"](NNu.", b"Nb.", b"NN\x81.", b"NNR."],
+)  # fmt: skip
+def test_broken_streams_raise(data):
+    with pytest.raises((UnpicklingError, EOFError, ValueError, TypeError, AttributeError)):
+        ep.loads(data)
+
+
+def test_restrict():
+    data = ep.dumps(Node())
+    name = f"{Node.__module__}.Node"
+    with pytest.raises(UnpicklingError, match="not allowed"):
+        ep.loads(data, restrict={"builtins.int"})
+    assert type(ep.loads(data, restrict={name})) is Node
+
+
+def test_out_of_band_buffers():
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(100_000.0).reshape(100, 1000)
+    for value in (array, numpy.asfortranarray(array)):
+        buffers = []
+        data = ep.dumps([value, value], buffer_callback=buffers.append)
+        assert len(data) < 500 and len(buffers) == 1
+        back = ep.loads(data, buffers=buffers)
+        assert back[0] is back[1] and (back[0] == value).all()
+        assert numpy.shares_memory(back[0], value)
+        assert (pickle.loads(ep.dumps(value)) == value).all()
