@@ -36,7 +36,7 @@ enum erg_zmsg_kind {
     ERG_Z_KINDS
 };
 
-enum { ERG_ZMSG_TEXT = 200, ERG_ZMSG_FDS = 2 };
+enum { ERG_ZMSG_TEXT = 240, ERG_ZMSG_FDS = 2 };
 
 struct erg_zmsg {
     uint32_t magic; /* filled in by send */
