@@ -96,7 +96,8 @@ static void arm(struct erg_engine *e, int64_t due, int64_t now) {
         return;
     }
     uv_update_time(&e->loop);
-    uint64_t ms = due <= now ? 0 : (uint64_t)((due - now + MS - 1) / MS);
+    /* Never 0: a timer that is due again at once would keep older libuv from ever looking at descriptors. */
+    uint64_t ms = due <= now ? 1 : (uint64_t)((due - now + MS - 1) / MS);
     uv_timer_start(&e->timer, on_timer, ms, 0);
 }
 

@@ -124,6 +124,8 @@ static void apply(struct erg_pool *p, const struct erg_action *a, int64_t now) {
 
 static void ask_scheduler(struct erg_pool *p, int64_t now) {
     struct erg_action action;
+    if (p->sched_at <= now)
+        p->sched_at = NEVER; /* this is the wake-up it wished for */
     erg_sched_tick(p->sched, now);
     while (erg_sched_next(p->sched, now, &action))
         apply(p, &action, now);
