@@ -60,7 +60,7 @@ build: $(BUILD)/.configured ## build libergon, the extension module and the comm
 # --- tests ------------------------------------------------------------------------------------------------
 
 .PHONY: test-quick test test-full ci test-c test-python check check-compilers asan tsan debug-python check-pythons clean-clone
-.PHONY: demo bench format clean distclean
+.PHONY: demo bench format wheel clean distclean
 
 PYTEST := $(BIN)/python -m pytest -q
 TIER ?= default
@@ -135,6 +135,14 @@ $(VENV)/.bench: scripts/requirements-bench.txt $(VENV)/.ready
 
 bench: dev $(VENV)/.bench ## the table of docs/performance.md, against the peers
 	@$(BIN)/python bench/run.py $(ARGS)
+
+$(VENV)/.wheel: scripts/requirements-wheel.txt $(VENV)/.ready
+	$(BIN)/python -m pip install -q -r scripts/requirements-wheel.txt
+	@touch $@
+
+wheel: $(VENV)/.wheel ## dist/ergon-*.whl for this Python, with the shared libraries it needs inside
+	@rm -rf build-wheel && $(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w build-wheel .
+	@$(BIN)/auditwheel repair -w dist build-wheel/ergon-*.whl
 
 clean: ## remove what was built; .venv stays
 	rm -rf build build-* dist python/ergon/_core*.so
