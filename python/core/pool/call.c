@@ -1,0 +1,501 @@
+/* One call: encode and enter it, wait, decode what became of it, free it.
+ *
+ * By value the record's arguments are a payload: the one argument (PL_IS_SINGLE), the tuple of arguments, or
+ * (arguments, keywords) with PL_HAS_KWARGS. By reference (only threads work for the pool) the inline bytes are two
+ * object pointers, the record's fn is a third and the result a fourth; the record counts them. */
+#include "pool.h"
+
+#include <string.h>
+
+/* --- by reference ------------------------------------------------------------------------------------- */
+
+struct objects {
+    PyObject *args, *kwargs;
+    PyObject *result; /* value, or exception for ERG_OUT_ERROR */
+};
+
+static struct objects *record_objects(struct erg_record *record) {
+    return (struct objects *)record->inline_bytes;
+}
+
+/* A future or handle among the arguments of a by-reference task, looked for one container deep. */
+static int reference_met(struct pl_core *core, PyObject *obj, PyObject **futures) {
+    if (Py_TYPE(obj) != core->state->future_type || ((struct pl_future *)obj)->status != PL_PENDING)
+        return 0;
+    struct pl_future *future = (struct pl_future *)obj;
+    if (future->core != core || future->job)
+        return pl_future_wait(future, -1) < 0 ? -1 : 0;
+    if (!*futures && !(*futures = PyList_New(0)))
+        return -1;
+    return PyList_Append(*futures, obj);
+}
+
+static int references_in(struct pl_core *core, PyObject *container, PyObject **futures, int deeper) {
+    if (PyDict_CheckExact(container)) {
+        PyObject *key, *value;
+        Py_ssize_t pos = 0;
+        while (PyDict_Next(container, &pos, &key, &value))
+            if (reference_met(core, value, futures) < 0 || (deeper && references_in(core, value, futures, 0) < 0))
+                return -1;
+        return 0;
+    }
+    if (!PyTuple_CheckExact(container) && !PyList_CheckExact(container))
+        return 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(container); i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(container, i);
+        if (reference_met(core, item, futures) < 0 || (deeper && references_in(core, item, futures, 0) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable, PyObject *args,
+                            PyObject *kwargs, struct pl_task *task) {
+    if (references_in(core, args, &task->futures, 1) < 0 ||
+        (kwargs && references_in(core, kwargs, &task->futures, 1) < 0))
+        return -1;
+    struct objects *o = record_objects(record);
+    o->args = Py_NewRef(args);
+    o->kwargs = Py_XNewRef(kwargs);
+    o->result = NULL;
+    record->fn = (uint64_t)(uintptr_t)Py_NewRef(callable);
+    record->user8 = PL_BY_REFERENCE;
+    return 0;
+}
+
+static void free_reference(struct erg_record *record) {
+    struct objects o = *record_objects(record);
+    PyObject *callable = (PyObject *)(uintptr_t)record->fn;
+    memset(record_objects(record), 0, sizeof o);
+    record->fn = 0;
+    record->user8 = 0;
+    Py_XDECREF(callable);
+    Py_XDECREF(o.args);
+    Py_XDECREF(o.kwargs);
+    Py_XDECREF(o.result);
+}
+
+int pl_record_by_reference(const struct erg_record *record) {
+    return record->user8 == PL_BY_REFERENCE;
+}
+
+void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args, PyObject **kwargs) {
+    *callable = (PyObject *)(uintptr_t)record->fn;
+    *args = record_objects(record)->args;
+    *kwargs = record_objects(record)->kwargs;
+}
+
+void pl_record_set_object(struct erg_record *record, PyObject *result) {
+    Py_XSETREF(record_objects(record)->result, result);
+}
+
+/* --- by value ------------------------------------------------------------------------------------------ */
+
+/* task->fn is there. */
+static int encode_value(struct pl_core *core, struct erg_member *member, struct erg_record *record, PyObject *args,
+                        PyObject *kwargs, const struct pl_options *options, struct pl_task *task) {
+    int single = !kwargs && PyTuple_GET_SIZE(args) == 1;
+    int head = (single ? PL_IS_SINGLE : 0) | (kwargs ? PL_HAS_KWARGS : 0) |
+               (options->readonly ? PL_IS_READONLY : 0);
+    struct pl_writer w;
+    int rc = pl_writer_init(&w, core, member, record, 0, head);
+    if (rc == 0) {
+        w.entry_flags = options->retries > 0 ? PL_SHARED : 0; /* a second run finds them untouched */
+        if (single) {
+            rc = pl_writer_dump(&w, PyTuple_GET_ITEM(args, 0), "args[0]");
+        } else if (!kwargs) {
+            rc = pl_writer_dump(&w, args, "args");
+        } else {
+            PyObject *both = PyTuple_Pack(2, args, kwargs);
+            rc = both ? pl_writer_dump(&w, both, "(args, kwargs)") : -1;
+            Py_XDECREF(both);
+        }
+    }
+    if (rc == 0)
+        rc = pl_writer_finish(&w, &record->args);
+    if (rc == 0) {
+        task->futures = Py_XNewRef(w.futures);
+        task->blobs = Py_XNewRef(w.blobs);
+    }
+    pl_writer_fini(&w);
+    record->fn = task->fn->offset;
+    return rc;
+}
+
+/* --- entering ------------------------------------------------------------------------------------------- */
+
+struct erg_member *pl_member(struct pl_core *core) {
+    struct pl_worker *worker = pl_worker_current();
+    return worker && worker->core == core && worker->is_process ? worker->member : core->member;
+}
+
+/* Futures of `after` join those met among the arguments. */
+static int add_after(struct pl_core *core, PyObject *after, struct pl_task *task) {
+    if (!after || after == Py_None)
+        return 0;
+    if (pl_future_check(core->state, after)) {
+        PyObject *one = PyTuple_Pack(1, after);
+        int rc = one ? add_after(core, one, task) : -1;
+        Py_XDECREF(one);
+        return rc;
+    }
+    PyObject *list = PySequence_Fast(after, "after= takes a Future or an iterable of Futures");
+    if (!list)
+        return -1;
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(list, i);
+        if (!pl_future_check(core->state, item)) {
+            PyErr_Format(PyExc_TypeError, "after= takes Futures, not %.100s", Py_TYPE(item)->tp_name);
+            rc = -1;
+        } else {
+            rc = reference_met(core, item, &task->futures);
+        }
+    }
+    Py_DECREF(list);
+    return rc;
+}
+
+int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index,
+                             struct pl_task *task) {
+    Py_ssize_t n = task->futures ? PyList_GET_SIZE(task->futures) : 0;
+    if (!n)
+        return 0;
+    erg_handle few[16], *preds = few;
+    if (n > 16 && !(preds = PyMem_New(erg_handle, n))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++)
+        preds[i] = ((struct pl_future *)PyList_GET_ITEM(task->futures, i))->task.handle;
+    int rc = erg_record_after_many(member, index, preds, (size_t)n);
+    if (preds != few)
+        PyMem_Free(preds);
+    if (rc < 0) {
+        core_raise_error(core->state->module, rc, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+/* A record; when all are in use, waits for some to come free. */
+int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index) {
+    for (;;) {
+        int rc = erg_record_new(member, index);
+        if (rc >= 0)
+            return 0;
+        if (rc != ERG_EFULL) {
+            core_raise_error(core->state->module, rc, NULL);
+            return -1;
+        }
+        pl_call_sweep(core, 1);
+        Py_BEGIN_ALLOW_THREADS
+        erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+    }
+}
+
+static PyObject *keywords(PyObject *const *values, PyObject *kwnames) {
+    PyObject *dict = PyDict_New();
+    for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(kwnames); i++)
+        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), values[i]) < 0)
+            Py_CLEAR(dict);
+    return dict;
+}
+
+static PyObject *tuple_of(PyObject *const *items, Py_ssize_t n) {
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(items[i]));
+    return tuple;
+}
+
+void pl_record_options(struct pl_core *core, struct erg_record *record, const struct pl_options *options) {
+    record->queue = (uint8_t)options->queue;
+    record->retries = options->retries > 255 ? 255 : (uint8_t)options->retries;
+    if (options->timeout > 0) {
+        record->timeout_ns = (uint64_t)(options->timeout * 1e9) + 1;
+        if (core->pool)
+            erg_pool_expect_timeout(core->pool, record->timeout_ns);
+    }
+    if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
+        record->end_ns = erg_clock_ns(); /* when it was entered, until it ends */
+}
+
+static int submit(struct pl_core *core, PyObject *callable, PyObject *args, PyObject *kwargs,
+                  const struct pl_options *options, PyObject *after, struct pl_task *task) {
+    struct erg_member *member = pl_member(core);
+    uint32_t index;
+    if (pl_record_new(core, member, &index) < 0)
+        return -1;
+    task->handle = erg_record_handle(core->table, index);
+    struct erg_record *record = erg_table_record(core->table, index);
+    int rc = core->by_reference ? encode_reference(core, record, callable, args, kwargs, task)
+                                : encode_value(core, member, record, args, kwargs, options, task);
+    if (rc == 0)
+        rc = add_after(core, after, task);
+    if (rc == 0)
+        rc = pl_link_predecessors(core, member, index, task);
+    if (rc == 0) {
+        pl_record_options(core, record, options);
+        erg_record_submit(member, index);
+    }
+    return rc;
+}
+
+int pl_call_submit_with(struct pl_core *core, struct pl_fn *fn, PyObject *callable, PyObject *args,
+                        const struct pl_options *options, struct pl_task *task) {
+    *task = (struct pl_task){.handle = ERG_HANDLE_NONE, .fn = fn};
+    int rc = submit(core, callable, args, NULL, options, NULL, task);
+    task->fn = NULL; /* the caller's */
+    if (rc < 0)
+        pl_call_free(core, task);
+    return rc;
+}
+
+int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, const struct pl_options *options, PyObject *after, struct pl_task *task) {
+    *task = (struct pl_task){.handle = ERG_HANDLE_NONE};
+    if (pl_core_check(core) < 0)
+        return -1;
+    if (core->norphans)
+        pl_call_sweep(core, 0);
+    PyObject *tuple = tuple_of(args, nargs), *dict = NULL;
+    int rc = tuple ? 0 : -1;
+    if (rc == 0 && kwnames && PyTuple_GET_SIZE(kwnames) && !(dict = keywords(args + nargs, kwnames)))
+        rc = -1;
+    if (rc == 0 && !core->by_reference && !(task->fn = pl_fn_get(core, callable)))
+        rc = -1;
+    if (rc == 0)
+        rc = submit(core, callable, tuple, dict, options, after, task);
+    Py_XDECREF(tuple);
+    Py_XDECREF(dict);
+    if (rc < 0)
+        pl_call_free(core, task);
+    return rc;
+}
+
+/* --- what became of it ------------------------------------------------------------------------------------ */
+
+void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
+    enum core_exc which;
+    const char *words;
+    switch (erg_record_outcome(record)) {
+    case ERG_OUT_CANCELLED:
+        which = CORE_EXC_TASK_CANCELLED;
+        words = "the task was cancelled";
+        break;
+    case ERG_OUT_TIMEOUT:
+        which = CORE_EXC_TASK_TIMEOUT;
+        words = "the task ran longer than its timeout";
+        break;
+    default:
+        which = CORE_EXC_WORKER_LOST;
+        words = "the worker that ran the task died";
+    }
+    /* Text of the engine's; a payload that was being written when the worker died is none of it. */
+    size_t len = (size_t)record->result.len;
+    const char *text = (const char *)erg_record_bytes(core->table, record, &record->result);
+    if (!pl_record_by_reference(record) && len > 0 && len < 1000 && text[0] >= ' ') {
+        PyObject *str = PyUnicode_DecodeUTF8(text, (Py_ssize_t)len, "replace");
+        if (str)
+            core_raise(core->state->module, which, "%U", str);
+        Py_XDECREF(str);
+        return;
+    }
+    core_raise(core->state->module, which, "%s", words);
+}
+
+/* The exception as it was raised, its traceback over there as the cause. */
+static void raise_with_trace(struct pl_core *core, PyObject *exception, PyObject *text) {
+    (void)core;
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *cause = errors ? PyObject_CallMethod(errors, "RemoteTraceback", "O", text) : NULL;
+    Py_XDECREF(errors);
+    if (!cause)
+        return;
+    PyException_SetCause(exception, cause);
+    PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+}
+
+/* The exception could not be made here: one that carries its traceback takes its place. */
+static void raise_unloadable(struct pl_core *core, PyObject *text) {
+    PyObject *reason = PyErr_GetRaisedException();
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *stand_in = errors ? PyObject_CallMethod(errors, "RemoteError", "OO", text, reason) : NULL;
+    Py_XDECREF(errors);
+    Py_XDECREF(reason);
+    if (stand_in)
+        raise_with_trace(core, stand_in, text);
+    Py_XDECREF(stand_in);
+}
+
+void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len) {
+    struct pl_reader r;
+    pl_reader_init(&r, core, pl_member(core), bytes, len, PL_READ_RESULT);
+    PyObject *text = pl_reader_load(&r);
+    PyObject *exception = text ? pl_reader_load(&r) : NULL;
+    pl_reader_fini(&r);
+    if (exception && !PyExceptionInstance_Check(exception)) {
+        PyErr_Format(PyExc_TypeError, "'%.100s' object is no exception", Py_TYPE(exception)->tp_name);
+        Py_CLEAR(exception);
+    }
+    if (exception)
+        raise_with_trace(core, exception, text);
+    else if (text)
+        raise_unloadable(core, text);
+    Py_XDECREF(exception);
+    Py_XDECREF(text);
+}
+
+static PyObject *reference_result(struct pl_core *core, struct erg_record *record, enum erg_outcome outcome) {
+    PyObject *object = record_objects(record)->result;
+    if (outcome == ERG_OUT_OK && object)
+        return Py_NewRef(object);
+    if (outcome == ERG_OUT_ERROR && object)
+        PyErr_SetObject((PyObject *)Py_TYPE(object), object);
+    else
+        pl_raise_outcome(core, record);
+    return NULL;
+}
+
+PyObject *pl_call_result(struct pl_core *core, struct erg_record *record) {
+    enum erg_outcome outcome = erg_record_outcome(record);
+    if (pl_record_by_reference(record))
+        return reference_result(core, record, outcome);
+    const char *bytes = pl_payload_bytes(core, record, &record->result);
+    if (outcome == ERG_OUT_ERROR) {
+        pl_raise_remote(core, bytes, record->result.len);
+        return NULL;
+    }
+    if (outcome != ERG_OUT_OK) {
+        pl_raise_outcome(core, record);
+        return NULL;
+    }
+    struct pl_reader r;
+    pl_reader_init(&r, core, pl_member(core), bytes, record->result.len, PL_READ_RESULT);
+    PyObject *value = pl_reader_load(&r);
+    pl_reader_fini(&r);
+    return value;
+}
+
+/* --- freeing ----------------------------------------------------------------------------------------------- */
+
+static void task_clear(struct pl_core *core, struct pl_task *task) {
+    struct pl_fn *fn = task->fn;
+    PyObject *futures = task->futures, *blobs = task->blobs;
+    memset(task, 0, sizeof *task);
+    task->handle = ERG_HANDLE_NONE;
+    pl_fn_unref(core, fn);
+    Py_XDECREF(futures);
+    Py_XDECREF(blobs);
+}
+
+void pl_call_free(struct pl_core *core, struct pl_task *task) {
+    if (task->handle != ERG_HANDLE_NONE && !pl_core_foreign(core)) {
+        uint32_t index = ERG_HANDLE_INDEX(task->handle);
+        struct erg_record *record = erg_table_record(core->table, index);
+        if (pl_record_by_reference(record)) {
+            free_reference(record);
+        } else {
+            /* Only a payload that was finished has entries to look for. */
+            enum erg_outcome outcome = erg_record_outcome(record);
+            if (record->args.len)
+                pl_payload_free(core, record, &record->args);
+            if (outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR)
+                pl_payload_free(core, record, &record->result);
+        }
+        erg_record_free(pl_member(core), index);
+    }
+    task_clear(core, task);
+}
+
+struct pl_orphan {
+    struct pl_task task;
+    struct pl_chunk *chunk;
+};
+
+static int orphan_add(struct pl_core *core, struct pl_orphan orphan) {
+    if (core->norphans == core->orphan_cap) {
+        uint32_t cap = core->orphan_cap ? core->orphan_cap * 2 : 64;
+        struct pl_orphan *grown = PyMem_Realloc(core->orphans, cap * sizeof *grown);
+        if (!grown)
+            return -1; /* the record stays taken until the pool ends: better than freeing what still runs */
+        core->orphans = grown;
+        core->orphan_cap = cap;
+    }
+    core->orphans[core->norphans++] = orphan;
+    return 0;
+}
+
+void pl_call_orphan(struct pl_core *core, struct pl_task *task) {
+    if (task->handle == ERG_HANDLE_NONE || pl_core_foreign(core) || erg_record_done(core->table, task->handle)) {
+        pl_call_free(core, task);
+        return;
+    }
+    orphan_add(core, (struct pl_orphan){.task = *task});
+    memset(task, 0, sizeof *task);
+    task->handle = ERG_HANDLE_NONE;
+}
+
+void pl_chunk_orphan(struct pl_core *core, struct pl_chunk *chunk) {
+    struct pl_orphan orphan = {.chunk = chunk};
+    orphan.task.handle = erg_record_handle(core->table, chunk->record);
+    orphan_add(core, orphan);
+}
+
+void pl_call_sweep(struct pl_core *core, int all) {
+    for (uint32_t budget = all ? core->norphans : 2; budget && core->norphans; budget--) {
+        if (core->orphan_cursor >= core->norphans)
+            core->orphan_cursor = 0;
+        struct pl_orphan orphan = core->orphans[core->orphan_cursor];
+        if (!pl_core_foreign(core) && !erg_record_done(core->table, orphan.task.handle)) {
+            core->orphan_cursor++;
+            continue;
+        }
+        core->orphans[core->orphan_cursor] = core->orphans[--core->norphans];
+        if (orphan.chunk)
+            pl_chunk_free(core, orphan.chunk);
+        else
+            pl_call_free(core, &orphan.task);
+    }
+}
+
+/* --- waiting --------------------------------------------------------------------------------------------------- */
+
+enum { WAIT_SLICE_NS = 500000000 }; /* a signal that came just before the sleep is seen after so long */
+
+int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
+    struct pl_worker *worker = pl_worker_current();
+    int nested = worker && worker->core == core;
+    int64_t deadline = timeout < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
+    if (erg_record_done(core->table, handle))
+        return 1;
+    for (;;) {
+        int64_t slice = WAIT_SLICE_NS;
+        if (timeout >= 0) {
+            int64_t left = deadline - (int64_t)erg_clock_ns();
+            slice = left < 0 ? 0 : left < slice ? left : slice;
+        }
+        int rc;
+        if (nested) {
+            rc = erg_worker_help(worker->member, handle, slice, pl_worker_ops(), worker);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            rc = erg_record_wait(core->member, handle, slice);
+            Py_END_ALLOW_THREADS
+        }
+        if (rc == 0 || erg_record_done(core->table, handle))
+            return 1;
+        if (rc == ERG_ECLOSED) {
+            core_raise_error(core->state->module, rc, NULL);
+            return -1;
+        }
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+        if (timeout >= 0 && (int64_t)erg_clock_ns() >= deadline)
+            return 0;
+    }
+}

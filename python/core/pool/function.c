@@ -1,0 +1,171 @@
+/* Callables that travel once: a stable one is pickled when it is first met and lies in the arena until nobody uses
+ * it; every task names it by offset. What a callable depends on is checked before each use (pk_callee_valid). */
+#include "pool.h"
+
+#include <string.h>
+
+enum { FNS_KEPT = 64 };
+
+static void fn_free(struct pl_core *core, struct pl_fn *fn) {
+    if (fn->offset && !pl_core_foreign(core)) {
+        struct pl_fn_head *head = erg_table_at(core->table, fn->offset);
+        pl_payload_free_entries(core, core->member, head->payload, head->len);
+        erg_arena_free(core->member, fn->offset);
+    }
+    if (fn->has_callee)
+        pk_callee_fini(&fn->callee);
+    Py_XDECREF(fn->handles);
+    PyMem_Free(fn);
+}
+
+void pl_fn_unref(struct pl_core *core, struct pl_fn *fn) {
+    if (fn && --fn->refs == 0)
+        fn_free(core, fn);
+}
+
+/* What pk_callee_init met besides bytes. */
+static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *w) {
+    char *bytes;
+    Py_ssize_t len;
+    if (PyBytes_AsStringAndSize(fn->callee.bytes, &bytes, &len) < 0)
+        return -1;
+    size_t pad = -(size_t)(len + 1) & 7, table = w->nentries * sizeof(struct pl_entry);
+    size_t total = 1 + (size_t)len + (w->nentries ? pad + table + 4 : 0);
+    struct erg_error err;
+    uint64_t offset;
+    int rc = erg_arena_alloc(w->member, sizeof(struct pl_fn_head) + total, &offset, &err);
+    if (rc < 0) {
+        core_raise_error(core->state->module, rc, &err);
+        return -1;
+    }
+    struct pl_fn_head *head = erg_table_at(core->table, offset);
+    head->uid = (uint64_t)w->member->number << 48 | ++core->next_fn;
+    head->stable = (uint32_t)fn->callee.stable;
+    head->len = total;
+    head->payload[0] = w->nentries ? PL_HAS_ENTRIES : 0;
+    memcpy(head->payload + 1, bytes, (size_t)len);
+    if (w->nentries) {
+        char *at = head->payload + 1 + len;
+        memset(at, 0, pad);
+        memcpy(at + pad, w->entries, table);
+        memcpy(at + pad + table, &w->nentries, 4);
+        w->nentries = 0; /* the head owns them */
+    }
+    fn->offset = offset;
+    fn->uid = head->uid;
+    return 0;
+}
+
+/* A name for the trace. */
+static int fn_name(struct pl_core *core, struct pl_fn *fn, PyObject *callable) {
+    if (!core->fn_names)
+        return 0;
+    PyObject *name;
+    if (PyObject_GetOptionalAttrString(callable, "__qualname__", &name) < 0)
+        PyErr_Clear();
+    if (!name && !(name = PyObject_Repr((PyObject *)Py_TYPE(callable))))
+        return -1;
+    PyObject *key = PyLong_FromUnsignedLongLong(fn->uid);
+    int rc = key ? PyDict_SetItem(core->fn_names, key, name) : -1;
+    Py_XDECREF(key);
+    Py_DECREF(name);
+    return rc;
+}
+
+static struct pl_fn *fn_make(struct pl_core *core, PyObject *callable) {
+    struct pl_fn *fn = PyMem_Calloc(1, sizeof *fn);
+    if (!fn)
+        return (struct pl_fn *)PyErr_NoMemory();
+    fn->refs = 1;
+    struct pl_writer w;
+    int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, 0);
+    if (rc == 0) {
+        w.entry_flags = PL_SHARED;
+        rc = pk_callee_init(core->state->module, callable, &w.hooks, &fn->callee);
+        fn->has_callee = rc == 0;
+    }
+    if (rc == 0 && w.futures) {
+        PyErr_SetString(PyExc_TypeError, "a function cannot carry a pending Future in its closure or globals: "
+                                         "pass the Future as an argument");
+        rc = -1;
+    }
+    if (rc == 0)
+        rc = fn_publish(core, fn, &w);
+    if (rc == 0)
+        fn->handles = Py_XNewRef(w.blobs);
+    pl_writer_fini(&w);
+    if (rc == 0)
+        rc = fn_name(core, fn, callable);
+    if (rc < 0) {
+        fn_free(core, fn);
+        return NULL;
+    }
+    return fn;
+}
+
+/* Same bytes as one that is kept: share its place, so that workers know it already. */
+static struct pl_fn *fn_same(struct pl_core *core, struct pl_fn *fn) {
+    for (struct pl_fn *old = core->fns; old; old = old->next)
+        if (memcmp(old->callee.digest, fn->callee.digest, sizeof fn->callee.digest) == 0)
+            return old;
+    return NULL;
+}
+
+static void fns_trim(struct pl_core *core) {
+    struct pl_fn **link = &core->fns;
+    for (unsigned i = 0; *link && i < FNS_KEPT; i++)
+        link = &(*link)->next;
+    while (*link) {
+        struct pl_fn *fn = *link;
+        *link = fn->next;
+        core->nfns--;
+        pl_fn_unref(core, fn);
+    }
+}
+
+struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
+    struct pl_fn **link = &core->fns, *fn;
+    for (; (fn = *link); link = &fn->next) {
+        if (fn->callee.callable != callable)
+            continue;
+        *link = fn->next; /* to the front, or out */
+        if (pk_callee_valid(&fn->callee)) {
+            fn->next = core->fns;
+            core->fns = fn;
+            fn->refs++;
+            return fn;
+        }
+        core->nfns--;
+        pl_fn_unref(core, fn);
+        break;
+    }
+    if (!(fn = fn_make(core, callable)))
+        return NULL;
+    if (!fn->callee.stable)
+        return fn;
+    struct pl_fn *same = fn_same(core, fn);
+    if (same) {
+        /* Keep the newer witness: it is about the object the caller uses now. */
+        struct pk_callee newer = fn->callee;
+        fn->callee = same->callee;
+        same->callee = newer;
+        pl_fn_unref(core, fn);
+        same->refs++;
+        return same;
+    }
+    fn->next = core->fns;
+    core->fns = fn;
+    fn->refs++;
+    if (++core->nfns > FNS_KEPT)
+        fns_trim(core);
+    return fn;
+}
+
+void pl_fn_clear(struct pl_core *core) {
+    while (core->fns) {
+        struct pl_fn *fn = core->fns;
+        core->fns = fn->next;
+        pl_fn_unref(core, fn);
+    }
+    core->nfns = 0;
+}

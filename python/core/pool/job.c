@@ -1,0 +1,355 @@
+/* The collecting half of a job: reads results in order, deals with lost workers, cuts chunks for idle ones. */
+#include "pool.h"
+
+#include <string.h>
+
+/* --- freeing ------------------------------------------------------------------------------------------------ */
+
+void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args) {
+    if (!args || --args->refs)
+        return;
+    if (args->payload.len && !pl_core_foreign(core))
+        pl_payload_free(core, NULL, &args->payload);
+    Py_XDECREF(args->futures);
+    Py_XDECREF(args->blobs);
+    PyMem_Free(args);
+}
+
+static void stream_free(struct pl_core *core, uint64_t block) {
+    while (block) {
+        struct pl_stream_block *b = erg_table_at(core->table, block);
+        uint64_t next = b->next;
+        erg_arena_free(core->member, block);
+        block = next;
+    }
+}
+
+/* Buffers of items nobody read. */
+static void stream_skip(struct pl_core *core, struct pl_chunk *chunk, uint32_t n) {
+    while (n--) {
+        struct pl_stream_block *b = erg_table_at(core->table, chunk->block);
+        while (b->data[chunk->at] == PL_ITEM_NEXT) {
+            chunk->block = b->next;
+            chunk->at = 0;
+            b = erg_table_at(core->table, chunk->block);
+        }
+        const char *p = b->data + chunk->at + 1;
+        if (b->data[chunk->at] == PL_ITEM_ATOM) {
+            PyObject *atom = pl_atom_load(&p, b->data + b->size);
+            Py_XDECREF(atom);
+        } else {
+            uint32_t len;
+            memcpy(&len, p, 4);
+            p = b->data + ((size_t)(p + 4 - b->data + 7) & ~(size_t)7);
+            pl_payload_free_entries(core, core->member, p, len);
+            p += len;
+        }
+        chunk->at = (size_t)(p - b->data);
+    }
+}
+
+/* The record is DONE, or there is none. */
+void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk) {
+    if (chunk->record != ERG_NIL && !pl_core_foreign(core)) {
+        struct erg_record *record = erg_table_record(core->table, chunk->record);
+        if (chunk->args) {
+            uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+            uint64_t first = pl_chunk_stream(record);
+            if (ready > chunk->read && first) {
+                if (!chunk->block)
+                    chunk->block = first;
+                stream_skip(core, chunk, ready - chunk->read);
+            }
+            stream_free(core, first);
+            record->args.offset = 0;
+            record->args.len = 0;
+            erg_record_free(pl_member(core), chunk->record);
+        } else {
+            struct pl_task task = {.handle = erg_record_handle(core->table, chunk->record)};
+            pl_call_free(core, &task);
+        }
+    }
+    pl_argblock_unref(core, chunk->args);
+    Py_XDECREF(chunk->error);
+    Py_XDECREF(chunk->futures);
+    Py_XDECREF(chunk->blobs);
+    PyMem_Free(chunk);
+}
+
+void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk) {
+    if (previous)
+        previous->next = chunk->next;
+    else
+        job->head = chunk->next;
+    if (job->tail == chunk)
+        job->tail = previous;
+    if (chunk->record != ERG_NIL)
+        job->outstanding--;
+    pl_chunk_free(job->core, chunk);
+}
+
+void pl_job_free(struct pl_job *job) {
+    struct pl_core *core = job->core;
+    while (job->head) {
+        struct pl_chunk *chunk = job->head;
+        job->head = chunk->next;
+        if (chunk->record != ERG_NIL && !pl_core_foreign(core) &&
+            !erg_record_done(core->table, erg_record_handle(core->table, chunk->record)))
+            pl_chunk_orphan(core, chunk);
+        else
+            pl_chunk_free(core, chunk);
+    }
+    if (job->progress) {
+        PyObject *raised = PyErr_GetRaisedException();
+        int ok = !raised && job->exhausted && !job->pull_error;
+        PyObject *r = PyObject_CallMethod(job->progress, "close", "i", ok);
+        if (!r)
+            PyErr_WriteUnraisable(job->progress);
+        Py_XDECREF(r);
+        if (raised)
+            PyErr_SetRaisedException(raised);
+    }
+    Py_ssize_t width = job->iterators ? PyTuple_GET_SIZE(job->iterators) : 0;
+    for (Py_ssize_t i = 0; i < width; i++) {
+        Py_XDECREF(job->last[i]);
+        Py_XDECREF(job->repeated[i]);
+    }
+    PyMem_Free(job->last);
+    PyMem_Free(job->repeated);
+    pl_fn_unref(core, job->fn);
+    Py_XDECREF(job->callable);
+    pl_options_clear(&job->options);
+    Py_XDECREF(job->iterators);
+    Py_XDECREF(job->source);
+    Py_XDECREF(job->pull_error);
+    Py_XDECREF(job->progress);
+    Py_XDECREF(job->lost);
+    Py_XDECREF(job->list);
+    PyMem_Free(job);
+    pl_core_unref(core);
+}
+
+void pl_job_abandon(struct pl_job *job, int interrupt) {
+    struct pl_core *core = job->core;
+    PyObject *raised = PyErr_GetRaisedException();
+    job->exhausted = 1;
+    for (struct pl_chunk *chunk = job->head; chunk && !pl_core_foreign(core); chunk = chunk->next) {
+        if (chunk->record == ERG_NIL)
+            continue;
+        struct erg_record *record = erg_table_record(core->table, chunk->record);
+        erg_handle handle = erg_record_handle(core->table, chunk->record);
+        if (record->kind == ERG_KIND_CHUNK) {
+            uint32_t from, to;
+            erg_range_cut(record, 0, &from, &to);
+        }
+        if (interrupt && core->pool)
+            erg_pool_cancel(core->pool, handle);
+        else if (erg_record_phase(record) != ERG_RUNNING)
+            erg_record_cancel(pl_member(core), handle);
+    }
+    pl_job_free(job);
+    if (raised)
+        PyErr_SetRaisedException(raised);
+}
+
+/* --- loss ----------------------------------------------------------------------------------------------------- */
+
+/* How often the item's worker has died by now. */
+static int count_loss(struct pl_job *job, Py_ssize_t position) {
+    if (!job->lost && !(job->lost = PyDict_New()))
+        return -1;
+    PyObject *key = PyLong_FromSsize_t(position), *old = NULL;
+    long times = 1;
+    if (key && PyDict_GetItemRef(job->lost, key, &old) == 1)
+        times += PyLong_AsLong(old);
+    Py_XDECREF(old);
+    PyObject *value = key ? PyLong_FromLong(times) : NULL;
+    int rc = value ? PyDict_SetItem(job->lost, key, value) : -1;
+    Py_XDECREF(value);
+    Py_XDECREF(key);
+    return rc < 0 ? -1 : (int)times;
+}
+
+/* The chunk's worker died, or it was cancelled, with items left: the one it was in the middle of counts as lost
+ * (or runs again), those not begun go to another worker. */
+static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record) {
+    uint64_t range = atomic_load_explicit(&record->range, memory_order_relaxed);
+    uint32_t next = (uint32_t)range, end = (uint32_t)(range >> 32);
+    uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+    uint32_t current = record->first + ready;
+    int begun = next > current;
+    int again = !begun;
+    if (begun) {
+        int times = count_loss(job, chunk->position + ready);
+        if (times < 0)
+            return -1;
+        again = times <= job->options.retries;
+        if (!again) {
+            pl_raise_outcome(job->core, record);
+            chunk->error = PyErr_GetRaisedException();
+        }
+    } else if (pl_core_check(job->core) < 0) {
+        chunk->error = PyErr_GetRaisedException(); /* the pool broke, or was terminated: nobody will run the rest */
+        return 0;
+    }
+    uint32_t from = again ? current : current + 1;
+    if (end < next)
+        end = next;
+    if (from >= end)
+        return 0;
+    if (erg_record_outcome(record) == ERG_OUT_CANCELLED || pl_core_check(job->core) < 0) {
+        if (PyErr_Occurred())
+            PyErr_Clear();
+        pl_raise_outcome(job->core, record);
+        Py_XSETREF(chunk->error, PyErr_GetRaisedException());
+        return 0;
+    }
+    return pl_job_enter(job, chunk, chunk->args, from, end, chunk->position + (from - record->first));
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static PyObject *load_payload(struct pl_core *core, const char *bytes, size_t len) {
+    struct pl_reader r;
+    pl_reader_init(&r, core, pl_member(core), bytes, len, PL_READ_RESULT);
+    PyObject *value = pl_reader_load(&r);
+    pl_reader_fini(&r);
+    return value;
+}
+
+/* The item at the cursor. NULL with its exception set. */
+static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
+    struct pl_stream_block *b = erg_table_at(core->table, chunk->block);
+    while (b->data[chunk->at] == PL_ITEM_NEXT) {
+        chunk->block = b->next;
+        chunk->at = 0;
+        b = erg_table_at(core->table, chunk->block);
+    }
+    int kind = b->data[chunk->at];
+    const char *p = b->data + chunk->at + 1;
+    chunk->read++;
+    if (kind == PL_ITEM_ATOM) {
+        PyObject *atom = pl_atom_load(&p, b->data + b->size);
+        chunk->at = (size_t)(p - b->data);
+        if (!atom && !PyErr_Occurred())
+            core_raise(core->state->module, CORE_EXC_UNPICKLING_ERROR, "a result arrived damaged");
+        return atom;
+    }
+    uint32_t len;
+    memcpy(&len, p, 4);
+    p = b->data + ((size_t)(p + 4 - b->data + 7) & ~(size_t)7);
+    chunk->at = (size_t)(p + len - b->data);
+    if (kind == PL_ITEM_ERROR) {
+        pl_raise_remote(core, p, len);
+        return NULL;
+    }
+    return load_payload(core, p, len);
+}
+
+static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record, PyObject **value) {
+    if (chunk->read)
+        return 2;
+    if (!erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
+        return 0;
+    chunk->read = 1;
+    *value = pl_call_result(job->core, record);
+    if (record->start_ns)
+        erg_balance_measure(&job->balance, 1, (int64_t)(record->end_ns - record->start_ns));
+    return 1;
+}
+
+int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value) {
+    struct pl_core *core = job->core;
+    if (chunk->record == ERG_NIL)
+        goto rest;
+    struct erg_record *record = erg_table_record(core->table, chunk->record);
+    if (!chunk->args)
+        return read_call(job, chunk, record, value);
+    int done = erg_record_done(core->table, erg_record_handle(core->table, chunk->record));
+    uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+    if (chunk->read < ready) {
+        if (!chunk->block)
+            chunk->block = pl_chunk_stream(record);
+        *value = read_item(core, chunk);
+        return 1;
+    }
+    if (!done)
+        return 0;
+    enum erg_outcome outcome = erg_record_outcome(record);
+    if (outcome != ERG_OUT_OK && !chunk->error && erg_range_end(record) > record->first + ready &&
+        chunk_lost(job, chunk, record) < 0)
+        return -1;
+    if (outcome == ERG_OUT_OK && ready)
+        erg_balance_measure(&job->balance, ready, (int64_t)(record->end_ns - record->start_ns));
+    /* From here on only the error is left; the record goes. */
+    stream_free(core, pl_chunk_stream(record));
+    record->args.offset = 0;
+    record->args.len = 0;
+    erg_record_free(pl_member(core), chunk->record);
+    chunk->record = ERG_NIL;
+    job->outstanding--;
+rest:
+    if (!chunk->error)
+        return 2;
+    PyObject *error = chunk->error;
+    chunk->error = NULL;
+    *value = NULL;
+    PyErr_SetRaisedException(error);
+    return 1;
+}
+
+/* --- waiting and balancing -------------------------------------------------------------------------------------- */
+
+/* Cuts the chunk that has most left, when somebody idles and nothing waits to be taken. */
+static int job_cut(struct pl_job *job) {
+    struct pl_core *core = job->core;
+    struct erg_member_counts counts;
+    erg_member_count(core->table, ERG_QUEUE_BIT(job->options.queue), &counts);
+    if (!counts.sleeping && !counts.spinning)
+        return 0;
+    struct pl_chunk *best = NULL;
+    uint32_t most = 0;
+    for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next) {
+        if (chunk->record == ERG_NIL || !chunk->args)
+            continue;
+        struct erg_record *record = erg_table_record(core->table, chunk->record);
+        enum erg_record_phase phase = erg_record_phase(record);
+        if (phase == ERG_READY)
+            return 0;
+        if (phase == ERG_RUNNING && erg_range_left(record) > most) {
+            best = chunk;
+            most = erg_range_left(record);
+        }
+    }
+    if (!best)
+        return 0;
+    struct erg_record *record = erg_table_record(core->table, best->record);
+    uint32_t begun = (uint32_t)atomic_load_explicit(&record->range, memory_order_relaxed) - record->first;
+    uint32_t cut = erg_balance_cut(&job->balance, begun, most, (int64_t)(erg_clock_ns() - record->start_ns));
+    uint32_t from, to;
+    if (!cut || !erg_range_cut(record, 100 - (unsigned)((uint64_t)cut * 100 / most), &from, &to))
+        return 0;
+    return pl_job_enter(job, best, best->args, from, to, best->position + (from - record->first));
+}
+
+int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
+    double slice = 0.001;
+    if (timeout >= 0 && timeout < slice)
+        slice = timeout;
+    if (chunk && chunk->record != ERG_NIL &&
+        pl_wait(job->core, erg_record_handle(job->core->table, chunk->record), slice) < 0)
+        return -1;
+    return job_cut(job);
+}
+
+int pl_job_report(struct pl_job *job) {
+    if (!job->progress)
+        return 0;
+    uint64_t now = erg_clock_ns();
+    if (now - job->progress_ns < 100000000 && job->delivered != job->expected)
+        return 0;
+    job->progress_ns = now;
+    PyObject *r = PyObject_CallMethod(job->progress, "update", "n", job->delivered);
+    Py_XDECREF(r);
+    return r ? 0 : -1;
+}

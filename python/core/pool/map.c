@@ -1,0 +1,171 @@
+/* map and amap: all results as one list, in the order of the items. */
+#include "pool.h"
+
+enum { FIXED_AHEAD = 4096 }; /* calls on their way when chunks have a fixed size: keeps records warm, workers busy */
+
+static uint32_t next_chunk(const struct pl_job *job) {
+    if (job->options.chunksize > 0)
+        return job->options.chunksize > UINT32_MAX ? UINT32_MAX : (uint32_t)job->options.chunksize;
+    return erg_balance_chunk(&job->balance,
+                             job->expected < 0 ? ERG_ITEMS_UNKNOWN : (uint64_t)(job->expected - job->pulled));
+}
+
+static uint32_t ahead(const struct pl_job *job) {
+    if (job->options.chunksize > 0 || job->core->by_reference)
+        return FIXED_AHEAD;
+    return erg_balance_ahead(&job->balance);
+}
+
+/* Takes results that are there. 0, or -1 with the first item's exception. */
+static int collect(struct pl_job *job) {
+    while (job->head) {
+        PyObject *value;
+        int rc = pl_job_read(job, job->head, &value);
+        if (rc == 0)
+            return 0;
+        if (rc == 2) {
+            pl_job_drop(job, NULL, job->head);
+            continue;
+        }
+        if (rc < 0 || !value)
+            return -1;
+        rc = PyList_Append(job->list, value);
+        Py_DECREF(value);
+        if (rc < 0)
+            return -1;
+        job->delivered++;
+    }
+    return 0;
+}
+
+/* The chunk to sleep for: when all are entered, one in the middle, so that there are few wake-ups. */
+static struct pl_chunk *wait_for(struct pl_job *job) {
+    struct pl_chunk *chunk = job->head;
+    uint32_t steps = job->outstanding / 2;
+    if (steps > 256)
+        steps = 256;
+    while (steps-- && chunk && chunk->next && chunk->next->record != ERG_NIL)
+        chunk = chunk->next;
+    return chunk;
+}
+
+/* Feeds, collects and waits once. 1 all done, 0 go on, -1 exception. */
+static int step(struct pl_job *job, double timeout) {
+    while (!job->exhausted && job->outstanding < ahead(job)) {
+        int rc = pl_job_feed(job, next_chunk(job));
+        if (rc < 0)
+            return -1;
+        if (rc == 0)
+            break;
+    }
+    if (job->pull_error) {
+        PyErr_SetRaisedException(job->pull_error);
+        job->pull_error = NULL;
+        return -1;
+    }
+    Py_ssize_t before = job->delivered;
+    if (collect(job) < 0 || pl_job_report(job) < 0)
+        return -1;
+    if (!job->head && job->exhausted)
+        return 1;
+    if (before == job->delivered && job->head)
+        return pl_job_wait(job, wait_for(job), timeout) < 0 ? -1 : 0;
+    return 0;
+}
+
+PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
+                 const struct pl_options *options) {
+    struct pl_job *job = pl_job_new(core, callable, iterables, star, options);
+    if (!job)
+        return NULL;
+    job->in_order = 1;
+    int rc = (job->list = PyList_New(0)) ? 0 : -1;
+    while (rc == 0)
+        rc = step(job, -1);
+    PyObject *list = NULL;
+    if (rc > 0) {
+        list = Py_NewRef(job->list);
+        pl_job_free(job);
+    } else {
+        /* Ctrl-C stops what runs; the error of an item lets the others' present items end. */
+        pl_job_abandon(job, PyErr_ExceptionMatches(PyExc_KeyboardInterrupt));
+    }
+    return list;
+}
+
+/* --- amap ------------------------------------------------------------------------------------------------------ */
+
+PyObject *pl_amap(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
+                  const struct pl_options *options) {
+    struct pl_job *job = pl_job_new(core, callable, iterables, star, options);
+    if (!job)
+        return NULL;
+    job->in_order = 1;
+    uint32_t size = 1;
+    if (job->options.chunksize > 0)
+        size = next_chunk(job);
+    else if (job->expected > 0)
+        size = erg_balance_chunk_fixed((uint64_t)job->expected, job->balance.workers);
+    int rc = (job->list = PyList_New(0)) ? 1 : -1;
+    while (rc > 0)
+        rc = pl_job_feed(job, size);
+    if (rc == 0 && job->pull_error) {
+        PyErr_SetRaisedException(job->pull_error);
+        job->pull_error = NULL;
+        rc = -1;
+    }
+    PyObject *future = rc == 0 ? pl_future_new(core) : NULL;
+    if (!future) {
+        pl_job_abandon(job, 0);
+        return NULL;
+    }
+    ((struct pl_future *)future)->job = job;
+    return future;
+}
+
+int pl_job_done(struct pl_job *job) {
+    if (job->busy)
+        return 0;
+    job->busy = 1;
+    int rc = collect(job);
+    if (rc == 0)
+        rc = pl_job_report(job);
+    job->busy = 0;
+    if (rc < 0)
+        return -1;
+    return !job->head && job->exhausted;
+}
+
+PyObject *pl_job_take(struct pl_job *job) {
+    PyObject *list = job->list;
+    job->list = NULL;
+    return list;
+}
+
+int pl_job_progress(struct pl_job *job, double timeout) {
+    if (job->busy || !job->head) {
+        Py_BEGIN_ALLOW_THREADS
+        erg_sleep_ns(100000);
+        Py_END_ALLOW_THREADS
+        return PyErr_CheckSignals();
+    }
+    job->busy = 1;
+    int rc = pl_job_wait(job, wait_for(job), timeout);
+    job->busy = 0;
+    return rc;
+}
+
+int pl_job_watch(struct pl_job *job, struct pl_future *future) {
+    job->watcher = future;
+    int done = 0;
+    for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next) {
+        if (chunk->record == ERG_NIL)
+            continue;
+        int rc = pl_watch(job->core, chunk->record, erg_record_handle(job->core->table, chunk->record),
+                          (PyObject *)future);
+        if (rc < 0)
+            return -1;
+        done |= rc;
+    }
+    return done || !job->head;
+}

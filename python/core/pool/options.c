@@ -1,0 +1,126 @@
+/* The pool's own keywords: map(..., chunksize=, timeout=, …) and pool.options(...). */
+#include "pool.h"
+
+#include "engine/resource.h"
+
+static int bad(const char *what, PyObject *value) {
+    PyErr_Format(PyExc_ValueError, "%s, not %R", what, value);
+    return -1;
+}
+
+static int set_count(PyObject *value, const char *what, Py_ssize_t *out) {
+    if (value == Py_None) {
+        *out = 0;
+        return 0;
+    }
+    Py_ssize_t n = PyNumber_AsSsize_t(value, PyExc_OverflowError);
+    if (n == -1 && PyErr_Occurred())
+        return -1;
+    if (n < 0)
+        return bad(what, value);
+    *out = n;
+    return 0;
+}
+
+static int set_timeout(struct pl_options *o, PyObject *value) {
+    double seconds = value == Py_None ? 0 : PyFloat_AsDouble(value);
+    if (seconds == -1 && PyErr_Occurred())
+        return -1;
+    if (value != Py_None && !(seconds > 0))
+        return bad("timeout= is a number of seconds above 0, or None", value);
+    o->timeout = seconds;
+    return 0;
+}
+
+int pl_options_resources(struct pl_options *o, PyObject *resources) {
+    if (resources == Py_None) {
+        o->queue = ERG_QUEUE_ANY;
+        return 0;
+    }
+    if (!PyDict_Check(resources)) {
+        PyErr_Format(PyExc_TypeError, "resources= is a dict such as {'kind': 'process'}, not %.100s",
+                     Py_TYPE(resources)->tp_name);
+        return -1;
+    }
+    PyObject *key, *value;
+    Py_ssize_t pos = 0;
+    while (PyDict_Next(resources, &pos, &key, &value)) {
+        if (!PyUnicode_Check(key) || PyUnicode_CompareWithASCIIString(key, "kind") != 0) {
+            PyErr_Format(PyExc_ValueError, "resources= knows the key 'kind' ('process' or 'thread'), not %R", key);
+            return -1;
+        }
+        if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "process") == 0)
+            o->queue = ERG_QUEUE_PROCESS;
+        else if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "thread") == 0)
+            o->queue = ERG_QUEUE_THREAD;
+        else
+            return bad("resources={'kind': ...} is 'process' or 'thread'", value);
+    }
+    return 0;
+}
+
+static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
+    Py_ssize_t n;
+    if (PyUnicode_CompareWithASCIIString(name, "chunksize") == 0)
+        return set_count(value, "chunksize= is a number of items, at least 1, or None", &o->chunksize);
+    if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0)
+        return set_timeout(o, value);
+    if (PyUnicode_CompareWithASCIIString(name, "retries") == 0) {
+        if (set_count(value, "retries= is a number of runs, at least 0", &n) < 0)
+            return -1;
+        o->retries = n > 255 ? 255 : (int)n;
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "readonly") == 0)
+        return (o->readonly = PyObject_IsTrue(value)) < 0 ? -1 : 0;
+    if (PyUnicode_CompareWithASCIIString(name, "progress") == 0) {
+        Py_XSETREF(o->progress, Py_NewRef(value));
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "resources") == 0)
+        return pl_options_resources(o, value);
+    PyErr_Format(PyExc_TypeError,
+                 "unknown option '%U': the pool's options are chunksize, timeout, retries, readonly, progress, "
+                 "resources (keywords for the function go through functools.partial)",
+                 name);
+    return -1;
+}
+
+int pl_options_parse(struct pl_options *o, PyObject *const *values, PyObject *kwnames) {
+    for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        if (set_option(o, PyTuple_GET_ITEM(kwnames, i), values[i]) < 0)
+            return -1;
+    return 0;
+}
+
+void pl_options_copy(struct pl_options *to, const struct pl_options *from) {
+    *to = *from;
+    Py_XINCREF(to->progress);
+}
+
+void pl_options_clear(struct pl_options *o) {
+    Py_CLEAR(o->progress);
+}
+
+PyObject *pl_parse_resource(PyObject *module, PyObject *text) {
+    const char *string = PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
+    if (!string) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_TypeError, "a resource is a string such as 'local:4', not %.100s", Py_TYPE(text)->tp_name);
+        return NULL;
+    }
+    static const char *const kinds[] = {"serial", "local", "threads"};
+    struct erg_resource resource;
+    struct erg_error err = {0};
+    int rc = erg_resource_parse(string, &resource, &err);
+    if (rc < 0)
+        return core_raise_error(module, rc, &err);
+    PyObject *options = PyDict_New();
+    for (int i = 0; options && i < resource.options_len; i++) {
+        PyObject *value = PyUnicode_FromString(resource.options[i].value);
+        if (!value || PyDict_SetItemString(options, resource.options[i].key, value) < 0)
+            Py_CLEAR(options);
+        Py_XDECREF(value);
+    }
+    return options ? Py_BuildValue("(siN)", kinds[resource.kind], resource.count, options) : NULL;
+}

@@ -1,0 +1,505 @@
+/* core/pool: pools, futures and maps for Python, on the engine's tables.
+ *
+ * Shared by the files of this room alone; module.c sees the glue at the end. Everything needs the GIL unless a
+ * comment says otherwise.
+ *
+ *   state.c        module state, start and end of the engine
+ *   payload.c      arguments and results as bytes and buffers in shared memory
+ *   buffer_type.c  the object behind an array whose memory lies in the arena
+ *   function.c     callables that travel once
+ *   call.c         one call: encode, submit, decode, free
+ *   future_type.c  Future
+ *   job.c          many calls: chunks of items, cutting, loss, collection
+ *   map.c          map and amap; imap_type.c imap and uimap
+ *   pool_type.c    Pool
+ *   handle_type.c  Handle (put)
+ *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks
+ *   runtime.c      how workers of Python come into being
+ */
+#ifndef ERG_CORE_POOL_H
+#define ERG_CORE_POOL_H
+
+#include "../state.h"
+#include "../compat.h"
+#include "../pickle/pickle.h"
+
+#include "engine/engine.h"
+#include "engine/pool.h"
+#include "engine/worker.h"
+#include "os/clock.h"
+#include "sched/balance.h"
+#include "table/bell.h"
+#include "table/range.h"
+#include "table/arena.h"
+#include "table/claim.h"
+#include "table/member.h"
+#include "table/record.h"
+#include "table/table.h"
+
+struct pool_state {
+    PyObject *module; /* borrowed: it owns this */
+    PyTypeObject *pool_type, *future_type, *buffer_type, *handle_type, *imap_type;
+    struct erg_engine *engine; /* made with the first pool; NULL before and after shutdown */
+    struct pl_core *cores;     /* those of pools opened here */
+    uint64_t next_uid;
+    int tracing;
+    uint64_t trace_since_ns;
+    PyObject *trace; /* events of pools that are gone; list or NULL */
+    struct erg_runtime runtime;
+    char **zygote_argv;
+};
+
+struct pl_chunk;
+struct pl_future;
+struct pl_worker;
+
+/* --- a pool as this process sees it ------------------------------------------------------------------ */
+
+struct pl_fn;
+struct pl_orphan;
+
+/* Shared by the Pool objects (views) on one pool, its futures, buffers and handles. Counted under the GIL. */
+struct pl_core {
+    Py_ssize_t refs;         /* users: when none is left the pool ends */
+    Py_ssize_t holds;        /* one for the users, one for each worker thread: when none is left this is freed */
+    struct pl_core *sibling; /* in state->cores */
+    int gone;                /* the engine was shut down: nothing of it may be touched */
+    struct pool_state *state;
+    struct erg_pool *pool; /* NULL in a worker: the pool it works for */
+    struct erg_table *table;
+    struct erg_member *member; /* tasks are entered through it */
+    uint64_t uid;              /* same number in every process */
+    int processes, threads;
+    int by_reference; /* only threads: objects go over as they are */
+    int closed;       /* 1 closed, 2 terminated */
+    struct pl_fn *fns; /* most recently used first */
+    unsigned nfns;
+    uint64_t next_fn;
+    struct pl_orphan *orphans; /* records whose future is gone */
+    uint32_t norphans, orphan_cap, orphan_cursor;
+    struct pl_future **holders; /* futures whose tasks keep predecessors alive; borrowed */
+    uint32_t nholders, holder_cap, holder_cursor;
+    PyObject *watched; /* record index -> Future that wants to hear of its end */
+    PyObject *fn_names;   /* uid of function -> name, while tracing */
+    struct pl_worker *thread_workers;
+    struct pl_blob *blobs; /* shared objects whose owner let go while workers still held them */
+};
+
+/* A core for a pool it opens, or for the one this process works for. NULL with an exception. */
+struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec);
+void pl_core_bind(struct pl_core *core, struct erg_pool *pool);
+void pl_core_release(struct pl_core *core); /* of a hold */
+struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member);
+struct pl_core *pl_core_ref(struct pl_core *core);
+void pl_core_unref(struct pl_core *core);
+/* 1 in a forked child of the process that made it, and after the end of the engine: hands off. */
+static inline int pl_core_foreign(const struct pl_core *core) {
+    return core->gone || atomic_load_explicit(&core->table->forked, memory_order_relaxed) != 0;
+}
+/* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child). */
+int pl_core_check(struct pl_core *core);
+
+/* Per call options; pool.options() keeps one. */
+struct pl_options {
+    Py_ssize_t chunksize;  /* 0: adapts */
+    double timeout;        /* seconds a task may run, <= 0: any */
+    int retries;
+    int readonly;
+    int queue;             /* ERG_QUEUE_* */
+    PyObject *progress;    /* strong or NULL */
+};
+/* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
+int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
+int pl_options_resources(struct pl_options *options, PyObject *resources);
+void pl_options_copy(struct pl_options *to, const struct pl_options *from);
+void pl_options_clear(struct pl_options *options);
+
+/* --- payload.c ------------------------------------------------------------------------------------------
+ * A payload in shared memory: a byte of PL_HAS_* flags, a bare pickle stream, and, when the flags say so, padding to 8,
+ * struct pl_entry entries[n], uint32_t n (the last four bytes). */
+enum { PL_HAS_ENTRIES = 1, PL_HAS_KWARGS = 2, PL_IS_SINGLE = 4, PL_IS_STAR = 8, PL_IS_READONLY = 16 };
+
+enum pl_entry_flags {
+    PL_READONLY = 1, /* the object it came from was read-only */
+    PL_SHARED = 2,   /* several tasks may look at it: writers need a copy */
+    PL_TAKEN = 4,    /* whoever read it keeps it: the payload's owner must not free it */
+};
+
+struct pl_entry {
+    uint64_t offset; /* arena block; a predecessor's handle for PL_TASK */
+    uint64_t len;
+    _Atomic uint32_t flags;
+    uint32_t pad;
+};
+
+#define PL_OUT_OF_BAND_MIN (48 * 1024) /* smaller buffers are cheaper inside the stream: bench/arrays.py */
+#define PL_COPY_MAX (1024 * 1024)      /* shared buffers up to here are copied, larger ones mapped copy-on-write */
+
+/* Private memory for what is copied elsewhere afterwards; reused. */
+struct pl_scratch {
+    char *buf;
+    size_t cap;
+};
+struct pl_writer {
+    struct pk_sink sink;
+    struct pk_hooks hooks;
+    struct pl_core *core;
+    struct erg_member *member;
+    struct erg_record *record; /* its inline bytes are used while they do; NULL: arena only */
+    uint32_t inline_start;
+    uint64_t block; /* arena block written to, 0 while inline */
+    struct pl_entry *entries;
+    uint32_t nentries, entry_cap;
+    struct pl_entry few[2];
+    uint32_t entry_flags; /* added to every entry */
+    PyObject *futures;    /* list of futures met among the arguments, or NULL; strong */
+    PyObject *blobs;      /* list of Handles met, or NULL; strong: they live as long as the task */
+    int settle;           /* results: futures are waited for */
+    struct pl_scratch *scratch;
+};
+/* 0 or -1. `head` is the flag byte. */
+int pl_writer_init(struct pl_writer *writer, struct pl_core *core, struct erg_member *member,
+                   struct erg_record *record, uint32_t inline_start, int head);
+/* Writes to scratch memory instead; only the entries' buffers go to the arena. */
+int pl_writer_init_scratch(struct pl_writer *writer, struct pl_core *core, struct erg_member *member,
+                           struct pl_scratch *scratch);
+int pl_writer_dump(struct pl_writer *writer, PyObject *obj, const char *root);
+/* Writes the entries and gives the payload to *out. After 0 the writer owns nothing in the arena any more. */
+int pl_writer_finish(struct pl_writer *writer, struct erg_payload *out);
+void pl_writer_fini(struct pl_writer *writer); /* always; frees blocks unless finished */
+int pl_sink_grow(struct pk_sink *sink, size_t need);
+
+enum pl_read_mode {
+    PL_READ_TASK,     /* arguments of the task that runs here: private and writable */
+    PL_READ_READONLY, /* the same, as read-only views */
+    PL_READ_RESULT,   /* the caller's own from now on */
+    PL_READ_PEEK,     /* somebody else's result: copies */
+    PL_READ_BLOB,     /* a put object: read-only views that keep the blob */
+};
+struct pl_reader {
+    struct pk_source source;
+    struct pl_core *core;
+    struct erg_member *member;
+    struct pl_entry *entries;
+    uint32_t nentries, next;
+    enum pl_read_mode mode;
+    PyObject *keep; /* list of buffers handed out in TASK modes, or NULL */
+    PyObject *owner; /* PL_READ_BLOB: what keeps the memory; borrowed */
+};
+void pl_reader_init(struct pl_reader *reader, struct pl_core *core, struct erg_member *member,
+                    const char *bytes, size_t len, enum pl_read_mode mode);
+PyObject *pl_reader_load(struct pl_reader *reader);
+/* After the task dropped its arguments: what it still holds becomes its own. */
+void pl_reader_fini(struct pl_reader *reader);
+/* Buffers of an object loaded inside the arguments (a predecessor's result) end with the task as well. 0 or -1. */
+int pl_reader_adopt(struct pl_reader *reader, struct pl_reader *inner);
+int pl_payload_flags(const char *bytes);
+/* Frees the blocks of the entries nobody took, not the payload's own block. Any process; no GIL needed. */
+void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes, size_t len);
+const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *record,
+                             const struct erg_payload *payload);
+/* Frees block and entries of a payload of a record. */
+void pl_payload_free(struct pl_core *core, struct erg_record *record, struct erg_payload *payload);
+
+#define PL_ATOM_MAX 80 /* bytes a stream of one atom takes at most; atom.h */
+
+/* --- buffer_type.c ------------------------------------------------------------------------------------- */
+enum pl_buffer_kind { PL_BUFFER_LENT, PL_BUFFER_OWNED, PL_BUFFER_MAPPED };
+/* A bytes-like object over arena memory. LENT: the task's while it runs; OWNED: freed with the object;
+ * MAPPED: private copy-on-write mapping, unmapped with the object. `keep` is held (may be NULL). */
+PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_t offset, uint64_t len,
+                        int readonly, enum pl_buffer_kind kind, PyObject *keep);
+void pl_buffer_take(PyObject *buffer); /* LENT -> OWNED */
+uint64_t pl_buffer_offset(PyObject *buffer);
+/* MAPPED: every page becomes its own, so that the block may be used for something else. 1, or 0: not mapped. */
+int pl_buffer_detach(PyObject *buffer);
+int pl_buffer_register(struct pool_state *state);
+
+/* --- function.c ------------------------------------------------------------------------------------------ */
+/* In the arena: what record.fn points to. */
+struct pl_fn_head {
+    uint64_t uid;
+    uint32_t stable;
+    uint32_t pad;
+    uint64_t len; /* of the payload that follows */
+    char payload[];
+};
+/* Ours: counted by the tasks that use it. */
+struct pl_fn {
+    struct pl_fn *next;
+    Py_ssize_t refs;
+    struct pk_callee callee;
+    int has_callee;
+    uint64_t offset; /* of the head; 0 by reference */
+    uint64_t uid;
+    PyObject *object;  /* by reference: the callable itself; strong */
+    PyObject *handles; /* list of put handles it refers to */
+};
+/* A counted reference; NULL with an exception. */
+struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable);
+void pl_fn_unref(struct pl_core *core, struct pl_fn *fn);
+void pl_fn_clear(struct pl_core *core);
+
+/* --- call.c ----------------------------------------------------------------------------------------------- */
+/* One entered task, before and after. */
+struct pl_task {
+    erg_handle handle;
+    struct pl_fn *fn;
+    PyObject *futures; /* predecessors: list or NULL */
+    PyObject *blobs;
+};
+/* Enters a call; `after` is NULL or a sequence of futures. 0 or -1. notify: as in erg_record_notify. */
+int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, const struct pl_options *options, PyObject *after, struct pl_task *task);
+/* The same for a function already there (by reference: callable), without `after`; no check whether the pool is open. */
+int pl_call_submit_with(struct pl_core *core, struct pl_fn *fn, PyObject *callable, PyObject *args,
+                        const struct pl_options *options, struct pl_task *task);
+int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index, struct pl_task *task);
+/* Result of a finished record: new reference; NULL with the task's exception set. */
+PyObject *pl_call_result(struct pl_core *core, struct erg_record *record);
+/* Frees record, argument blocks, the function's count, predecessors. The record is DONE. */
+void pl_call_free(struct pl_core *core, struct pl_task *task);
+/* Frees it later, when it is DONE: what a future that goes away does. */
+void pl_call_orphan(struct pl_core *core, struct pl_task *task);
+void pl_call_sweep(struct pl_core *core, int all);
+/* Waits without the GIL; in a worker of the same pool runs other tasks meanwhile. timeout < 0: for ever.
+ * 1 done, 0 timed out, -1 exception (a signal handler raised). */
+int pl_wait(struct pl_core *core, erg_handle handle, double timeout);
+/* Sets WorkerLost, TaskTimeout, TaskCancelled as the outcome says; text from the result. */
+void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
+/* Raises the exception of an error payload: two streams, the traceback's text and the exception. */
+void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len);
+/* By reference: the record's objects, borrowed; and its result, stolen. */
+int pl_record_by_reference(const struct erg_record *record);
+void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args, PyObject **kwargs);
+void pl_record_set_object(struct erg_record *record, PyObject *result);
+int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index);
+void pl_record_options(struct pl_core *core, struct erg_record *record, const struct pl_options *options);
+/* A chunk nobody will read any more, freed when it is DONE. */
+void pl_chunk_orphan(struct pl_core *core, struct pl_chunk *chunk);
+/* The member tasks of this thread are entered through. */
+struct erg_member *pl_member(struct pl_core *core);
+
+/* --- future_type.c ----------------------------------------------------------------------------------------- */
+enum { PL_PENDING, PL_VALUE, PL_EXCEPTION, PL_CANCELLED };
+struct pl_job;
+struct pl_future {
+    PyObject_HEAD
+    struct pl_core *core;
+    struct pl_task task;
+    PyObject *result; /* value or exception */
+    PyObject *callbacks;
+    PyObject *weakrefs;
+    struct pl_job *job; /* amap: many records, one future */
+    uint32_t holder;    /* place in core->holders, ERG_NIL */
+    int status;
+};
+PyObject *pl_future_new(struct pl_core *core);
+int pl_future_check(struct pool_state *state, PyObject *obj);
+/* Takes the result out of the record if it is done. 1 done, 0 not yet, -1 exception. */
+int pl_future_poll(struct pl_future *future);
+/* 1 done, 0 timed out, -1 exception set (a signal). */
+int pl_future_wait(struct pl_future *future, double timeout);
+int pl_future_hold(struct pl_future *future); /* its predecessors are let go when it ran; 0 or -1 */
+/* The future hears of the record's end. 1: it is done already, 0, -1 exception. */
+int pl_watch(struct pl_core *core, uint32_t index, erg_handle handle, PyObject *future);
+int pl_future_register(struct pool_state *state);
+/* Engine's completions; takes the GIL itself. */
+void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n);
+void pl_future_resolve(struct pl_future *future, int status, PyObject *result); /* steals result */
+
+/* --- job.c, job_feed.c -----------------------------------------------------------------------------------
+ * A job is the calls of one map. Its items are entered in chunks, one record each, in order; a chunk of one item
+ * is an ordinary call. Chunk payload: flag byte, at 4 the number of items, at 8 a uint32 offset for each item, then
+ * the items' streams (one for each iterable). Result stream: see worker_chunk.c. */
+struct pl_argblock {
+    Py_ssize_t refs;
+    struct erg_payload payload;
+    uint32_t count;
+    PyObject *futures, *blobs;
+};
+struct pl_chunk {
+    struct pl_chunk *next;
+    struct pl_argblock *args; /* NULL: a call; its own arguments are in the record */
+    uint32_t record;          /* ERG_NIL: no record (any more), only `error` is left */
+    Py_ssize_t position;      /* number of its first item in the job */
+    uint32_t read;            /* items already handed over */
+    uint64_t block;           /* of the result stream, being read */
+    size_t at;                /* where in it */
+    PyObject *error;          /* comes after the items that are done: the one that was lost */
+    PyObject *futures, *blobs;
+};
+struct pl_job {
+    struct pl_core *core;
+    struct pl_fn *fn;       /* by value */
+    PyObject *callable;     /* by reference */
+    struct pl_options options;
+    PyObject *iterators;    /* tuple */
+    PyObject *source;       /* the one list or tuple items come from, or NULL */
+    int star;               /* items are argument tuples */
+    int in_order;           /* stop at the first error */
+    int exhausted;          /* nothing left to pull */
+    PyObject *pull_error;   /* what an iterable raised */
+    int raised;             /* … and was handed over */
+    int busy;               /* a thread is inside pl_job_progress */
+    Py_ssize_t expected;    /* items if known, else -1 */
+    Py_ssize_t pulled, delivered;
+    uint32_t outstanding;   /* chunks with a record */
+    uint64_t bytes;         /* of arguments entered and not collected */
+    struct pl_chunk *head, *tail;
+    struct erg_balance balance;
+    PyObject *progress;
+    uint64_t progress_ns;
+    PyObject *lost;         /* position -> times its worker died */
+    PyObject **last;        /* per iterable: the item before, strong */
+    PyObject **repeated;    /* per iterable: Handle of that item once it came twice, strong */
+    PyObject *list;         /* results so far of map and amap */
+    struct pl_future *watcher; /* borrowed */
+};
+struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
+                          const struct pl_options *options);
+/* Pulls and enters one chunk of at most `most` items. 1, 0: exhausted, -1 exception. What an iterable raises is kept
+ * in pull_error and counts as exhausted. */
+int pl_job_feed(struct pl_job *job, uint32_t most);
+/* Enters chunk->args [from, to) as a record of its own behind `after`. 0 or -1. */
+int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args, uint32_t from, uint32_t to,
+                 Py_ssize_t position);
+/* The next result of the chunk. 1: *value (new reference), or NULL with the item's exception set; 0: not there yet; 2: all
+ * are read, the chunk can be taken out; -1: exception that is not the item's. */
+int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
+void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk);
+/* Waits a while for the chunk, then cuts running ones for workers that idle. 0 or -1. */
+int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout);
+int pl_job_report(struct pl_job *job); /* progress, now and then; 0 or -1 */
+/* map and amap. done: 1 the list is complete, 0 not yet, -1 exception set. */
+int pl_job_done(struct pl_job *job);
+int pl_job_progress(struct pl_job *job, double timeout);
+PyObject *pl_job_take(struct pl_job *job);
+int pl_job_watch(struct pl_job *job, struct pl_future *future); /* 1: done already, 0, -1 */
+/* What has not begun never begins; what runs is interrupted if asked for, and its result dropped. Frees job. */
+void pl_job_abandon(struct pl_job *job, int interrupt);
+void pl_job_free(struct pl_job *job);
+void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk);
+void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args);
+
+PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
+                 const struct pl_options *options);
+PyObject *pl_amap(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
+                  const struct pl_options *options);
+PyObject *pl_imap(struct pl_core *core, PyObject *callable, PyObject *iterables, int unordered,
+                  const struct pl_options *options);
+int pl_imap_register(struct pool_state *state);
+
+/* Result stream of a chunk: blocks in the arena, linked. */
+struct pl_stream_block {
+    uint64_t next; /* offset of the next, 0 */
+    uint64_t size; /* bytes of data */
+    char data[];
+};
+/* Where it begins. The runner, once it knows the function, leaves the offset in record.fn and says so: the record's
+ * own result stays free for the words of whoever buries it. */
+enum { PL_BY_REFERENCE = 1, PL_HAS_STREAM = 2 }; /* record.user8 */
+static inline uint64_t pl_chunk_stream(const struct erg_record *record) {
+    return record->user8 == PL_HAS_STREAM ? record->fn : 0;
+}
+/* Each item: one of these bytes, then … */
+enum {
+    PL_ITEM_ATOM,   /* … a stream of one atom */
+    PL_ITEM_STREAM, /* … uint32 length, payload */
+    PL_ITEM_ERROR,  /* … uint32 length, payload of an error */
+    PL_ITEM_NEXT,   /* goes on in the next block */
+};
+
+/* --- handle_type.c ----------------------------------------------------------------------------------------- */
+/* In the arena: an object several tasks take. */
+struct pl_blob_head {
+    uint64_t uid;
+    uint64_t offset, len; /* payload */
+    uint32_t fresh;
+    _Atomic uint32_t dead;     /* its owner let go: workers drop their views */
+    _Atomic uint64_t held[ERG_MEMBERS_LIMIT / 64]; /* members that keep views of it */
+};
+/* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
+PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh);
+int pl_handle_pid(PyObject *handle, PyObject **pid);
+PyObject *pl_handle_object(PyObject *handle); /* by reference pools: the object; borrowed or NULL */
+int pl_handle_register(struct pool_state *state);
+void pl_blob_sweep(struct pl_core *core);
+
+/* --- pool_type.c --- */
+struct pl_pool {
+    PyObject_HEAD
+    struct pl_core *core; /* NULL before __init__ */
+    struct pl_options options;
+    PyObject *weakrefs, *dict;
+};
+int pl_pool_pid(PyObject *pool, PyObject **pid);
+PyObject *pl_pool_view(struct pl_core *core); /* a Pool object on a core */
+int pl_pool_register(struct pool_state *state);
+
+/* --- worker.c, worker_chunk.c ------------------------------------------------------------------------------ */
+struct pl_worker {
+    struct pool_state *state;
+    struct pl_core *core;
+    struct erg_member *member;
+    PyThreadState *saved;
+    PyObject *functions; /* uid -> callable */
+    uint64_t last_uid;
+    PyObject *last_function; /* borrowed from functions */
+    PyObject *objects;       /* offset of a shared object -> the object */
+    erg_handle running;      /* what an interruption must be meant for */
+    struct pl_scratch scratch;
+    struct pl_trace_block *trace;
+    int is_process;
+    /* threads */
+    struct pl_worker *sibling; /* in core->thread_workers */
+    unsigned long thread_id;
+    uint32_t number;
+};
+/* Of this thread; NULL outside tasks. */
+struct pl_worker *pl_worker_current(void);
+void pl_worker_set_current(struct pl_worker *worker);
+const struct erg_worker_ops *pl_worker_ops(void);
+int pl_worker_init(struct pl_worker *worker, struct pool_state *state);
+void pl_worker_fini(struct pl_worker *worker);
+/* The function a record names: borrowed if *fresh is 0, else a new reference whose buffers are in `reader`. */
+PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader, int *fresh);
+enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index, struct erg_record *record);
+/* The exception that is set becomes the payload's two streams: traceback text, exception. Clears it. 0, -1. */
+int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *writer);
+/* 1 if the exception that is set is the one interruptions raise: cleared, *outcome says why. */
+int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record, enum erg_outcome *outcome);
+/* Persistent ids inside a payload; ctx is its reader. */
+PyObject *pl_worker_persistent(void *reader, PyObject *pid);
+PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args);
+
+/* --- trace.c ------------------------------------------------------------------------------------------------- */
+struct pl_trace_event {
+    uint64_t task, fn, queued_ns, start_ns, end_ns, bytes_in, bytes_out;
+    uint32_t items, outcome;
+};
+void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *event);
+/* Appends the pool's events to the list; 0 or -1. */
+int pl_trace_collect(struct pl_core *core, PyObject *list);
+PyObject *pl_trace_start(PyObject *module, PyObject *args);
+PyObject *pl_trace_stop(PyObject *module, PyObject *args);
+PyObject *pl_trace_events(PyObject *module, PyObject *args);
+PyObject *pl_trace_clear(PyObject *module, PyObject *args);
+
+/* --- runtime.c --------------------------------------------------------------------------------------------- */
+const struct erg_runtime *pl_runtime(struct pool_state *state); /* NULL with an exception */
+void pl_runtime_fini(struct pool_state *state);
+PyObject *pl_zygote_main(PyObject *module, PyObject *args);
+PyObject *pl_thread_main(PyObject *module, PyObject *args);
+
+/* --- module glue, called from module.c ------------------------------------------------------------------- */
+struct pool_state *pool_state_new(PyObject *module);
+int pool_exec(PyObject *module);
+int pool_state_traverse(struct pool_state *state, visitproc visit, void *arg);
+void pool_state_clear(struct pool_state *state);
+void pool_state_free(struct pool_state *state);
+struct erg_engine *pl_engine(struct pool_state *state); /* made when needed; NULL with an exception */
+
+#include "atom.h"
+
+#endif

@@ -1,0 +1,281 @@
+/* State of the room: the engine, made with the first pool and ended at exit, and the cores of the pools opened here. */
+#include "pool.h"
+
+#include <string.h>
+
+/* --- cores -------------------------------------------------------------------------------------------------- */
+
+static struct pl_core *core_alloc(struct pool_state *state) {
+    struct pl_core *core = PyMem_Calloc(1, sizeof *core);
+    if (!core)
+        return (struct pl_core *)PyErr_NoMemory();
+    core->refs = core->holds = 1;
+    core->state = state;
+    if (!(core->watched = PyDict_New())) {
+        PyMem_Free(core);
+        return NULL;
+    }
+    return core;
+}
+
+void pl_core_bind(struct pl_core *core, struct erg_pool *pool) {
+    if (core->pool)
+        return;
+    core->pool = pool;
+    core->table = erg_pool_table(pool);
+    core->member = erg_pool_member(pool);
+    erg_table_ref(core->table);
+}
+
+/* In the table's start-up message place nothing of ours is needed but this. */
+static uint64_t uid_of(struct pl_core *core) {
+    return core->table->header->init_offset << 20 ^ (uint64_t)(uintptr_t)core->table->header->init_len;
+}
+
+struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec) {
+    struct erg_engine *engine = pl_engine(state);
+    const struct erg_runtime *runtime = engine ? pl_runtime(state) : NULL;
+    struct pl_core *core = runtime ? core_alloc(state) : NULL;
+    if (!core)
+        return NULL;
+    core->processes = spec->processes;
+    core->threads = spec->threads;
+    core->by_reference = spec->processes == 0;
+    struct erg_pool_spec full = *spec;
+    full.user = core;
+    struct erg_error err = {0};
+    struct erg_pool *pool;
+    int rc;
+    Py_BEGIN_ALLOW_THREADS
+    rc = erg_pool_open(engine, runtime, &full, &pool, &err);
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
+        core_raise_error(state->module, rc, &err);
+        Py_DECREF(core->watched);
+        if (core->holds == 1)
+            PyMem_Free(core);
+        return NULL;
+    }
+    pl_core_bind(core, pool);
+    core->sibling = state->cores;
+    state->cores = core;
+    if (state->tracing && (core->fn_names = PyDict_New()))
+        atomic_store_explicit(&core->table->header->tracing, 1, memory_order_relaxed);
+    rc = erg_pool_on_complete(pool, pl_future_on_complete, core, &err);
+    if (rc < 0 || PyErr_Occurred()) {
+        if (!PyErr_Occurred())
+            core_raise_error(state->module, rc, &err);
+        pl_core_unref(core);
+        return NULL;
+    }
+    return core;
+}
+
+struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member) {
+    struct pl_core *core = core_alloc(state);
+    if (!core)
+        return NULL;
+    core->table = member->table;
+    core->member = member;
+    erg_table_ref(core->table);
+    core->uid = uid_of(core);
+    return core;
+}
+
+struct pl_core *pl_core_ref(struct pl_core *core) {
+    core->refs++;
+    return core;
+}
+
+void pl_core_release(struct pl_core *core) {
+    if (--core->holds == 0) {
+        Py_XDECREF(core->watched);
+        Py_XDECREF(core->fn_names);
+        PyMem_Free(core->orphans);
+        PyMem_Free(core->holders);
+        PyMem_Free(core);
+    }
+}
+
+static void core_unlist(struct pl_core *core) {
+    for (struct pl_core **link = &core->state->cores; *link; link = &(*link)->sibling)
+        if (*link == core) {
+            *link = core->sibling;
+            return;
+        }
+}
+
+/* The last user is gone: what the caller never collected is freed, the workers end. */
+static void core_end(struct pl_core *core) {
+    PyObject *raised = PyErr_GetRaisedException();
+    if (core->pool && !pl_core_foreign(core)) {
+        if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
+            PyErr_Clear();
+        Py_BEGIN_ALLOW_THREADS
+        erg_pool_terminate(core->pool, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    pl_call_sweep(core, 1);
+    pl_fn_clear(core);
+    core_unlist(core);
+    struct erg_pool *pool = core->gone ? NULL : core->pool;
+    core->gone = 1;
+    Py_BEGIN_ALLOW_THREADS
+    if (pool)
+        erg_pool_free(pool);
+    erg_table_unref(core->table);
+    Py_END_ALLOW_THREADS
+    while (core->blobs) {
+        struct pl_blob *blob = core->blobs;
+        core->blobs = *(struct pl_blob **)blob;
+        PyMem_Free(blob);
+    }
+    if (raised)
+        PyErr_SetRaisedException(raised);
+    pl_core_release(core);
+}
+
+void pl_core_unref(struct pl_core *core) {
+    if (--core->refs)
+        return;
+    struct pl_worker *worker = pl_worker_current();
+    if (worker && core->pool && worker->core == core) {
+        core->refs++; /* a worker thread cannot end its own pool: the exit of the program will */
+        return;
+    }
+    core->refs++; /* ending it may take and drop references */
+    core_end(core);
+}
+
+int pl_core_check(struct pl_core *core) {
+    PyObject *module = core->state->module;
+    if (core->gone) {
+        core_raise(module, CORE_EXC_POOL_CLOSED, "the program is ending: its pools take no more tasks");
+        return -1;
+    }
+    if (pl_core_foreign(core)) {
+        core_raise(module, CORE_EXC_POOL_CLOSED,
+                   "this pool belongs to the process that opened it and was inherited by fork: open a new pool here");
+        return -1;
+    }
+    if (!core->pool)
+        return 0;
+    struct erg_error err = {0};
+    int rc = erg_pool_check(core->pool, &err);
+    if (rc == 0)
+        return 0;
+    if (rc == ERG_ECLOSED)
+        core_raise(module, CORE_EXC_POOL_CLOSED,
+                   "the pool is closed and takes no more tasks: restart() it or open a new one");
+    else
+        core_raise_error(module, rc, &err);
+    return -1;
+}
+
+/* --- the engine ---------------------------------------------------------------------------------------------------- */
+
+struct erg_engine *pl_engine(struct pool_state *state) {
+    if (state->engine && !erg_engine_foreign(state->engine))
+        return state->engine;
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "_shutdown") : NULL;
+    PyObject *done = shutdown ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
+    Py_XDECREF(shutdown);
+    Py_XDECREF(atexit);
+    if (!done)
+        return NULL;
+    Py_DECREF(done);
+    struct erg_error err = {0};
+    struct erg_engine *engine;
+    int rc = erg_engine_new(&engine, &err);
+    if (rc < 0) {
+        core_raise_error(state->module, rc, &err);
+        return NULL;
+    }
+    state->engine = engine;
+    return engine;
+}
+
+PyDoc_STRVAR(shutdown_doc, "_shutdown($module, /)\n--\n\nEnds every pool and the engine; called at exit.");
+
+static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
+    (void)args;
+    struct pool_state *state = core_state_of(module)->pool;
+    struct erg_engine *engine = state->engine;
+    if (!engine || erg_engine_foreign(engine))
+        Py_RETURN_NONE;
+    state->engine = NULL;
+    for (struct pl_core *core = state->cores; core; core = core->sibling) {
+        if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
+            PyErr_Clear();
+        if (!pl_core_foreign(core))
+            core->gone = 1;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    erg_engine_free(engine);
+    Py_END_ALLOW_THREADS
+    for (struct pl_core *core = state->cores; core; core = core->sibling)
+        core->pool = NULL;
+    Py_RETURN_NONE;
+}
+
+/* --- the room ---------------------------------------------------------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"_shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
+    {"_zygote_main", pl_zygote_main, METH_NOARGS, "_zygote_main($module, /)\n--\n\nBody of the zygote process."},
+    {"_thread_main", pl_thread_main, METH_VARARGS, "_thread_main($module, core, member, /)\n--\n\nBody of a worker thread."},
+    {"_interrupt", pl_worker_interrupt_handler, METH_VARARGS,
+     "_interrupt($module, signal, frame, /)\n--\n\nHandler of the signal that interrupts a task."},
+    {"_parse_resource", pl_parse_resource, METH_O,
+     "_parse_resource($module, text, /)\n--\n\n(kind, count, options) of a resource string; ConfigError."},
+    {"trace_start", pl_trace_start, METH_NOARGS, "trace_start($module, /)\n--\n\nRecord what becomes of every task."},
+    {"trace_stop", pl_trace_stop, METH_NOARGS, "trace_stop($module, /)\n--\n\nRecord no more."},
+    {"trace_events", pl_trace_events, METH_NOARGS, "trace_events($module, /)\n--\n\nWhat was recorded, as tuples."},
+    {"trace_clear", pl_trace_clear, METH_NOARGS, "trace_clear($module, /)\n--\n\nForget what was recorded."},
+    {NULL, NULL, 0, NULL},
+};
+
+struct pool_state *pool_state_new(PyObject *module) {
+    struct pool_state *state = PyMem_Calloc(1, sizeof *state);
+    if (!state)
+        return (struct pool_state *)PyErr_NoMemory();
+    state->module = module;
+    return state;
+}
+
+int pool_exec(PyObject *module) {
+    struct pool_state *state = core_state_of(module)->pool;
+    if (PyModule_AddFunctions(module, methods) < 0 || pl_buffer_register(state) < 0 ||
+        pl_future_register(state) < 0 || pl_handle_register(state) < 0 || pl_imap_register(state) < 0 ||
+        pl_pool_register(state) < 0)
+        return -1;
+    return pk_register_ref_type(module, state->future_type) < 0 ||
+                   pk_register_ref_type(module, state->handle_type) < 0
+               ? -1
+               : 0;
+}
+
+int pool_state_traverse(struct pool_state *state, visitproc visit, void *arg) {
+    Py_VISIT(state->pool_type);
+    Py_VISIT(state->future_type);
+    Py_VISIT(state->buffer_type);
+    Py_VISIT(state->handle_type);
+    Py_VISIT(state->imap_type);
+    Py_VISIT(state->trace);
+    return 0;
+}
+
+void pool_state_clear(struct pool_state *state) {
+    Py_CLEAR(state->pool_type);
+    Py_CLEAR(state->future_type);
+    Py_CLEAR(state->buffer_type);
+    Py_CLEAR(state->handle_type);
+    Py_CLEAR(state->imap_type);
+    Py_CLEAR(state->trace);
+}
+
+void pool_state_free(struct pool_state *state) {
+    pl_runtime_fini(state);
+    PyMem_Free(state);
+}

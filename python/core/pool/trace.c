@@ -1,0 +1,125 @@
+/* The record of every task's life: each worker appends to a list of blocks of its own in the pool's arena, the owner
+ * reads them. Off, it costs one load a task. */
+#include "pool.h"
+
+enum { EVENTS = 512 };
+
+struct pl_trace_block {
+    uint64_t previous; /* offset of the block before */
+    _Atomic uint32_t count;
+    uint32_t member;
+    struct pl_trace_event events[EVENTS];
+};
+
+void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *event) {
+    struct pl_trace_block *block = worker->trace;
+    if (!block || atomic_load_explicit(&block->count, memory_order_relaxed) == EVENTS) {
+        uint64_t offset;
+        struct erg_error err;
+        if (erg_arena_alloc(worker->member, sizeof *block, &offset, &err) < 0)
+            return; /* no room: the trace has a gap, the program goes on */
+        block = erg_table_at(worker->core->table, offset);
+        struct erg_member_slot *slot = worker->member->slot;
+        block->previous = atomic_load_explicit(&slot->trace, memory_order_relaxed);
+        block->member = worker->member->number;
+        atomic_store_explicit(&block->count, 0, memory_order_relaxed);
+        atomic_store_explicit(&slot->trace, offset, memory_order_release);
+        worker->trace = block;
+    }
+    uint32_t n = atomic_load_explicit(&block->count, memory_order_relaxed);
+    block->events[n] = *event;
+    atomic_store_explicit(&block->count, n + 1, memory_order_release);
+}
+
+static const char *const outcomes[] = {"none", "ok", "error", "cancelled", "lost", "timeout"};
+
+/* (kind, pool, worker, worker name, task, function, items, queued, start, end, bytes in, bytes out, outcome) */
+static PyObject *event_tuple(struct pl_core *core, uint32_t member, const struct pl_trace_event *e) {
+    struct erg_member_slot *slot = erg_table_slot(core->table, member);
+    int thread = slot->kind == ERG_MEMBER_THREAD;
+    PyObject *key = PyLong_FromUnsignedLongLong(e->fn);
+    PyObject *name = key && core->fn_names ? Py_XNewRef(PyDict_GetItemWithError(core->fn_names, key)) : NULL;
+    Py_XDECREF(key);
+    if (!name && (PyErr_Occurred() || !(name = PyUnicode_FromString(""))))
+        return NULL;
+    PyObject *label = PyUnicode_FromFormat("%s %u", thread ? "thread" : "process", member);
+    return Py_BuildValue("(sKIN" "KNIKKKKKs)", "task", (unsigned long long)core->uid, member, label,
+                         (unsigned long long)e->task, name, e->items, (unsigned long long)e->queued_ns,
+                         (unsigned long long)e->start_ns, (unsigned long long)e->end_ns,
+                         (unsigned long long)e->bytes_in, (unsigned long long)e->bytes_out,
+                         outcomes[e->outcome <= ERG_OUT_TIMEOUT ? e->outcome : 0]);
+}
+
+int pl_trace_collect(struct pl_core *core, PyObject *list) {
+    if (pl_core_foreign(core))
+        return 0;
+    uint32_t top = atomic_load_explicit(&core->table->header->members_top, memory_order_acquire);
+    for (uint32_t m = 0; m < top; m++) {
+        uint64_t at = atomic_load_explicit(&erg_table_slot(core->table, m)->trace, memory_order_acquire);
+        while (at) {
+            struct pl_trace_block *block = erg_table_at(core->table, at);
+            uint32_t n = atomic_load_explicit(&block->count, memory_order_acquire);
+            for (uint32_t i = 0; i < n; i++) {
+                if (block->events[i].end_ns < core->state->trace_since_ns)
+                    continue;
+                PyObject *event = event_tuple(core, m, &block->events[i]);
+                int rc = event ? PyList_Append(list, event) : -1;
+                Py_XDECREF(event);
+                if (rc < 0)
+                    return -1;
+            }
+            at = block->previous;
+        }
+    }
+    return 0;
+}
+
+static struct pool_state *state_of(PyObject *module) {
+    return core_state_of(module)->pool;
+}
+
+static int set_tracing(struct pool_state *state, int on) {
+    state->tracing = on;
+    if (on && !state->trace && !(state->trace = PyList_New(0)))
+        return -1;
+    for (struct pl_core *core = state->cores; core; core = core->sibling) {
+        if (pl_core_foreign(core))
+            continue;
+        if (on && !core->fn_names && !(core->fn_names = PyDict_New()))
+            return -1;
+        if (on)
+            pl_fn_clear(core); /* known functions get their names on the way back in */
+        atomic_store_explicit(&core->table->header->tracing, (uint32_t)on, memory_order_relaxed);
+    }
+    return 0;
+}
+
+PyObject *pl_trace_start(PyObject *module, PyObject *args) {
+    (void)args;
+    return set_tracing(state_of(module), 1) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *pl_trace_stop(PyObject *module, PyObject *args) {
+    (void)args;
+    return set_tracing(state_of(module), 0) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *pl_trace_events(PyObject *module, PyObject *args) {
+    (void)args;
+    struct pool_state *state = state_of(module);
+    PyObject *list = state->trace ? PyList_GetSlice(state->trace, 0, PY_SSIZE_T_MAX) : PyList_New(0);
+    for (struct pl_core *core = state->cores; list && core; core = core->sibling)
+        if (pl_trace_collect(core, list) < 0)
+            Py_CLEAR(list);
+    return list;
+}
+
+/* Forgets what was recorded up to now: events that ended before are left out from here on. */
+PyObject *pl_trace_clear(PyObject *module, PyObject *args) {
+    (void)args;
+    struct pool_state *state = state_of(module);
+    state->trace_since_ns = erg_clock_ns();
+    if (state->trace && PyList_SetSlice(state->trace, 0, PY_SSIZE_T_MAX, NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}

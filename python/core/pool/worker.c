@@ -1,0 +1,598 @@
+/* What a worker of Python does with a task: load the function (once) and the arguments, call, write the result.
+ *
+ * Order at the end of a task: result written, arguments dropped, buffers that outlive the task detached, then
+ * erg_claim_finish, after which the record and its blocks belong to the submitter again. */
+#include "pool.h"
+
+#include <string.h>
+
+static _Thread_local struct pl_worker *current_worker;
+
+struct pl_worker *pl_worker_current(void) {
+    return current_worker;
+}
+
+void pl_worker_set_current(struct pl_worker *worker) {
+    current_worker = worker;
+}
+
+enum { FUNCTIONS_KEPT = 1024, OBJECTS_KEPT = 64 };
+
+int pl_worker_init(struct pl_worker *worker, struct pool_state *state) {
+    memset(worker, 0, sizeof *worker);
+    worker->state = state;
+    worker->running = ERG_HANDLE_NONE;
+    worker->functions = PyDict_New();
+    worker->objects = PyDict_New();
+    return worker->functions && worker->objects ? 0 : -1;
+}
+
+void pl_worker_fini(struct pl_worker *worker) {
+    Py_CLEAR(worker->functions);
+    Py_CLEAR(worker->objects);
+    PyMem_Free(worker->scratch.buf);
+    if (worker->core)
+        pl_core_unref(worker->core);
+    worker->core = NULL;
+}
+
+/* --- functions and shared objects ------------------------------------------------------------------------------ */
+
+PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader, int *fresh) {
+    struct pl_fn_head *head = erg_table_at(worker->core->table, offset);
+    *fresh = 0;
+    reader->keep = NULL;
+    if (head->uid == worker->last_uid && worker->last_function)
+        return worker->last_function;
+    PyObject *key = NULL, *function = NULL;
+    if (head->stable) {
+        if (!(key = PyLong_FromUnsignedLongLong(head->uid)))
+            return NULL;
+        function = PyDict_GetItemWithError(worker->functions, key);
+    }
+    if (!function && !PyErr_Occurred()) {
+        pl_reader_init(reader, worker->core, worker->member, head->payload, head->len, PL_READ_TASK);
+        function = pl_reader_load(reader);
+        if (!head->stable) {
+            *fresh = function != NULL;
+            return function;
+        }
+        pl_reader_fini(reader);
+        if (function && PyDict_GET_SIZE(worker->functions) >= FUNCTIONS_KEPT) {
+            worker->last_function = NULL;
+            PyDict_Clear(worker->functions);
+        }
+        if (function && PyDict_SetItem(worker->functions, key, function) < 0)
+            Py_CLEAR(function);
+        Py_XDECREF(function); /* the dict has it */
+    }
+    Py_XDECREF(key);
+    if (function) {
+        worker->last_uid = head->uid;
+        worker->last_function = function;
+    }
+    return function;
+}
+
+struct hold {
+    struct pl_core *core;
+    uint64_t head;
+    uint32_t number;
+};
+
+static void hold_release(PyObject *capsule) {
+    struct hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
+    struct pl_blob_head *head = erg_table_at(hold->core->table, hold->head);
+    if (!pl_core_foreign(hold->core))
+        atomic_fetch_and_explicit(&head->held[hold->number / 64], ~(1ull << hold->number % 64), memory_order_release);
+    pl_core_unref(hold->core);
+    PyMem_Free(hold);
+}
+
+/* Keeps the blob's memory while any view of it lives here. */
+static PyObject *hold_new(struct pl_worker *worker, struct pl_blob_head *head, uint64_t offset) {
+    struct hold *hold = PyMem_Malloc(sizeof *hold);
+    PyObject *capsule = hold ? PyCapsule_New(hold, "ergon.hold", hold_release) : PyErr_NoMemory();
+    if (!capsule) {
+        PyMem_Free(hold);
+        return NULL;
+    }
+    *hold = (struct hold){pl_core_ref(worker->core), offset, worker->member->number};
+    atomic_fetch_or_explicit(&head->held[hold->number / 64], 1ull << hold->number % 64, memory_order_acq_rel);
+    return capsule;
+}
+
+/* Views whose owner let go are dropped, so that the memory can be used again. */
+static void drop_dead_objects(struct pl_worker *worker, int all) {
+    if (!worker->objects || PyDict_GET_SIZE(worker->objects) == 0)
+        return;
+    PyObject *keys = PyDict_Keys(worker->objects);
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
+        PyObject *key = PyList_GET_ITEM(keys, i);
+        struct pl_blob_head *head = erg_table_at(worker->core->table, PyLong_AsUnsignedLongLong(key));
+        if ((all || atomic_load_explicit(&head->dead, memory_order_acquire)) &&
+            PyDict_DelItem(worker->objects, key) < 0)
+            PyErr_Clear();
+    }
+    Py_XDECREF(keys);
+    PyErr_Clear();
+}
+
+static PyObject *load_fresh(struct pl_worker *worker, struct pl_blob_head *head, struct pl_reader *outer) {
+    struct pl_reader r;
+    pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, head->offset), head->len,
+                   PL_READ_TASK);
+    PyObject *object = pl_reader_load(&r);
+    if (object && pl_reader_adopt(outer, &r) < 0)
+        Py_CLEAR(object);
+    pl_reader_fini(&r);
+    return object;
+}
+
+static PyObject *load_shared(struct pl_worker *worker, struct pl_blob_head *head, uint64_t offset) {
+    PyObject *key = PyLong_FromUnsignedLongLong(offset);
+    PyObject *object = key ? Py_XNewRef(PyDict_GetItemWithError(worker->objects, key)) : NULL;
+    if (!object && !PyErr_Occurred()) {
+        drop_dead_objects(worker, PyDict_GET_SIZE(worker->objects) >= OBJECTS_KEPT);
+        PyObject *hold = hold_new(worker, head, offset);
+        if (hold) {
+            struct pl_reader r;
+            pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, head->offset),
+                           head->len, PL_READ_BLOB);
+            r.owner = hold;
+            object = pl_reader_load(&r);
+            pl_reader_fini(&r);
+            /* The capsule stands beside the object: an object without buffers is kept by nobody else. */
+            PyObject *pair = object ? PyTuple_Pack(2, object, hold) : NULL;
+            if (object && (!pair || PyDict_SetItem(worker->objects, key, pair) < 0))
+                Py_CLEAR(object);
+            Py_XDECREF(pair);
+            Py_DECREF(hold);
+        }
+    } else if (object) {
+        Py_SETREF(object, Py_NewRef(PyTuple_GET_ITEM(object, 0)));
+    }
+    Py_XDECREF(key);
+    return object;
+}
+
+/* A predecessor's result, in a copy of our own; its exception is raised. */
+static PyObject *load_result(struct pl_core *core, uint64_t handle, struct pl_reader *outer) {
+    struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(handle));
+    enum erg_outcome outcome = erg_record_outcome(record);
+    const char *bytes = pl_payload_bytes(core, record, &record->result);
+    if (outcome != ERG_OUT_OK && outcome != ERG_OUT_ERROR) {
+        pl_raise_outcome(core, record);
+        return NULL;
+    }
+    struct pl_reader r;
+    pl_reader_init(&r, core, outer->member, bytes, record->result.len, PL_READ_PEEK);
+    PyObject *value = pl_reader_load(&r);
+    if (value && outcome == ERG_OUT_ERROR) { /* the text came first */
+        PyObject *exception = pl_reader_load(&r);
+        if (exception && PyExceptionInstance_Check(exception))
+            PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        Py_XDECREF(exception);
+        Py_CLEAR(value);
+        if (!PyErr_Occurred())
+            core_raise(core->state->module, CORE_EXC_ERGON_ERROR, "a task this one depends on failed");
+    }
+    if (value && pl_reader_adopt(outer, &r) < 0)
+        Py_CLEAR(value);
+    pl_reader_fini(&r);
+    return value;
+}
+
+static PyObject *bad_pid(struct pl_core *core) {
+    return core_raise(core->state->module, CORE_EXC_UNPICKLING_ERROR, "a task's bytes name something unknown");
+}
+
+PyObject *pl_worker_persistent(void *ctx, PyObject *pid) {
+    struct pl_reader *r = ctx;
+    struct pl_core *core = r->core;
+    struct pl_worker *worker = current_worker;
+    if (!PyTuple_Check(pid) || PyTuple_GET_SIZE(pid) != 2 || !PyUnicode_Check(PyTuple_GET_ITEM(pid, 0)) ||
+        PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(pid, 0)) != 1)
+        return bad_pid(core);
+    PyObject *what = PyTuple_GET_ITEM(pid, 1);
+    Py_UCS4 kind = PyUnicode_READ_CHAR(PyTuple_GET_ITEM(pid, 0), 0);
+    if (kind == 'v')
+        return Py_NewRef(what);
+    unsigned long long number = PyLong_AsUnsignedLongLong(what);
+    if (number == (unsigned long long)-1 && PyErr_Occurred())
+        return NULL;
+    if (kind == 'f' && number < r->nentries)
+        return load_result(core, r->entries[number].offset, r);
+    if (kind == 'h' && worker && number < core->table->size) {
+        struct pl_blob_head *head = erg_table_at(core->table, number);
+        return head->fresh ? load_fresh(worker, head, r) : load_shared(worker, head, number);
+    }
+    if (kind == 'p') {
+        if (core->uid == number)
+            return pl_pool_view(core);
+        for (struct pl_core *other = core->state->cores; other; other = other->sibling)
+            if (other->uid == number)
+                return pl_pool_view(other);
+        return core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
+                          "a task can use the pool it runs in; this one belongs to another process. Open a pool "
+                          "inside the task instead");
+    }
+    return bad_pid(core);
+}
+
+/* --- errors ------------------------------------------------------------------------------------------------------ */
+
+static PyObject *errors_call(const char *name, PyObject *arg) {
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *made = errors ? PyObject_CallMethod(errors, name, "O", arg) : NULL;
+    Py_XDECREF(errors);
+    return made;
+}
+
+/* sys.exit() in a task ends the task, not the worker and not the caller. */
+static PyObject *exit_as_loss(PyObject *exception) {
+    PyObject *code = PyObject_GetAttrString(exception, "code");
+    PyObject *text = code ? PyUnicode_FromFormat("the task called sys.exit(%R)", code) : NULL;
+    PyObject *lost = text ? errors_call("WorkerLost", text) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(text);
+    return lost;
+}
+
+static PyObject *traceback_text(PyObject *exception) {
+    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *lines = module ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
+    PyObject *empty = lines ? PyUnicode_FromString("") : NULL;
+    PyObject *text = empty ? PyUnicode_Join(empty, lines) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(lines);
+    Py_XDECREF(empty);
+    if (!text) {
+        PyErr_Clear();
+        text = PyUnicode_FromFormat("%.200s (its traceback could not be formatted)", Py_TYPE(exception)->tp_name);
+    }
+    return text;
+}
+
+/* An exception that cannot travel: its name, its words and the reason do. */
+static PyObject *stand_in(PyObject *exception, PyObject *text) {
+    PyObject *reason = PyErr_GetRaisedException();
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *made = errors ? PyObject_CallMethod(errors, "unpicklable", "OOO", exception, text, reason) : NULL;
+    Py_XDECREF(errors);
+    Py_XDECREF(reason);
+    return made;
+}
+
+int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
+    (void)worker;
+    PyObject *exception = PyErr_GetRaisedException();
+    if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
+        PyObject *lost = exit_as_loss(exception);
+        if (lost)
+            Py_SETREF(exception, lost);
+        else
+            PyErr_Clear();
+    }
+    PyObject *text = traceback_text(exception);
+    size_t start = w->sink.len;
+    int rc = text ? pl_writer_dump(w, text, NULL) : -1;
+    size_t middle = w->sink.len;
+    if (rc == 0 && pl_writer_dump(w, exception, "exception") < 0) {
+        w->sink.len = middle;
+        PyObject *other = stand_in(exception, text);
+        rc = other ? pl_writer_dump(w, other, "exception") : -1;
+        Py_XDECREF(other);
+    }
+    if (rc < 0)
+        w->sink.len = start;
+    Py_XDECREF(text);
+    Py_DECREF(exception);
+    return rc;
+}
+
+int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record, enum erg_outcome *outcome) {
+    PyObject *errors = PyErr_Occurred() ? PyImport_GetModule(PyUnicode_InternFromString("ergon.errors")) : NULL;
+    PyObject *class = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
+    int is = class && PyErr_ExceptionMatches(class);
+    Py_XDECREF(class);
+    Py_XDECREF(errors);
+    if (!is)
+        return 0;
+    (void)worker;
+    PyErr_Clear();
+    *outcome = erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
+    return 1;
+}
+
+/* Handler of ERG_INTERRUPT_SIGNAL, called between two bytecodes of the main thread: (signal, frame). */
+PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
+    (void)module;
+    (void)args;
+    struct pl_worker *worker = current_worker;
+    if (!worker || worker->running == ERG_HANDLE_NONE ||
+        atomic_load_explicit(&worker->member->slot->cancel, memory_order_acquire) != worker->running)
+        Py_RETURN_NONE;
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *class = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
+    if (class)
+        PyErr_SetNone(class);
+    Py_XDECREF(class);
+    Py_XDECREF(errors);
+    return NULL;
+}
+
+/* --- one call ------------------------------------------------------------------------------------------------------ */
+
+static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *record, struct pl_reader *fn_reader,
+                               struct pl_reader *args_reader) {
+    int fresh;
+    PyObject *function = pl_worker_function(worker, record->fn, fn_reader, &fresh);
+    if (!function)
+        return NULL;
+    Py_INCREF(function); /* a nested task may clear the cache */
+    if (fresh)
+        Py_DECREF(function);
+    const char *bytes = pl_payload_bytes(worker->core, record, &record->args);
+    int flags = pl_payload_flags(bytes);
+    pl_reader_init(args_reader, worker->core, worker->member, bytes, record->args.len,
+                   flags & PL_IS_READONLY ? PL_READ_READONLY : PL_READ_TASK);
+    PyObject *args = pl_reader_load(args_reader), *result = NULL;
+    if (args && flags & PL_IS_SINGLE)
+        result = PyObject_CallOneArg(function, args);
+    else if (args && flags & PL_HAS_KWARGS)
+        result = PyObject_Call(function, PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1));
+    else if (args)
+        result = PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 0), (size_t)PyTuple_GET_SIZE(args), NULL);
+    Py_XDECREF(args);
+    Py_DECREF(function);
+    return result;
+}
+
+static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record *record, PyObject *result) {
+    uint32_t start = record->args.offset ? 0 : (uint32_t)((record->args.len + 7) & ~7ull);
+    enum erg_outcome outcome = ERG_OUT_OK;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        struct pl_writer w;
+        struct erg_payload payload = {0};
+        int rc = pl_writer_init(&w, worker->core, worker->member, record, start, 0);
+        w.settle = 1;
+        if (rc == 0 && result) {
+            rc = pl_writer_dump(&w, result, "result");
+        } else if (rc == 0) {
+            outcome = ERG_OUT_ERROR;
+            rc = pl_worker_write_error(worker, &w);
+        }
+        if (rc == 0)
+            rc = pl_writer_finish(&w, &payload);
+        pl_writer_fini(&w);
+        if (rc == 0) {
+            record->result = payload;
+            return outcome;
+        }
+        result = NULL; /* now for the error that is set */
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_RuntimeError, "the result could not be written");
+    }
+    PyErr_Clear();
+    record->result.len = 0;
+    return ERG_OUT_LOST;
+}
+
+static enum erg_outcome run_call(struct pl_worker *worker, struct erg_record *record) {
+    struct pl_reader fn_reader = {.keep = NULL}, args_reader = {.keep = NULL};
+    PyObject *result = call_by_value(worker, record, &fn_reader, &args_reader);
+    enum erg_outcome outcome;
+    if (result || !pl_worker_interrupted(worker, record, &outcome))
+        outcome = write_result(worker, record, result);
+    Py_XDECREF(result);
+    pl_reader_fini(&args_reader);
+    pl_reader_fini(&fn_reader);
+    return outcome;
+}
+
+/* --- by reference --------------------------------------------------------------------------------------------------- */
+
+static PyObject *settled(struct pl_core *core, PyObject *obj, int deeper);
+
+static PyObject *settled_items(struct pl_core *core, PyObject *obj) {
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(obj);
+    PyObject *copy = PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
+    for (Py_ssize_t i = 0; copy && i < n; i++) {
+        PyObject *item = settled(core, PySequence_Fast_GET_ITEM(obj, i), 0);
+        if (!item)
+            Py_CLEAR(copy);
+        else if (PyTuple_CheckExact(obj))
+            PyTuple_SET_ITEM(copy, i, item);
+        else
+            PyList_SET_ITEM(copy, i, item);
+    }
+    return copy;
+}
+
+/* The argument with futures and handles in their places; itself when there are none. New reference. */
+static PyObject *settled(struct pl_core *core, PyObject *obj, int deeper) {
+    if (Py_TYPE(obj) == core->state->handle_type)
+        return Py_NewRef(pl_handle_object(obj));
+    if (Py_TYPE(obj) == core->state->future_type) {
+        struct pl_future *future = (struct pl_future *)obj;
+        if (pl_future_wait(future, -1) < 0)
+            return NULL;
+        if (future->status == PL_VALUE)
+            return Py_NewRef(future->result);
+        PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
+        return NULL;
+    }
+    if (!deeper || !(PyTuple_CheckExact(obj) || PyList_CheckExact(obj)))
+        return Py_NewRef(obj);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++) {
+        PyTypeObject *type = Py_TYPE(PySequence_Fast_GET_ITEM(obj, i));
+        if (type == core->state->handle_type || type == core->state->future_type)
+            return settled_items(core, obj);
+    }
+    return Py_NewRef(obj);
+}
+
+static PyObject *settled_args(struct pl_core *core, PyObject *args) {
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++) {
+        PyObject *item = settled(core, PyTuple_GET_ITEM(args, i), 1);
+        if (!item)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, item);
+    }
+    return tuple;
+}
+
+static PyObject *settled_kwargs(struct pl_core *core, PyObject *kwargs) {
+    PyObject *copy = PyDict_New(), *key, *value;
+    Py_ssize_t pos = 0;
+    while (copy && PyDict_Next(kwargs, &pos, &key, &value)) {
+        PyObject *item = settled(core, value, 1);
+        if (!item || PyDict_SetItem(copy, key, item) < 0)
+            Py_CLEAR(copy);
+        Py_XDECREF(item);
+    }
+    return copy;
+}
+
+static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_record *record) {
+    PyObject *callable, *args, *kwargs;
+    pl_record_objects(record, &callable, &args, &kwargs);
+    PyObject *a = settled_args(worker->core, args), *result = NULL;
+    PyObject *k = a && kwargs ? settled_kwargs(worker->core, kwargs) : NULL;
+    if (a && (k || !kwargs))
+        result = PyObject_Call(callable, a, k);
+    Py_XDECREF(a);
+    Py_XDECREF(k);
+    enum erg_outcome outcome = ERG_OUT_OK;
+    if (!result && !pl_worker_interrupted(worker, record, &outcome)) {
+        outcome = ERG_OUT_ERROR;
+        result = PyErr_GetRaisedException();
+        PyObject *lost = PyErr_GivenExceptionMatches(result, PyExc_SystemExit) ? exit_as_loss(result) : NULL;
+        if (lost)
+            Py_SETREF(result, lost);
+        PyErr_Clear();
+    }
+    pl_record_set_object(record, result);
+    return outcome;
+}
+
+/* --- the loop's operations ------------------------------------------------------------------------------------------ */
+
+static void trace_task(struct pl_worker *worker, struct erg_record *record, uint32_t index,
+                       const struct pl_trace_event *before, enum erg_outcome outcome) {
+    struct pl_trace_event event = *before;
+    event.task = erg_record_handle(worker->core->table, index);
+    event.start_ns = record->start_ns;
+    event.end_ns = erg_clock_ns();
+    event.bytes_in = record->args.len;
+    event.bytes_out = record->result.len;
+    event.items = record->kind == ERG_KIND_CHUNK ? atomic_load_explicit(&record->ndone, memory_order_relaxed) : 1;
+    event.outcome = outcome;
+    pl_trace_record(worker, &event);
+}
+
+static uint64_t function_uid(struct pl_worker *worker, const struct erg_record *record) {
+    if (worker->core->by_reference || !record->fn)
+        return 0;
+    return ((struct pl_fn_head *)erg_table_at(worker->core->table, record->fn))->uid;
+}
+
+static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
+    struct pl_worker *worker = ctx;
+    struct erg_record *record = erg_table_record(worker->core->table, index);
+    erg_handle outer = worker->running;
+    worker->running = erg_record_handle(worker->core->table, index);
+    int tracing = (int)atomic_load_explicit(&worker->core->table->header->tracing, memory_order_relaxed);
+    struct pl_trace_event before = {0};
+    if (tracing) {
+        before.queued_ns = record->end_ns;
+        before.fn = function_uid(worker, record);
+    }
+    enum erg_outcome outcome;
+    if (pl_record_by_reference(record))
+        outcome = run_reference(worker, record);
+    else if (record->kind == ERG_KIND_CHUNK)
+        outcome = pl_worker_run_chunk(worker, index, record);
+    else
+        outcome = run_call(worker, record);
+    worker->running = outer;
+    if (tracing)
+        trace_task(worker, record, index, &before, outcome);
+    erg_claim_finish(member, index, outcome);
+    return 0;
+}
+
+static void op_idle_enter(void *ctx) {
+    struct pl_worker *worker = ctx;
+    drop_dead_objects(worker, 0);
+    worker->saved = PyEval_SaveThread();
+}
+
+static void op_idle_leave(void *ctx) {
+    struct pl_worker *worker = ctx;
+    PyEval_RestoreThread(worker->saved);
+    worker->saved = NULL;
+}
+
+/* The start-up message: a pickled dict for ergon._worker.setup(). */
+static int load_setup(struct pl_worker *worker) {
+    struct erg_table_header *header = worker->core->table->header;
+    if (!header->init_len)
+        return 0;
+    struct pl_reader r;
+    pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, header->init_offset),
+                   header->init_len, PL_READ_TASK);
+    r.source.pos = 0;
+    PyObject *module = PyImport_ImportModule("ergon._worker");
+    PyObject *bytes = module ? PyBytes_FromStringAndSize(r.source.buf, (Py_ssize_t)r.source.len) : NULL;
+    PyObject *done = bytes ? PyObject_CallMethod(module, "setup", "Oi", bytes, worker->is_process) : NULL;
+    Py_XDECREF(bytes);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int op_setup(void *ctx, struct erg_member *member, struct erg_error *err) {
+    struct pl_worker *worker = ctx;
+    worker->member = member;
+    if (!worker->core) {
+        worker->core = pl_core_attach(worker->state, member);
+        worker->is_process = 1;
+    }
+    current_worker = worker;
+    if (worker->core && load_setup(worker) == 0)
+        return 0;
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *text = traceback_text(exception);
+    const char *words = text ? PyUnicode_AsUTF8(text) : NULL;
+    size_t len = words ? strlen(words) : 0;
+    /* The end of a traceback says most. */
+    erg_error_set(err, ERG_ELAUNCH, "a worker could not be set up: %s", words ? words + (len > 180 ? len - 180 : 0) : "");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(exception);
+    return ERG_ELAUNCH;
+}
+
+static void op_teardown(void *ctx, struct erg_member *member) {
+    struct pl_worker *worker = ctx;
+    (void)member;
+    drop_dead_objects(worker, 1);
+    current_worker = NULL;
+}
+
+static const struct erg_worker_ops worker_ops = {
+    .setup = op_setup,
+    .run = op_run,
+    .idle_enter = op_idle_enter,
+    .idle_leave = op_idle_leave,
+    .teardown = op_teardown,
+};
+
+const struct erg_worker_ops *pl_worker_ops(void) {
+    return &worker_ops;
+}
