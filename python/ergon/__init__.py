@@ -5,14 +5,20 @@ from ._core import version as _version
 
 __version__ = _version()
 
-__all__ = ["errors"]
+__all__ = ["Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool", "errors", "profile", "progress", "trace"]
 
 _LATER = frozenset({"profile", "progress", "trace"})  # modules of the facade that are imported when first used
 
 
-def __getattr__(name):
-    if name in _LATER:
-        import importlib
+_POOLS = frozenset({"Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"})
 
+
+def __getattr__(name):
+    import importlib
+
+    if name in _POOLS:
+        value = globals()[name] = getattr(importlib.import_module(f"{__name__}.pool"), name)
+        return value
+    if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

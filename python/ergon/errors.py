@@ -18,6 +18,9 @@ __all__ = [
     "UnpicklingError",
     "ConfigError",
     "LaunchError",
+    "RemoteError",
+    "RemoteTraceback",
+    "TaskInterrupted",
 ]
 
 
@@ -55,3 +58,46 @@ class ConfigError(ErgonError, ValueError):
 
 class LaunchError(ErgonError):
     """No resource of a pool came up; the text names each as the user wrote it and why it did not."""
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that a task raised: its text is the traceback in the worker."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self):
+        return f'\n"""\n{self.text}"""'
+
+
+class RemoteError(ErgonError):
+    """Stands for an exception of a task that could not travel: the text says which it was and why it could not."""
+
+    def __init__(self, text, reason=None):
+        last = text.strip().rsplit("\n", 1)[-1]
+        if reason is None:
+            super().__init__(last)
+        else:
+            super().__init__(f"{last} (the exception could not be rebuilt here: {type(reason).__name__}: {reason})")
+
+    def __reduce__(self):
+        return _remote_error, (self.args,)
+
+
+def _remote_error(args):
+    error = RemoteError.__new__(RemoteError)
+    error.args = args
+    return error
+
+
+def unpicklable(exception, text, reason):
+    """The RemoteError for an exception that cannot be pickled."""
+    name = type(exception).__name__
+    error = RemoteError(text)
+    error.args = (f"{name}: {exception} (the exception could not be pickled: {reason})",)
+    return error
+
+
+class TaskInterrupted(BaseException):
+    """Raised inside a task that is cancelled or has run longer than its timeout, so that it can clean up."""

@@ -191,6 +191,7 @@ struct erg_member_slot {
     _Atomic uint64_t busy_ns;
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
+    _Atomic uint64_t trace; /* the runtime's own: where its record of tasks begins */
     _Alignas(ERG_CACHE_LINE) struct erg_magazine magazines[2];
 };
 

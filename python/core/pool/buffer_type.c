@@ -66,7 +66,7 @@ static void buffer_dealloc(struct pl_buffer *self) {
     PyTypeObject *type = Py_TYPE(self);
     if (self->kind == PL_BUFFER_MAPPED)
         erg_arena_unmap_private(self->data, self->len);
-    else if (self->kind == PL_BUFFER_OWNED && self->!pl_core_foreign(core))
+    else if (self->kind == PL_BUFFER_OWNED && !pl_core_foreign(self->core))
         erg_arena_free(self->member, self->offset);
     Py_XDECREF(self->keep);
     pl_core_unref(self->core);

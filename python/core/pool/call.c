@@ -161,7 +161,7 @@ int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32
     Py_ssize_t n = task->futures ? PyList_GET_SIZE(task->futures) : 0;
     if (!n)
         return 0;
-    erg_handle few[16], *preds = few;
+    erg_handle few[16] = {0}, *preds = few;
     if (n > 16 && !(preds = PyMem_New(erg_handle, n))) {
         PyErr_NoMemory();
         return -1;

@@ -157,7 +157,7 @@ int pl_future_wait(struct pl_future *self, double timeout) {
             rc = pl_job_progress(self->job, left);
         } else if (self->task.handle == ERG_HANDLE_NONE) { /* being decoded in another thread */
             Py_BEGIN_ALLOW_THREADS
-            erg_sleep_ns(100000);
+            pl_nap();
             Py_END_ALLOW_THREADS
             rc = PyErr_CheckSignals();
         } else {

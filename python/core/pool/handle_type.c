@@ -46,6 +46,14 @@ void pl_blob_sweep(struct pl_core *core) {
     }
 }
 
+void pl_blob_clear(struct pl_core *core) {
+    while (core->blobs) {
+        struct pl_blob *blob = core->blobs;
+        core->blobs = blob->next;
+        PyMem_Free(blob);
+    }
+}
+
 PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     if (pl_core_check(core) < 0)
         return NULL;

@@ -145,7 +145,7 @@ PyObject *pl_job_take(struct pl_job *job) {
 int pl_job_progress(struct pl_job *job, double timeout) {
     if (job->busy || !job->head) {
         Py_BEGIN_ALLOW_THREADS
-        erg_sleep_ns(100000);
+        pl_nap();
         Py_END_ALLOW_THREADS
         return PyErr_CheckSignals();
     }

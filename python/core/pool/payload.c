@@ -127,8 +127,6 @@ static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
             return -1;
         return pl_handle_pid(obj, pid);
     }
-    if (PyType_IsSubtype(Py_TYPE(obj), state->pool_type))
-        return pl_pool_pid(obj, pid);
     return 0;
 }
 

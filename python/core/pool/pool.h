@@ -36,6 +36,8 @@
 #include "table/record.h"
 #include "table/table.h"
 
+#include <time.h>
+
 struct pool_state {
     PyObject *module; /* borrowed: it owns this */
     PyTypeObject *pool_type, *future_type, *buffer_type, *handle_type, *imap_type;
@@ -52,6 +54,12 @@ struct pool_state {
 struct pl_chunk;
 struct pl_future;
 struct pl_worker;
+
+/* Between two looks at something another thread is busy with. Without the GIL. */
+static inline void pl_nap(void) {
+    struct timespec nap = {.tv_nsec = 100000};
+    nanosleep(&nap, NULL);
+}
 
 /* --- a pool as this process sees it ------------------------------------------------------------------ */
 
@@ -425,6 +433,7 @@ int pl_handle_pid(PyObject *handle, PyObject **pid);
 PyObject *pl_handle_object(PyObject *handle); /* by reference pools: the object; borrowed or NULL */
 int pl_handle_register(struct pool_state *state);
 void pl_blob_sweep(struct pl_core *core);
+void pl_blob_clear(struct pl_core *core); /* the pool is gone, and its memory */
 
 /* --- pool_type.c --- */
 struct pl_pool {
@@ -433,8 +442,8 @@ struct pl_pool {
     struct pl_options options;
     PyObject *weakrefs, *dict;
 };
-int pl_pool_pid(PyObject *pool, PyObject **pid);
-PyObject *pl_pool_view(struct pl_core *core); /* a Pool object on a core */
+PyObject *pl_pool_by_uid(PyObject *module, PyObject *uid);
+PyObject *pl_parse_resource(PyObject *module, PyObject *text); /* options.c */
 int pl_pool_register(struct pool_state *state);
 
 /* --- worker.c, worker_chunk.c ------------------------------------------------------------------------------ */

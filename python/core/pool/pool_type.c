@@ -14,13 +14,8 @@ static struct pl_core *core_of(struct pl_pool *self) {
     return self->core;
 }
 
-int pl_pool_pid(PyObject *pool, PyObject **pid) {
-    struct pl_core *core = core_of(cast(pool));
-    *pid = core ? Py_BuildValue("(sK)", "p", (unsigned long long)core->uid) : NULL;
-    return *pid ? 1 : -1;
-}
-
-PyObject *pl_pool_view(struct pl_core *core) {
+/* A view of a class of Python's: what a task finds in the place of the pool it runs in. */
+static PyObject *pool_view(struct pl_core *core) {
     PyObject *module = PyImport_ImportModule("ergon.pool");
     PyObject *type = module ? PyObject_GetAttrString(module, "Pool") : NULL;
     Py_XDECREF(module);
@@ -31,6 +26,29 @@ PyObject *pl_pool_view(struct pl_core *core) {
     if (self)
         cast(self)->core = pl_core_ref(core);
     return self;
+}
+
+/* (uid): the pool of that number, in a worker of its or in the process that opened it. */
+PyObject *pl_pool_by_uid(PyObject *module, PyObject *arg) {
+    unsigned long long uid = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    struct pl_worker *worker = pl_worker_current();
+    if (worker && worker->core->uid == uid)
+        return pool_view(worker->core);
+    for (struct pl_core *core = core_state_of(module)->pool->cores; core; core = core->sibling)
+        if (core->uid == uid)
+            return pool_view(core);
+    return core_raise(module, CORE_EXC_ERGON_ERROR,
+                      "a task can use the pool it runs in and pools of its own process; this one belongs to another "
+                      "process: open a pool inside the task instead");
+}
+
+static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
+    (void)ignored;
+    struct pl_core *core = core_of(self);
+    PyObject *by_uid = core ? PyObject_GetAttrString(core->state->module, "_pool_by_uid") : NULL;
+    return by_uid ? Py_BuildValue("N(K)", by_uid, (unsigned long long)core->uid) : NULL;
 }
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
@@ -544,6 +562,7 @@ static PyMethodDef pool_methods[] = {
     {"restart", CORE_METHOD(pool_restart), METH_NOARGS, restart_doc},
     {"_resize", CORE_METHOD(pool_resize), METH_VARARGS, resize_doc},
     {"_wait_up", CORE_METHOD(pool_wait_up), METH_VARARGS, wait_up_doc},
+    {"__reduce__", CORE_METHOD(pool_reduce), METH_NOARGS, "A pickled pool is a handle on the pool a task runs in."},
     {"_workers", CORE_METHOD(pool_workers), METH_NOARGS, workers_doc},
     {"_counts", CORE_METHOD(pool_counts), METH_NOARGS, counts_doc},
     {NULL, NULL, 0, NULL},

@@ -2,6 +2,7 @@
 #include "pool.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- cores -------------------------------------------------------------------------------------------------- */
 
@@ -27,9 +28,10 @@ void pl_core_bind(struct pl_core *core, struct erg_pool *pool) {
     erg_table_ref(core->table);
 }
 
-/* In the table's start-up message place nothing of ours is needed but this. */
-static uint64_t uid_of(struct pl_core *core) {
-    return core->table->header->init_offset << 20 ^ (uint64_t)(uintptr_t)core->table->header->init_len;
+/* The same in every process that has the table mapped: its memory's inode. */
+static uint64_t uid_of(const struct erg_table *table) {
+    struct stat st;
+    return fstat(erg_table_fd(table), &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec) {
@@ -57,6 +59,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
         return NULL;
     }
     pl_core_bind(core, pool);
+    core->uid = uid_of(core->table);
     core->sibling = state->cores;
     state->cores = core;
     if (state->tracing && (core->fn_names = PyDict_New()))
@@ -78,7 +81,7 @@ struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *memb
     core->table = member->table;
     core->member = member;
     erg_table_ref(core->table);
-    core->uid = uid_of(core);
+    core->uid = uid_of(core->table);
     return core;
 }
 
@@ -125,11 +128,7 @@ static void core_end(struct pl_core *core) {
         erg_pool_free(pool);
     erg_table_unref(core->table);
     Py_END_ALLOW_THREADS
-    while (core->blobs) {
-        struct pl_blob *blob = core->blobs;
-        core->blobs = *(struct pl_blob **)blob;
-        PyMem_Free(blob);
-    }
+    pl_blob_clear(core);
     if (raised)
         PyErr_SetRaisedException(raised);
     pl_core_release(core);
@@ -227,6 +226,7 @@ static PyMethodDef methods[] = {
     {"_thread_main", pl_thread_main, METH_VARARGS, "_thread_main($module, core, member, /)\n--\n\nBody of a worker thread."},
     {"_interrupt", pl_worker_interrupt_handler, METH_VARARGS,
      "_interrupt($module, signal, frame, /)\n--\n\nHandler of the signal that interrupts a task."},
+    {"_pool_by_uid", pl_pool_by_uid, METH_O, "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_parse_resource", pl_parse_resource, METH_O,
      "_parse_resource($module, text, /)\n--\n\n(kind, count, options) of a resource string; ConfigError."},
     {"trace_start", pl_trace_start, METH_NOARGS, "trace_start($module, /)\n--\n\nRecord what becomes of every task."},

@@ -207,16 +207,6 @@ PyObject *pl_worker_persistent(void *ctx, PyObject *pid) {
         struct pl_blob_head *head = erg_table_at(core->table, number);
         return head->fresh ? load_fresh(worker, head, r) : load_shared(worker, head, number);
     }
-    if (kind == 'p') {
-        if (core->uid == number)
-            return pl_pool_view(core);
-        for (struct pl_core *other = core->state->cores; other; other = other->sibling)
-            if (other->uid == number)
-                return pl_pool_view(other);
-        return core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
-                          "a task can use the pool it runs in; this one belongs to another process. Open a pool "
-                          "inside the task instead");
-    }
     return bad_pid(core);
 }
 

@@ -1,0 +1,129 @@
+"""What workers need of Python before their first task, on both sides of the fork."""
+
+import sys
+
+__all__ = ["message", "setup", "start_thread", "zygote_argv"]
+
+_BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core;sys.exit(_core._zygote_main())"
+
+
+def _flags():
+    """The interpreter's flags that change what programs mean, as they were given."""
+    f = sys.flags
+    out = []
+    if f.optimize:
+        out.append("-" + "O" * f.optimize)
+    if f.dont_write_bytecode:
+        out.append("-B")
+    if f.no_user_site:
+        out.append("-s")
+    if f.isolated:
+        out.append("-I")
+    elif f.ignore_environment:
+        out.append("-E")
+    for value in sys.warnoptions:
+        out.append("-W" + value)
+    for name, value in getattr(sys, "_xoptions", {}).items():
+        if name != "importtime":
+            out += ["-X", name if value is True else f"{name}={value}"]
+    return out
+
+
+def _plain_path():
+    """True when nothing but sys.path says where modules are: then a worker needs no ``site``, only the list."""
+    finders = ("BuiltinImporter", "FrozenImporter", "PathFinder")
+    return all(getattr(f, "__name__", type(f).__name__) in finders for f in sys.meta_path)
+
+
+def zygote_argv():
+    """The command line of the process workers are forked from."""
+    if not sys.executable:
+        from .errors import LaunchError
+
+        raise LaunchError("worker processes cannot be started: sys.executable is empty. Set it to a Python interpreter, or use threads")
+    import os
+
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    skip_site = ["-S"] if _plain_path() else []
+    return [sys.executable, *_flags(), *skip_site, "-c", _BOOT, here]
+
+
+def message(initializer=None, initargs=()):
+    """What a pool tells its workers when they start, as bytes."""
+    import os
+
+    from . import _core
+
+    main = sys.modules.get("__main__")
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = None
+    return _core.dumps(
+        {
+            "path": list(sys.path),
+            "argv": list(getattr(sys, "argv", [])),
+            "prefix": (sys.prefix, sys.exec_prefix),
+            "cwd": cwd,
+            "environ": dict(os.environ),
+            "umask": None,
+            "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
+            "recursion": sys.getrecursionlimit(),
+            "initializer": initializer and (initializer, tuple(initargs)),
+        }
+    )
+
+
+def _setup_process(m):
+    import os
+    import signal
+
+    from . import _core
+
+    sys.path[:] = m["path"]
+    sys.argv[:] = m["argv"]
+    sys.prefix, sys.exec_prefix = m["prefix"]
+    if m["cwd"] is not None:
+        try:
+            os.chdir(m["cwd"])
+        except OSError:
+            pass
+    if dict(os.environ) != m["environ"]:
+        os.environ.clear()
+        os.environ.update(m["environ"])
+    if "site" not in sys.modules:
+        import site
+
+        for name in ("setquit", "setcopyright", "sethelper"):
+            getattr(site, name)()
+    main = sys.modules["__main__"]
+    for name, value in m["main"].items():
+        setattr(main, name, value)
+    sys.setrecursionlimit(m["recursion"])
+    for stream in (sys.stdout, sys.stderr):
+        # What a task prints is seen although the worker may be killed at any time.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGURG, _core._interrupt)
+
+
+def setup(data, process):
+    """Runs in each worker before its first task."""
+    from . import _core
+
+    m = _core.loads(data)
+    if process:
+        _setup_process(m)
+    if m["initializer"]:
+        function, args = m["initializer"]
+        function(*args)
+
+
+def start_thread(core, member):
+    """A worker thread, visible to ``threading`` and to debuggers."""
+    import threading
+
+    from . import _core
+
+    threading.Thread(target=_core._thread_main, args=(core, member), name=f"ergon-{member}", daemon=True).start()

@@ -1,0 +1,145 @@
+"""Pools: ``map`` and ``pipe`` over worker processes and threads.
+
+    >>> with ergon.ProcessPool(4) as pool:
+    ...     pool.map(pow, [1, 2, 3], [2, 2, 2])
+    [1, 4, 9]
+"""
+
+from . import _core
+from ._core import Future
+from .errors import ConfigError
+
+__all__ = ["Executor", "Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"]
+
+
+def _cores():
+    import os
+
+    try:
+        return len(os.sched_getaffinity(0)) or 1
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _count(n, what):
+    if n is None:
+        return _cores()
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"{what} takes a number of workers, not {n!r}")
+    if (n := n.__index__()) < 1:
+        raise ValueError(f"{what} takes at least 1 worker, not {n}")
+    return n
+
+
+class _Methods:
+    """What every kind of pool can do on top of map, imap, uimap, amap, pipe, apipe, submit."""
+
+    def map_reduce(self, f, reduce, /, *iterables, **options):
+        """Reduce ``f``'s results with the two-argument function ``reduce``, in order of the items.
+
+        Results are combined pairwise in the workers, so ``reduce`` must be associative. TypeError without items.
+        """
+        level = list(self.map(f, *iterables, **options))
+        if not level:
+            raise TypeError("map_reduce() of no items: there is nothing to reduce")
+        options.pop("progress", None)
+        while len(level) > 1:
+            pairs = self.map(reduce, level[0:-1:2], level[1::2], **options)
+            level = pairs + level[-1:] if len(level) % 2 else pairs
+        return level[0]
+
+    def executor(self):
+        """A ``concurrent.futures.Executor`` that runs its calls in this pool."""
+        return Executor(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None:
+            self.close()
+        else:
+            self.terminate()
+        self.join()
+
+
+class Pool(_Methods, _core.Pool):
+    """A pool of any mix of resources: ``Pool("local:4", "threads:2")``; without any, every core of this machine.
+
+    Resources: ``"local:N"`` worker processes, ``"threads:N"`` worker threads, ``"serial"`` one worker thread. With
+    processes in the mix arguments are copies, as with multiprocessing; a pool of threads alone passes objects as they are.
+
+    initializer(*initargs) runs in each worker before its first task. max_tasks: a worker process is replaced after that
+    many calls. stop_limit: seconds a worker may be stopped (SIGSTOP) before it counts as lost. grace: seconds between
+    interrupting a call and killing its worker. Raises ConfigError, LaunchError.
+    """
+
+    def __init__(self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
+        processes = threads = 0
+        for text in resources or ("local",):
+            kind, n, options = _core._parse_resource(text)
+            if options:
+                raise ConfigError(f"resource {text!r}: {kind} takes no options, got {', '.join(sorted(options))}")
+            if kind == "local":
+                processes += n or _cores()
+            else:
+                threads += n or (1 if kind == "serial" else _cores())
+        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace)
+
+    def _open(self, processes, threads, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be callable")
+        if max_tasks is not None and max_tasks < 0:
+            raise ValueError("max_tasks is a number of tasks, or 0 for any")
+        from ._worker import message
+
+        data = message(initializer, initargs)
+        _core.Pool.__init__(
+            self, processes, threads, data, max_tasks=max_tasks or 0, stop_limit=float(stop_limit), grace=float(grace)
+        )
+
+    @property
+    def nodes(self):
+        """The number of workers; assigning changes it (of processes, where there are any)."""
+        return self.processes + self.threads
+
+    @nodes.setter
+    def nodes(self, n):
+        n = _count(n, "nodes")
+        if self.processes:
+            self._resize(max(n - self.threads, 1), -1)
+        else:
+            self._resize(-1, n)
+
+    @property
+    def stats(self):
+        """A dict: ``workers`` (one dict each), ``memory_bytes``, and counts of what was started, lost, retried."""
+        return {"workers": self._workers(), **self._counts()}
+
+    def clear(self):
+        """Close, wait for what was entered, and leave a fresh pool in place of this one."""
+        self.close()
+        self.join()
+        self.restart()
+
+    def __repr__(self):
+        state = "closed" if self.closed else "open"
+        return f"<ergon.{type(self).__name__} {state}, {self.processes} processes, {self.threads} threads>"
+
+
+class ProcessPool(Pool):
+    """A pool of ``n`` worker processes on this machine; every core if n is None."""
+
+    def __init__(self, n=None, **keywords):
+        self._open(_count(n, "ProcessPool"), 0, **keywords)
+
+
+class ThreadPool(Pool):
+    """A pool of ``n`` worker threads; every core if n is None. Objects are passed as they are, not copied."""
+
+    def __init__(self, n=None, **keywords):
+        self._open(0, _count(n, "ThreadPool"), **keywords)
+
+
+from .serial import SerialPool  # noqa: E402  (it needs _Methods)
+from .executor import Executor  # noqa: E402
