@@ -88,6 +88,14 @@ static PyObject *rebuild_function(PyObject *module, PyObject *const *args, Py_ss
         want("_pk_function", args[1], &PyDict_Type) < 0 ||
         want("_pk_function", args[3], &PyUnicode_Type) < 0 || check_closure(args[0], args[2]) < 0)
         return NULL;
+    /* The import system looks them up there. */
+    PyObject *builtins = PyUnicode_FromString("__builtins__");
+    int rc = builtins ? PyDict_Contains(args[1], builtins) : -1;
+    if (rc == 0)
+        rc = PyDict_SetItem(args[1], builtins, PyEval_GetBuiltins());
+    Py_XDECREF(builtins);
+    if (rc < 0)
+        return NULL;
     PyObject *func = PyFunction_NewWithQualName(args[0], args[1], args[3]);
     if (!func)
         return NULL;

@@ -455,7 +455,8 @@ struct pl_worker {
     PyObject *functions; /* uid -> callable */
     uint64_t last_uid;
     PyObject *last_function; /* borrowed from functions */
-    PyObject *objects;       /* offset of a shared object -> the object */
+    PyObject *objects;       /* offset of a shared object -> (the object, what keeps its memory) */
+    PyObject *interrupted;   /* ergon.errors.TaskInterrupted */
     erg_handle running;      /* what an interruption must be meant for */
     struct pl_scratch scratch;
     struct pl_trace_block *trace;

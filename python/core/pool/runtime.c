@@ -104,12 +104,7 @@ static int interrupt_thread(void *ctx, struct erg_pool *pool, uint32_t member, e
     int asked = 0;
     for (struct pl_worker *w = core->thread_workers; w && !asked; w = w->sibling)
         if (w->number == member && w->running == task) {
-            PyObject *errors = PyImport_ImportModule("ergon.errors");
-            PyObject *class = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
-            asked = class && PyThreadState_SetAsyncExc(w->thread_id, class) == 1;
-            Py_XDECREF(class);
-            Py_XDECREF(errors);
-            PyErr_Clear();
+            asked = PyThreadState_SetAsyncExc(w->thread_id, w->interrupted) == 1;
         }
     PyGILState_Release(gil);
     return asked;

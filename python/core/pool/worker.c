@@ -24,12 +24,16 @@ int pl_worker_init(struct pl_worker *worker, struct pool_state *state) {
     worker->running = ERG_HANDLE_NONE;
     worker->functions = PyDict_New();
     worker->objects = PyDict_New();
-    return worker->functions && worker->objects ? 0 : -1;
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    worker->interrupted = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
+    Py_XDECREF(errors);
+    return worker->functions && worker->objects && worker->interrupted ? 0 : -1;
 }
 
 void pl_worker_fini(struct pl_worker *worker) {
     Py_CLEAR(worker->functions);
     Py_CLEAR(worker->objects);
+    Py_CLEAR(worker->interrupted);
     PyMem_Free(worker->scratch.buf);
     if (worker->core)
         pl_core_unref(worker->core);
@@ -282,14 +286,8 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
 }
 
 int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record, enum erg_outcome *outcome) {
-    PyObject *errors = PyErr_Occurred() ? PyImport_GetModule(PyUnicode_InternFromString("ergon.errors")) : NULL;
-    PyObject *class = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
-    int is = class && PyErr_ExceptionMatches(class);
-    Py_XDECREF(class);
-    Py_XDECREF(errors);
-    if (!is)
+    if (!PyErr_ExceptionMatches(worker->interrupted))
         return 0;
-    (void)worker;
     PyErr_Clear();
     *outcome = erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
     return 1;
@@ -303,12 +301,7 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
     if (!worker || worker->running == ERG_HANDLE_NONE ||
         atomic_load_explicit(&worker->member->slot->cancel, memory_order_acquire) != worker->running)
         Py_RETURN_NONE;
-    PyObject *errors = PyImport_ImportModule("ergon.errors");
-    PyObject *class = errors ? PyObject_GetAttrString(errors, "TaskInterrupted") : NULL;
-    if (class)
-        PyErr_SetNone(class);
-    Py_XDECREF(class);
-    Py_XDECREF(errors);
+    PyErr_SetNone(worker->interrupted);
     return NULL;
 }
 
