@@ -46,6 +46,9 @@ static struct pl_chunk *wait_for(struct pl_job *job) {
         steps = 256;
     while (steps-- && chunk && chunk->next && chunk->next->record != ERG_NIL)
         chunk = chunk->next;
+    /* One that is done would not make us wait at all, and the worker of the first may need the GIL to end it. */
+    if (chunk->record == ERG_NIL || erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
+        return job->head;
     return chunk;
 }
 
