@@ -8,6 +8,7 @@ After each test module ergon is shut down and nothing may be left behind (leaks.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -20,6 +21,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import leaks  # noqa: E402
+
+# Libraries that start threads of their own for good when they are imported: not ours, so before any snapshot.
+with contextlib.suppress(ImportError):
+    import numpy  # noqa: F401
 
 TIERS = ("quick", "default", "full")
 
