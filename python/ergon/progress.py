@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 
 __all__ = ["make", "track"]
@@ -121,7 +122,7 @@ class _Lines(_Display):
         if since < LINE_LEAST:
             return
         share = done / self.total if self.total else 0.0
-        if since >= LINE_EVERY or share - self._share >= LINE_SHARE:
+        if since >= LINE_EVERY or share - self._share >= LINE_SHARE - 1e-9:
             self.shown, self._share = now, share
             rate = self.rate(now)
             self._say(_state(self, rate, self.left(rate)))
@@ -160,7 +161,11 @@ class _Bar(_Display):
                 setattr(sys, name, wrapper)
                 self._wrapped.append((name, original, wrapper))
         self.shown = 0.0
-        self.update(0)
+        try:
+            self.update(0)
+        except BaseException:
+            self.close(False)
+            raise
 
     def update(self, done):
         self.done = done
@@ -208,8 +213,8 @@ class _Bar(_Display):
             width = os.get_terminal_size(self._stream.fileno()).columns or 80
         except (OSError, ValueError):
             width = 80
+        self._drawn = True  # before it is: Ctrl-C may come between
         self._put(f"\r{_line(self, rate, width - 1, _unicode(self._stream))}\x1b[K")
-        self._drawn = True
 
     def _erase(self):
         if self._drawn:
@@ -225,13 +230,17 @@ class _Bar(_Display):
 
 
 class _Above:
-    """Stands for sys.stdout or sys.stderr while a bar is shown; everything but writing is the original's."""
+    """Stands for sys.stdout or sys.stderr while a bar is shown; everything but writing is the original's.
+
+    It does not keep the bar alive, so that one which nobody holds any more is closed.
+    """
 
     def __init__(self, original, bar):
-        self._original, self._bar = original, bar
+        self._original, self._bar = original, weakref.ref(bar)
 
     def write(self, text):
-        return self._original.write(text) if self._bar.closed else self._bar.write_above(self._original, text)
+        bar = self._bar()
+        return self._original.write(text) if bar is None or bar.closed else bar.write_above(self._original, text)
 
     def writelines(self, lines):
         for line in lines:

@@ -1,0 +1,259 @@
+"""The `ergon` command: the table of commands, run and doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import ergon.aliases
+import pytest
+
+COMMAND = pathlib.Path(sys.prefix) / "bin" / "ergon"
+ALIASES = ergon.aliases.folder()
+
+
+def call(*arguments: object, text: str = "", **options: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [options.pop("command", COMMAND), *map(str, arguments)],
+        input=text, capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def script(tmp_path: pathlib.Path):
+    def write(source: str, name: str = "script.py") -> pathlib.Path:
+        path = tmp_path / name
+        path.write_text(source)
+        return path
+
+    return write
+
+
+# --- the table --------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands() -> None:
+    for arguments in (["--help"], ["-h"], ["help"]):
+        done = call(*arguments)
+        assert done.returncode == 0 and not done.stderr
+        for name in ("run", "report", "doctor"):
+            assert f"\n  {name} " in done.stdout
+        assert "zygote" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "report", "doctor"])
+def test_every_command_has_help(command: str) -> None:
+    for arguments in ([command, "--help"], [command, "-h"], ["help", command]):
+        done = call(*arguments)
+        assert done.returncode == 0 and done.stdout.startswith(f"Usage: ergon {command}") and not done.stderr
+
+
+def test_version() -> None:
+    assert call("--version").stdout == f"ergon {ergon.__version__}\n" == call("-V").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which command?"),
+        (["rport"], "did you mean 'report'?"),
+        (["dotor"], "did you mean 'doctor'?"),
+        (["x"], "no command 'x'\n"),
+        (["help", "rnu"], "did you mean 'run'?"),
+        (["census.py"], "ergon run census.py"),
+        (["--loud"], "unknown option '--loud'"),
+        (["y" * 5000], "no command 'yyy"),
+    ],
+)
+def test_wrong_commands(arguments: list[str], message: str) -> None:
+    done = call(*arguments)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
+    assert "Try 'ergon --help'." in done.stderr
+
+
+def test_output_that_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1 and b"cannot write" in done.stderr
+
+
+# --- run --------------------------------------------------------------------------------------------------------
+
+SHOW = """
+import json, os, sys
+main = sys.modules["__main__"]
+print(json.dumps({
+    "argv": sys.argv, "path": sys.path, "name": __name__, "file": globals().get("__file__"),
+    "spec": main.__spec__ and main.__spec__.name, "loader": type(main.__loader__).__name__,
+    "names": sorted(vars(main)), "depth": len(__import__("inspect").stack()), "orig": sys.orig_argv[1:],
+    "executable": sys.executable, "flags": str(sys.flags), "stdin": sys.stdin.read() if sys.argv[-1] == "in" else "",
+}))
+"""
+
+
+def seen(done: subprocess.CompletedProcess) -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def without_aliases(found: dict) -> dict:
+    assert ALIASES in found["path"]
+    return {**found, "path": [entry for entry in found["path"] if entry != ALIASES]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["script.py"],
+        ["script.py", "--trace", "x", "-m", "", "a b", "in"],
+        ["-c", SHOW, "one", "-x"],
+        ["-m", "script", "two"],
+        ["-u", "-X", "dev", "-O", "script.py"],
+        ["./script.py"],
+    ],
+)
+def test_a_program_sees_what_it_sees_under_python(script, tmp_path: pathlib.Path, arguments: list[str]) -> None:
+    script(SHOW)
+    ours = seen(call("run", *arguments, text="hello", cwd=tmp_path))
+    plain = seen(call(*arguments, text="hello", cwd=tmp_path, command=sys.executable))
+    assert without_aliases(ours) == plain
+
+
+def test_a_program_on_standard_input(tmp_path: pathlib.Path) -> None:
+    ours = seen(call("run", "-", "x", text=SHOW, cwd=tmp_path))
+    plain = seen(call("-", "x", text=SHOW, cwd=tmp_path, command=sys.executable))
+    assert without_aliases(ours) == plain
+
+
+def test_aliases_come_after_the_script_and_before_the_rest(script, tmp_path: pathlib.Path) -> None:
+    script("import sys, pathos; print(sys.path[:2]); print(pathos.__file__)")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "pathos.py").write_text("")
+    done = call("run", tmp_path / "script.py", env={**os.environ, "PYTHONPATH": str(other)})
+    path, file = done.stdout.splitlines()
+    assert path == str([str(tmp_path), ALIASES]) and file.startswith(ALIASES)
+
+
+def test_programs_it_starts_find_the_aliases_too(script) -> None:
+    path = script(
+        "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import pathos; print(pathos.__file__)'])"
+    )
+    assert call("run", path).stdout.startswith(ALIASES)
+
+
+def test_exit_status_and_traceback(script, tmp_path: pathlib.Path) -> None:
+    for source in ("raise SystemExit(7)", "import sys; sys.exit('words')", "def f(): 1 / 0\nf()", "if x:\nfoo", ""):
+        path = script(source)
+        ours, plain = call("run", path), call(path, command=sys.executable)
+        assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    ours = call("run", tmp_path / "none.py")
+    assert ours.returncode == 2 and "No such file" in ours.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+def test_signals(script, number: int) -> None:
+    path = script(
+        f"import os, resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\nos.kill(os.getpid(), {number})"
+    )
+    assert call("run", path).returncode == -number
+
+
+def test_interactive(tmp_path: pathlib.Path) -> None:
+    done = call("run", "-i", "-q", "-", text="1 + 41\nimport pathos\npathos.__file__\n", cwd=tmp_path)
+    assert "42" in done.stdout and ALIASES in done.stdout
+
+
+def test_modules_beside_it_do_not_get_in_the_way(script, tmp_path: pathlib.Path) -> None:
+    for name in ("ergon.py", "os.py", "runpy.py"):
+        script("raise SystemExit('the wrong module')", name)
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "good.py").write_text("print('fine')")
+    assert call("run", place / "good.py", cwd=tmp_path).stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "nothing to run"),
+        (["--trace"], 2, "--trace needs a file"),
+        (["--trace="], 2, "--trace needs a file"),
+        (["--trace", "x"], 2, "nothing to run"),
+        (["--fast", "x.py"], 2, "unknown option '--fast'"),
+    ],
+)
+def test_wrong_runs(arguments: list[str], status: int, message: str) -> None:
+    done = call("run", *arguments)
+    assert done.returncode == status and message in done.stderr and "Try 'ergon run --help'." in done.stderr
+
+
+def alone(tmp_path: pathlib.Path) -> pathlib.Path:
+    """The command in a folder without an interpreter."""
+    import shutil
+
+    place = tmp_path / "alone"
+    place.mkdir()
+    shutil.copy(COMMAND, place / "ergon")
+    return place / "ergon"
+
+
+def test_another_interpreter(script, tmp_path: pathlib.Path) -> None:
+    command, path = alone(tmp_path), script("import sys; print(sys.prefix)")
+    by_variable = call("run", path, command=command, env={"ERGON_PYTHON": sys.executable})
+    by_path = call("run", path, command=command, env={"PATH": f"/none::{pathlib.Path(sys.executable).parent}"})
+    assert by_variable.stdout == by_path.stdout == f"{sys.prefix}\n"
+    done = call("run", path, command=command, env={"ERGON_PYTHON": "/none"})
+    assert done.returncode == 1 and "ERGON_PYTHON=/none is not a program" in done.stderr
+    done = call("run", path, command=command, env={"PATH": "/none"})
+    assert done.returncode == 1 and "set ERGON_PYTHON" in done.stderr
+
+
+def test_through_a_link(script, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "link").symlink_to(COMMAND)
+    assert call("run", script("import ergon; print(1)"), command=tmp_path / "link").stdout == "1\n"
+
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+
+
+def test_doctor() -> None:
+    done = call("doctor")
+    lines = [line for line in done.stdout.splitlines() if line[:4].strip() in ("OK", "WARN", "FAIL")]
+    names = {line[6:22].strip() for line in lines}
+    assert {"kernel", "cores", "memory", "shared memory", "open files", "python", "ergon"} <= names
+    assert done.returncode == any(line.startswith("FAIL") for line in lines)
+
+
+def test_doctor_for_programs() -> None:
+    done = call("doctor", "--json")
+    found = json.loads(done.stdout)
+    assert found["ok"] is (done.returncode == 0)
+    for check in found["checks"]:
+        assert set(check) == {"name", "verdict", "found", "advice"} and check["verdict"] in ("OK", "WARN", "FAIL")
+        assert check["verdict"] == "OK" or check["advice"]
+
+
+def test_doctor_knows_limits() -> None:
+    done = call("doctor", preexec_fn=lambda: __import__("resource").setrlimit(7, (64, 64)))
+    assert "WARN  open files       64\n" in done.stdout and "ulimit -n" in done.stdout
+
+
+def test_doctor_without_an_interpreter(tmp_path: pathlib.Path) -> None:
+    command = alone(tmp_path)
+    done = call("doctor", command=command, env={"PATH": "/none"})
+    assert done.returncode == 1 and "FAIL  interpreter" in done.stdout
+    fake = tmp_path / "python3"
+    fake.write_text("#!/bin/sh\necho warning; echo 'No module named ergon'\nexit 1\n")
+    fake.chmod(0o755)
+    done = call("doctor", command=command, env={"ERGON_PYTHON": str(fake), "PATH": os.environ["PATH"]})
+    assert done.returncode == 1 and f"{fake}: No module named ergon" in done.stdout
+
+
+def test_doctor_wrongly_called() -> None:
+    assert call("doctor", "--fix").returncode == 2
+    assert call("doctor", "now").returncode == 2
