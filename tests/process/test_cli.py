@@ -13,6 +13,7 @@ import ergon.aliases
 import pytest
 
 COMMAND = pathlib.Path(sys.prefix) / "bin" / "ergon"
+PYTHON = COMMAND.with_name("python3")
 ALIASES = ergon.aliases.folder()
 
 
@@ -119,13 +120,13 @@ def without_aliases(found: dict) -> dict:
 def test_a_program_sees_what_it_sees_under_python(script, tmp_path: pathlib.Path, arguments: list[str]) -> None:
     script(SHOW)
     ours = seen(call("run", *arguments, text="hello", cwd=tmp_path))
-    plain = seen(call(*arguments, text="hello", cwd=tmp_path, command=sys.executable))
+    plain = seen(call(*arguments, text="hello", cwd=tmp_path, command=PYTHON))
     assert without_aliases(ours) == plain
 
 
 def test_a_program_on_standard_input(tmp_path: pathlib.Path) -> None:
     ours = seen(call("run", "-", "x", text=SHOW, cwd=tmp_path))
-    plain = seen(call("-", "x", text=SHOW, cwd=tmp_path, command=sys.executable))
+    plain = seen(call("-", "x", text=SHOW, cwd=tmp_path, command=PYTHON))
     assert without_aliases(ours) == plain
 
 
@@ -149,7 +150,7 @@ def test_programs_it_starts_find_the_aliases_too(script) -> None:
 def test_exit_status_and_traceback(script, tmp_path: pathlib.Path) -> None:
     for source in ("raise SystemExit(7)", "import sys; sys.exit('words')", "def f(): 1 / 0\nf()", "if x:\nfoo", ""):
         path = script(source)
-        ours, plain = call("run", path), call(path, command=sys.executable)
+        ours, plain = call("run", path), call(path, command=PYTHON)
         assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
     ours = call("run", tmp_path / "none.py")
     assert ours.returncode == 2 and "No such file" in ours.stderr

@@ -20,16 +20,16 @@ atoms = (
     | st.binary()
     | st.complex_numbers(allow_nan=False)
 )
-hashables = st.recursive(
-    atoms, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=8
-)
+hashables = st.recursive(atoms, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=8)
 values = st.recursive(
     hashables,
-    lambda inner: st.lists(inner, max_size=6)
-    | st.dictionaries(hashables, inner, max_size=6)
-    | st.tuples(inner, inner, inner, inner)
-    | st.sets(hashables, max_size=4)
-    | st.builds(bytearray, st.binary()),
+    lambda inner: (
+        st.lists(inner, max_size=6)
+        | st.dictionaries(hashables, inner, max_size=6)
+        | st.tuples(inner, inner, inner, inner)
+        | st.sets(hashables, max_size=4)
+        | st.builds(bytearray, st.binary())
+    ),
     max_leaves=30,
 )
 
