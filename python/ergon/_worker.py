@@ -2,9 +2,9 @@
 
 import sys
 
-__all__ = ["message", "setup", "start_thread", "zygote_argv"]
+__all__ = ["message", "setup", "start_thread", "zygote", "zygote_argv"]
 
-_BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core;sys.exit(_core._zygote_main())"
+_BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core,_worker;sys.exit(_worker.zygote())"
 
 
 def _flags():
@@ -40,7 +40,9 @@ def zygote_argv():
     if not sys.executable:
         from .errors import LaunchError
 
-        raise LaunchError("worker processes cannot be started: sys.executable is empty. Set it to a Python interpreter, or use threads")
+        raise LaunchError(
+            "worker processes cannot be started: sys.executable is empty. Set it to a Python interpreter, or use threads"
+        )
     import os
 
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -74,9 +76,19 @@ def message(initializer=None, initargs=()):
     )
 
 
+def zygote():
+    """Body of the zygote: imports what every worker needs, so that a fork is all a worker costs. Ends with its owner."""
+    import os  # noqa: F401
+    import site  # noqa: F401  (with -S it does nothing by itself)
+
+    from . import _core, errors  # noqa: F401
+
+    return _core._zygote_main()
+
+
 def _setup_process(m):
+    import _signal  # what `signal` wraps in enums
     import os
-    import signal
 
     from . import _core
 
@@ -91,7 +103,7 @@ def _setup_process(m):
     if dict(os.environ) != m["environ"]:
         os.environ.clear()
         os.environ.update(m["environ"])
-    if "site" not in sys.modules:
+    if sys.flags.no_site:
         import site
 
         for name in ("setquit", "setcopyright", "sethelper"):
@@ -104,8 +116,8 @@ def _setup_process(m):
         # What a task prints is seen although the worker may be killed at any time.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGURG, _core._interrupt)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGURG, _core._interrupt)
 
 
 def setup(data, process):

@@ -1,15 +1,17 @@
 """Pools: ``map`` and ``pipe`` over worker processes and threads.
 
-    >>> with ergon.ProcessPool(4) as pool:
-    ...     pool.map(pow, [1, 2, 3], [2, 2, 2])
-    [1, 4, 9]
+>>> with ergon.ProcessPool(4) as pool:
+...     pool.map(pow, [1, 2, 3], [2, 2, 2])
+[1, 4, 9]
 """
 
 from . import _core
 from ._core import Future
+from ._methods import Methods
 from .errors import ConfigError
+from .serial import SerialPool
 
-__all__ = ["Executor", "Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"]
+__all__ = ["Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"]
 
 
 def _cores():
@@ -31,39 +33,7 @@ def _count(n, what):
     return n
 
 
-class _Methods:
-    """What every kind of pool can do on top of map, imap, uimap, amap, pipe, apipe, submit."""
-
-    def map_reduce(self, f, reduce, /, *iterables, **options):
-        """Reduce ``f``'s results with the two-argument function ``reduce``, in order of the items.
-
-        Results are combined pairwise in the workers, so ``reduce`` must be associative. TypeError without items.
-        """
-        level = list(self.map(f, *iterables, **options))
-        if not level:
-            raise TypeError("map_reduce() of no items: there is nothing to reduce")
-        options.pop("progress", None)
-        while len(level) > 1:
-            pairs = self.map(reduce, level[0:-1:2], level[1::2], **options)
-            level = pairs + level[-1:] if len(level) % 2 else pairs
-        return level[0]
-
-    def executor(self):
-        """A ``concurrent.futures.Executor`` that runs its calls in this pool."""
-        return Executor(self)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, traceback):
-        if kind is None:
-            self.close()
-        else:
-            self.terminate()
-        self.join()
-
-
-class Pool(_Methods, _core.Pool):
+class Pool(Methods, _core.Pool):
     """A pool of any mix of resources: ``Pool("local:4", "threads:2")``; without any, every core of this machine.
 
     Resources: ``"local:N"`` worker processes, ``"threads:N"`` worker threads, ``"serial"`` one worker thread. With
@@ -139,7 +109,3 @@ class ThreadPool(Pool):
 
     def __init__(self, n=None, **keywords):
         self._open(0, _count(n, "ThreadPool"), **keywords)
-
-
-from .serial import SerialPool  # noqa: E402  (it needs _Methods)
-from .executor import Executor  # noqa: E402

@@ -2,8 +2,8 @@
 
 import itertools
 
+from ._methods import Methods
 from .errors import PoolClosed
-from .pool import _Methods
 
 __all__ = ["SerialPool"]
 
@@ -70,7 +70,7 @@ def _value(argument):
     return argument.result() if isinstance(argument, _Done) else argument
 
 
-class SerialPool(_Methods):
+class SerialPool(Methods):
     """A pool whose calls the caller makes itself, one after another; same methods and results as the others."""
 
     processes = threads = 0
@@ -82,7 +82,9 @@ class SerialPool(_Methods):
 
     def _check(self, options):
         if unknown := set(options) - _OPTIONS:
-            raise TypeError(f"unknown option {sorted(unknown)[0]!r}: the pool's options are {', '.join(sorted(_OPTIONS))}")
+            raise TypeError(
+                f"unknown option {sorted(unknown)[0]!r}: the pool's options are {', '.join(sorted(_OPTIONS))}"
+            )
         if self._closed:
             raise PoolClosed("the pool is closed and takes no more tasks: restart() it or open a new one")
         return {**self._options, **options}

@@ -53,7 +53,8 @@ static inline size_t pl_atom_dump(PyObject *obj, char *out) {
         out[9] = '.';
         return 10;
     }
-    if (PyUnicode_CheckExact(obj) && PyUnicode_IS_COMPACT_ASCII(obj) && PyUnicode_GET_LENGTH(obj) <= 64) {
+    if (PyUnicode_CheckExact(obj) && PyUnicode_IS_COMPACT_ASCII(obj) &&
+        PyUnicode_GET_LENGTH(obj) <= 64) {
         size_t len = (size_t)PyUnicode_GET_LENGTH(obj);
         out[0] = '\x8c';
         out[1] = (char)len;

@@ -2,8 +2,7 @@
 #include "pool.h"
 
 struct pl_buffer {
-    PyObject_HEAD
-    struct pl_core *core;
+    PyObject_HEAD struct pl_core *core;
     struct erg_member *member; /* frees go through it */
     uint64_t offset, len;
     void *data;
@@ -12,8 +11,8 @@ struct pl_buffer {
     enum pl_buffer_kind kind;
 };
 
-PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_t offset, uint64_t len,
-                        int readonly, enum pl_buffer_kind kind, PyObject *keep) {
+PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_t offset,
+                        uint64_t len, int readonly, enum pl_buffer_kind kind, PyObject *keep) {
     void *data;
     if (kind == PL_BUFFER_MAPPED) {
         data = erg_arena_map_private(core->table, offset, len);
@@ -75,7 +74,8 @@ static void buffer_dealloc(struct pl_buffer *self) {
 }
 
 static int buffer_get(struct pl_buffer *self, Py_buffer *view, int flags) {
-    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->len, self->readonly, flags);
+    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->len,
+                             self->readonly, flags);
 }
 
 static PyType_Slot buffer_slots[] = {
@@ -93,6 +93,7 @@ static PyType_Spec buffer_spec = {
 };
 
 int pl_buffer_register(struct pool_state *state) {
-    state->buffer_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &buffer_spec, NULL);
+    state->buffer_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &buffer_spec, NULL);
     return state->buffer_type ? 0 : -1;
 }

@@ -30,12 +30,14 @@ static int reference_met(struct pl_core *core, PyObject *obj, PyObject **futures
     return PyList_Append(*futures, obj);
 }
 
-static int references_in(struct pl_core *core, PyObject *container, PyObject **futures, int deeper) {
+static int references_in(struct pl_core *core, PyObject *container, PyObject **futures,
+                         int deeper) {
     if (PyDict_CheckExact(container)) {
         PyObject *key, *value;
         Py_ssize_t pos = 0;
         while (PyDict_Next(container, &pos, &key, &value))
-            if (reference_met(core, value, futures) < 0 || (deeper && references_in(core, value, futures, 0) < 0))
+            if (reference_met(core, value, futures) < 0 ||
+                (deeper && references_in(core, value, futures, 0) < 0))
                 return -1;
         return 0;
     }
@@ -43,14 +45,15 @@ static int references_in(struct pl_core *core, PyObject *container, PyObject **f
         return 0;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(container); i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(container, i);
-        if (reference_met(core, item, futures) < 0 || (deeper && references_in(core, item, futures, 0) < 0))
+        if (reference_met(core, item, futures) < 0 ||
+            (deeper && references_in(core, item, futures, 0) < 0))
             return -1;
     }
     return 0;
 }
 
-static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable, PyObject *args,
-                            PyObject *kwargs, struct pl_task *task) {
+static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable,
+                            PyObject *args, PyObject *kwargs, struct pl_task *task) {
     if (references_in(core, args, &task->futures, 1) < 0 ||
         (kwargs && references_in(core, kwargs, &task->futures, 1) < 0))
         return -1;
@@ -79,7 +82,8 @@ int pl_record_by_reference(const struct erg_record *record) {
     return record->user8 == PL_BY_REFERENCE;
 }
 
-void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args, PyObject **kwargs) {
+void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
+                       PyObject **kwargs) {
     *callable = (PyObject *)(uintptr_t)record->fn;
     *args = record_objects(record)->args;
     *kwargs = record_objects(record)->kwargs;
@@ -92,15 +96,17 @@ void pl_record_set_object(struct erg_record *record, PyObject *result) {
 /* --- by value ------------------------------------------------------------------------------------------ */
 
 /* task->fn is there. */
-static int encode_value(struct pl_core *core, struct erg_member *member, struct erg_record *record, PyObject *args,
-                        PyObject *kwargs, const struct pl_options *options, struct pl_task *task) {
+static int encode_value(struct pl_core *core, struct erg_member *member, struct erg_record *record,
+                        PyObject *args, PyObject *kwargs, const struct pl_options *options,
+                        struct pl_task *task) {
     int single = !kwargs && PyTuple_GET_SIZE(args) == 1;
     int head = (single ? PL_IS_SINGLE : 0) | (kwargs ? PL_HAS_KWARGS : 0) |
                (options->readonly ? PL_IS_READONLY : 0);
     struct pl_writer w;
     int rc = pl_writer_init(&w, core, member, record, 0, head);
     if (rc == 0) {
-        w.entry_flags = options->retries > 0 ? PL_SHARED : 0; /* a second run finds them untouched */
+        w.entry_flags =
+            options->retries > 0 ? PL_SHARED : 0; /* a second run finds them untouched */
         if (single) {
             rc = pl_writer_dump(&w, PyTuple_GET_ITEM(args, 0), "args[0]");
         } else if (!kwargs) {
@@ -146,7 +152,8 @@ static int add_after(struct pl_core *core, PyObject *after, struct pl_task *task
     for (Py_ssize_t i = 0; rc == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(list, i);
         if (!pl_future_check(core->state, item)) {
-            PyErr_Format(PyExc_TypeError, "after= takes Futures, not %.100s", Py_TYPE(item)->tp_name);
+            PyErr_Format(PyExc_TypeError, "after= takes Futures, not %.100s",
+                         Py_TYPE(item)->tp_name);
             rc = -1;
         } else {
             rc = reference_met(core, item, &task->futures);
@@ -157,7 +164,7 @@ static int add_after(struct pl_core *core, PyObject *after, struct pl_task *task
 }
 
 int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index,
-                             struct pl_task *task) {
+                         struct pl_task *task) {
     Py_ssize_t n = task->futures ? PyList_GET_SIZE(task->futures) : 0;
     if (!n)
         return 0;
@@ -189,11 +196,8 @@ int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *ind
             return -1;
         }
         pl_call_sweep(core, 1);
-        Py_BEGIN_ALLOW_THREADS
-        erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
-            return -1;
+        Py_BEGIN_ALLOW_THREADS erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return -1;
     }
 }
 
@@ -212,7 +216,8 @@ static PyObject *tuple_of(PyObject *const *items, Py_ssize_t n) {
     return tuple;
 }
 
-void pl_record_options(struct pl_core *core, struct erg_record *record, const struct pl_options *options) {
+void pl_record_options(struct pl_core *core, struct erg_record *record,
+                       const struct pl_options *options) {
     record->queue = (uint8_t)options->queue;
     record->retries = options->retries > 255 ? 255 : (uint8_t)options->retries;
     if (options->timeout > 0) {
@@ -255,8 +260,9 @@ int pl_call_submit_with(struct pl_core *core, struct pl_fn *fn, PyObject *callab
     return rc;
 }
 
-int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames, const struct pl_options *options, PyObject *after, struct pl_task *task) {
+int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, const struct pl_options *options,
+                   PyObject *after, struct pl_task *task) {
     *task = (struct pl_task){.handle = ERG_HANDLE_NONE};
     if (pl_core_check(core) < 0)
         return -1;
@@ -264,7 +270,8 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
         pl_call_sweep(core, 0);
     PyObject *tuple = tuple_of(args, nargs), *dict = NULL;
     int rc = tuple ? 0 : -1;
-    if (rc == 0 && kwnames && PyTuple_GET_SIZE(kwnames) && !(dict = keywords(args + nargs, kwnames)))
+    if (rc == 0 && kwnames && PyTuple_GET_SIZE(kwnames) &&
+        !(dict = keywords(args + nargs, kwnames)))
         rc = -1;
     if (rc == 0 && !core->by_reference && !(task->fn = pl_fn_get(core, callable)))
         rc = -1;
@@ -324,7 +331,8 @@ static void raise_with_trace(struct pl_core *core, PyObject *exception, PyObject
 static void raise_unloadable(struct pl_core *core, PyObject *text) {
     PyObject *reason = PyErr_GetRaisedException();
     PyObject *errors = PyImport_ImportModule("ergon.errors");
-    PyObject *stand_in = errors ? PyObject_CallMethod(errors, "RemoteError", "OO", text, reason) : NULL;
+    PyObject *stand_in =
+        errors ? PyObject_CallMethod(errors, "RemoteError", "OO", text, reason) : NULL;
     Py_XDECREF(errors);
     Py_XDECREF(reason);
     if (stand_in)
@@ -339,7 +347,8 @@ void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len) {
     PyObject *exception = text ? pl_reader_load(&r) : NULL;
     pl_reader_fini(&r);
     if (exception && !PyExceptionInstance_Check(exception)) {
-        PyErr_Format(PyExc_TypeError, "'%.100s' object is no exception", Py_TYPE(exception)->tp_name);
+        PyErr_Format(PyExc_TypeError, "'%.100s' object is no exception",
+                     Py_TYPE(exception)->tp_name);
         Py_CLEAR(exception);
     }
     if (exception)
@@ -350,7 +359,8 @@ void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len) {
     Py_XDECREF(text);
 }
 
-static PyObject *reference_result(struct pl_core *core, struct erg_record *record, enum erg_outcome outcome) {
+static PyObject *reference_result(struct pl_core *core, struct erg_record *record,
+                                  enum erg_outcome outcome) {
     PyObject *object = record_objects(record)->result;
     if (outcome == ERG_OUT_OK && object)
         return Py_NewRef(object);
@@ -431,7 +441,8 @@ static int orphan_add(struct pl_core *core, struct pl_orphan orphan) {
 }
 
 void pl_call_orphan(struct pl_core *core, struct pl_task *task) {
-    if (task->handle == ERG_HANDLE_NONE || pl_core_foreign(core) || erg_record_done(core->table, task->handle)) {
+    if (task->handle == ERG_HANDLE_NONE || pl_core_foreign(core) ||
+        erg_record_done(core->table, task->handle)) {
         pl_call_free(core, task);
         return;
     }
@@ -465,7 +476,9 @@ void pl_call_sweep(struct pl_core *core, int all) {
 
 /* --- waiting --------------------------------------------------------------------------------------------------- */
 
-enum { WAIT_SLICE_NS = 500000000 }; /* a signal that came just before the sleep is seen after so long */
+enum {
+    WAIT_SLICE_NS = 500000000
+}; /* a signal that came just before the sleep is seen after so long */
 
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
     struct pl_worker *worker = pl_worker_current();
@@ -483,8 +496,7 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
         if (nested) {
             rc = erg_worker_help(worker->member, handle, slice, pl_worker_ops(), worker);
         } else {
-            Py_BEGIN_ALLOW_THREADS
-            rc = erg_record_wait(core->member, handle, slice);
+            Py_BEGIN_ALLOW_THREADS rc = erg_record_wait(core->member, handle, slice);
             Py_END_ALLOW_THREADS
         }
         if (rc == 0 || erg_record_done(core->table, handle))

@@ -85,8 +85,9 @@ static struct pl_fn *fn_make(struct pl_core *core, PyObject *callable) {
         fn->has_callee = rc == 0;
     }
     if (rc == 0 && w.futures) {
-        PyErr_SetString(PyExc_TypeError, "a function cannot carry a pending Future in its closure or globals: "
-                                         "pass the Future as an argument");
+        PyErr_SetString(PyExc_TypeError,
+                        "a function cannot carry a pending Future in its closure or globals: "
+                        "pass the Future as an argument");
         rc = -1;
     }
     if (rc == 0)

@@ -139,7 +139,11 @@ int pl_future_poll(struct pl_future *self) {
     PyObject *raised = value ? NULL : PyErr_GetRaisedException();
     pl_call_free(core, &task);
     Py_INCREF(self);
-    pl_future_resolve(self, value ? PL_VALUE : cancelled ? PL_CANCELLED : PL_EXCEPTION, value ? value : raised);
+    pl_future_resolve(self,
+                      value       ? PL_VALUE
+                      : cancelled ? PL_CANCELLED
+                                  : PL_EXCEPTION,
+                      value ? value : raised);
     Py_DECREF(self);
     return 1;
 }
@@ -156,10 +160,8 @@ int pl_future_wait(struct pl_future *self, double timeout) {
         if (self->job) {
             rc = pl_job_progress(self->job, left);
         } else if (self->task.handle == ERG_HANDLE_NONE) { /* being decoded in another thread */
-            Py_BEGIN_ALLOW_THREADS
-            pl_nap();
-            Py_END_ALLOW_THREADS
-            rc = PyErr_CheckSignals();
+            Py_BEGIN_ALLOW_THREADS pl_nap();
+            Py_END_ALLOW_THREADS rc = PyErr_CheckSignals();
         } else {
             rc = pl_wait(self->core, self->task.handle, left);
         }
@@ -186,7 +188,8 @@ static int timeout_arg(PyObject *const *args, Py_ssize_t nargs, PyObject *kwname
     Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     *timeout = -1;
     if (nargs + nkw > 1) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", name, nargs + nkw);
+        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", name,
+                     nargs + nkw);
         return -1;
     }
     if (nkw && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "timeout") != 0) {
@@ -211,23 +214,29 @@ static int wait_or_raise(struct pl_future *self, double timeout) {
     return rc > 0 ? 0 : -1;
 }
 
-PyDoc_STRVAR(result_doc, "result($self, timeout=None)\n--\n\n"
-                         "The call's result; waits for it at most ``timeout`` seconds (None: for ever).\n\n"
-                         "Raises what the call raised, TaskTimeout when it is not done in time, TaskCancelled when\n"
-                         "it was cancelled, WorkerLost when its worker died. `get` is the same.");
+PyDoc_STRVAR(
+    result_doc,
+    "result($self, timeout=None)\n--\n\n"
+    "The call's result; waits for it at most ``timeout`` seconds (None: for ever).\n\n"
+    "Raises what the call raised, TaskTimeout when it is not done in time, TaskCancelled when\n"
+    "it was cancelled, WorkerLost when its worker died. `get` is the same.");
 
-static PyObject *future_result(struct pl_future *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw) {
+static PyObject *future_result(struct pl_future *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kw) {
     double timeout;
     if (timeout_arg(args, nargs, kw, "result", &timeout) < 0 || wait_or_raise(self, timeout) < 0)
         return NULL;
     return outcome(self);
 }
 
-PyDoc_STRVAR(exception_doc, "exception($self, timeout=None)\n--\n\n"
-                            "The exception the call raised, or None; waits like `result`. Raises TaskCancelled if it\n"
-                            "was cancelled.");
+PyDoc_STRVAR(
+    exception_doc,
+    "exception($self, timeout=None)\n--\n\n"
+    "The exception the call raised, or None; waits like `result`. Raises TaskCancelled if it\n"
+    "was cancelled.");
 
-static PyObject *future_exception(struct pl_future *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw) {
+static PyObject *future_exception(struct pl_future *self, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kw) {
     double timeout;
     if (timeout_arg(args, nargs, kw, "exception", &timeout) < 0 || wait_or_raise(self, timeout) < 0)
         return NULL;
@@ -236,8 +245,9 @@ static PyObject *future_exception(struct pl_future *self, PyObject *const *args,
     return Py_NewRef(self->status == PL_EXCEPTION ? self->result : Py_None);
 }
 
-PyDoc_STRVAR(wait_doc, "wait($self, timeout=None)\n--\n\n"
-                       "Waits until the call is done or ``timeout`` seconds are over. Returns None.");
+PyDoc_STRVAR(wait_doc,
+             "wait($self, timeout=None)\n--\n\n"
+             "Waits until the call is done or ``timeout`` seconds are over. Returns None.");
 
 static PyObject *future_wait_method(struct pl_future *self, PyObject *const *args, Py_ssize_t nargs,
                                     PyObject *kw) {
@@ -256,9 +266,11 @@ static PyObject *future_done(struct pl_future *self, PyObject *ignored) {
 }
 
 PyDoc_STRVAR(ready_doc, "ready($self, /)\n--\n\nThe same as `done`, under multiprocessing's name.");
-PyDoc_STRVAR(get_doc, "get($self, timeout=None)\n--\n\nThe same as `result`, under multiprocessing's name.");
-PyDoc_STRVAR(successful_doc, "successful($self, /)\n--\n\n"
-                             "Whether the call ended without an exception. Raises ValueError if it has not ended.");
+PyDoc_STRVAR(get_doc,
+             "get($self, timeout=None)\n--\n\nThe same as `result`, under multiprocessing's name.");
+PyDoc_STRVAR(successful_doc,
+             "successful($self, /)\n--\n\n"
+             "Whether the call ended without an exception. Raises ValueError if it has not ended.");
 
 static PyObject *future_successful(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
@@ -280,15 +292,18 @@ static PyObject *future_running(struct pl_future *self, PyObject *ignored) {
         return NULL;
     if (self->status != PL_PENDING || self->job || self->task.handle == ERG_HANDLE_NONE)
         return PyBool_FromLong(self->status == PL_PENDING);
-    struct erg_record *record = erg_table_record(self->core->table, ERG_HANDLE_INDEX(self->task.handle));
+    struct erg_record *record =
+        erg_table_record(self->core->table, ERG_HANDLE_INDEX(self->task.handle));
     return PyBool_FromLong(erg_record_phase(record) == ERG_RUNNING);
 }
 
-PyDoc_STRVAR(cancel_doc,
-             "cancel($self, /)\n--\n\n"
-             "Cancels the call: True if it will not deliver a result. One that has not begun never begins; one that\n"
-             "runs in a worker process is interrupted, and the worker is replaced if it does not stop; one that runs\n"
-             "in a thread gets an exception, where it can be reached. False if it has ended or cannot be stopped.");
+PyDoc_STRVAR(cancel_doc, "cancel($self, /)\n--\n\n"
+                         "Cancels the call: True if it will not deliver a result. One that has not "
+                         "begun never begins; one that\n"
+                         "runs in a worker process is interrupted, and the worker is replaced if "
+                         "it does not stop; one that runs\n"
+                         "in a thread gets an exception, where it can be reached. False if it has "
+                         "ended or cannot be stopped.");
 
 static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
@@ -311,11 +326,9 @@ static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     if (handle == ERG_HANDLE_NONE)
         Py_RETURN_FALSE;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
-    rc = core->pool ? erg_pool_cancel(core->pool, handle) : erg_record_cancel(pl_member(core), handle);
-    Py_END_ALLOW_THREADS
-    if (rc == 1 && pl_future_poll(self) < 0)
-        return NULL;
+    Py_BEGIN_ALLOW_THREADS rc = core->pool ? erg_pool_cancel(core->pool, handle)
+                                           : erg_record_cancel(pl_member(core), handle);
+    Py_END_ALLOW_THREADS if (rc == 1 && pl_future_poll(self) < 0) return NULL;
     return PyBool_FromLong(rc > 0);
 }
 
@@ -350,14 +363,15 @@ int pl_watch(struct pl_core *core, uint32_t index, erg_handle handle, PyObject *
     return rc;
 }
 
-PyDoc_STRVAR(add_done_callback_doc,
-             "add_done_callback($self, callback, /)\n--\n\n"
-             "Calls ``callback(future)`` when the call has ended, at once if it has; from a thread of the pool's.\n"
-             "Exceptions of callbacks are reported and ignored.");
+PyDoc_STRVAR(add_done_callback_doc, "add_done_callback($self, callback, /)\n--\n\n"
+                                    "Calls ``callback(future)`` when the call has ended, at once "
+                                    "if it has; from a thread of the pool's.\n"
+                                    "Exceptions of callbacks are reported and ignored.");
 
 static PyObject *future_add_done_callback(struct pl_future *self, PyObject *callback) {
     if (!PyCallable_Check(callback))
-        return PyErr_Format(PyExc_TypeError, "a callback must be callable, not %.100s", Py_TYPE(callback)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "a callback must be callable, not %.100s",
+                            Py_TYPE(callback)->tp_name);
     if (pl_future_poll(self) < 0)
         return NULL;
     if (self->status != PL_PENDING) {
@@ -468,8 +482,10 @@ static PyMemberDef future_members[] = {
 };
 
 PyDoc_STRVAR(future_doc, "What becomes of a call: made by apipe, amap and submit.\n\n"
-                         "Awaitable; has the methods of concurrent.futures.Future and of multiprocessing's AsyncResult.\n"
-                         "As an argument of another call it stands for its result, which travels from worker to worker.");
+                         "Awaitable; has the methods of concurrent.futures.Future and of "
+                         "multiprocessing's AsyncResult.\n"
+                         "As an argument of another call it stands for its result, which travels "
+                         "from worker to worker.");
 
 static PyType_Slot future_slots[] = {
     {Py_tp_dealloc, future_dealloc}, {Py_tp_traverse, future_traverse}, {Py_tp_clear, future_clear},
@@ -485,6 +501,7 @@ static PyType_Spec future_spec = {
 };
 
 int pl_future_register(struct pool_state *state) {
-    state->future_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &future_spec, NULL);
+    state->future_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &future_spec, NULL);
     return state->future_type && PyModule_AddType(state->module, state->future_type) == 0 ? 0 : -1;
 }

@@ -6,8 +6,7 @@
 #include "pool.h"
 
 struct pl_handle {
-    PyObject_HEAD
-    struct pl_core *core;
+    PyObject_HEAD struct pl_core *core;
     uint64_t head;    /* offset of its pl_blob_head, 0 by reference */
     PyObject *object; /* by reference */
 };
@@ -79,7 +78,8 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     if (rc == 0)
         rc = pl_writer_finish(&w, &payload);
     pl_writer_fini(&w);
-    if (rc == 0 && (rc = erg_arena_alloc(member, sizeof(struct pl_blob_head), &self->head, &err)) < 0) {
+    if (rc == 0 &&
+        (rc = erg_arena_alloc(member, sizeof(struct pl_blob_head), &self->head, &err)) < 0) {
         self->head = 0;
         core_raise_error(core->state->module, rc, &err);
     }
@@ -99,7 +99,8 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
 int pl_handle_pid(PyObject *handle, PyObject **pid) {
     struct pl_handle *self = (struct pl_handle *)handle;
     if (!self->head) {
-        PyErr_SetString(PyExc_TypeError, "this handle belongs to a pool of threads: it cannot leave the process");
+        PyErr_SetString(PyExc_TypeError,
+                        "this handle belongs to a pool of threads: it cannot leave the process");
         return -1;
     }
     *pid = Py_BuildValue("(sK)", "h", (unsigned long long)self->head);
@@ -139,8 +140,10 @@ static PyObject *handle_repr(struct pl_handle *self) {
 static PyType_Slot handle_slots[] = {
     {Py_tp_dealloc, handle_dealloc},
     {Py_tp_repr, handle_repr},
-    {Py_tp_doc, "What Pool.put() returns: stands for the object wherever a task takes an argument. The object travels\n"
-                "to each worker once; tasks see it read-only where it is an array, and should not modify it elsewhere."},
+    {Py_tp_doc, "What Pool.put() returns: stands for the object wherever a task takes an argument. "
+                "The object travels\n"
+                "to each worker once; tasks see it read-only where it is an array, and should not "
+                "modify it elsewhere."},
     {0, NULL},
 };
 
@@ -152,6 +155,7 @@ static PyType_Spec handle_spec = {
 };
 
 int pl_handle_register(struct pool_state *state) {
-    state->handle_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &handle_spec, NULL);
+    state->handle_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &handle_spec, NULL);
     return state->handle_type ? 0 : -1;
 }

@@ -6,8 +6,7 @@
 #include "pool.h"
 
 struct pl_imap {
-    PyObject_HEAD
-    struct pl_job *job; /* NULL once at the end */
+    PyObject_HEAD struct pl_job *job; /* NULL once at the end */
     int unordered;
 };
 
@@ -19,8 +18,9 @@ static uint64_t in_flight(const struct pl_job *job) {
 static int fill_window(struct pl_job *job) {
     while (!job->exhausted) {
         uint64_t window = erg_balance_window(&job->balance), now = in_flight(job);
-        uint32_t most = job->options.chunksize > 0 ? (uint32_t)job->options.chunksize
-                                                   : erg_balance_chunk(&job->balance, ERG_ITEMS_UNKNOWN);
+        uint32_t most = job->options.chunksize > 0
+                            ? (uint32_t)job->options.chunksize
+                            : erg_balance_chunk(&job->balance, ERG_ITEMS_UNKNOWN);
         if (job->outstanding && now + (job->options.chunksize > 0 ? 1 : most) > window)
             return 0;
         int rc = pl_job_feed(job, most);
@@ -97,7 +97,8 @@ static PyObject *imap_get(struct pl_imap *self, double timeout) {
     int64_t deadline = timeout < 0 ? 0 : (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
     while (self->job) {
         if (self->job->busy) {
-            PyErr_SetString(PyExc_ValueError, "the iterator is being advanced in another thread already");
+            PyErr_SetString(PyExc_ValueError,
+                            "the iterator is being advanced in another thread already");
             return NULL;
         }
         double left = timeout < 0 ? -1 : (double)(deadline - (int64_t)erg_clock_ns()) * 1e-9;
@@ -110,7 +111,8 @@ static PyObject *imap_get(struct pl_imap *self, double timeout) {
         if (!again)
             return value;
         if (timeout >= 0 && left <= 0)
-            return core_raise(self->job->core->state->module, CORE_EXC_TASK_TIMEOUT, "the next result is not there yet");
+            return core_raise(self->job->core->state->module, CORE_EXC_TASK_TIMEOUT,
+                              "the next result is not there yet");
     }
     return NULL;
 }
@@ -119,9 +121,11 @@ static PyObject *imap_next(struct pl_imap *self) {
     return imap_get(self, -1);
 }
 
-PyDoc_STRVAR(next_doc, "next($self, timeout=None)\n--\n\n"
-                       "The next result, waiting at most ``timeout`` seconds; TaskTimeout if it is not there by then\n"
-                       "(the iterator goes on). Raises StopIteration at the end and what the item raised.");
+PyDoc_STRVAR(
+    next_doc,
+    "next($self, timeout=None)\n--\n\n"
+    "The next result, waiting at most ``timeout`` seconds; TaskTimeout if it is not there by then\n"
+    "(the iterator goes on). Raises StopIteration at the end and what the item raised.");
 
 static PyObject *imap_next_method(struct pl_imap *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"timeout", NULL};

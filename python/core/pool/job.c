@@ -189,7 +189,8 @@ static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_rec
             chunk->error = PyErr_GetRaisedException();
         }
     } else if (pl_core_check(job->core) < 0) {
-        chunk->error = PyErr_GetRaisedException(); /* the pool broke, or was terminated: nobody will run the rest */
+        chunk->error =
+            PyErr_GetRaisedException(); /* the pool broke, or was terminated: nobody will run the rest */
         return 0;
     }
     uint32_t from = again ? current : current + 1;
@@ -204,7 +205,8 @@ static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_rec
         Py_XSETREF(chunk->error, PyErr_GetRaisedException());
         return 0;
     }
-    return pl_job_enter(job, chunk, chunk->args, from, end, chunk->position + (from - record->first));
+    return pl_job_enter(job, chunk, chunk->args, from, end,
+                        chunk->position + (from - record->first));
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
@@ -246,7 +248,8 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
     return load_payload(core, p, len);
 }
 
-static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record, PyObject **value) {
+static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record,
+                     PyObject **value) {
     if (chunk->read)
         return 2;
     if (!erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
@@ -324,8 +327,10 @@ static int job_cut(struct pl_job *job) {
     if (!best)
         return 0;
     struct erg_record *record = erg_table_record(core->table, best->record);
-    uint32_t begun = (uint32_t)atomic_load_explicit(&record->range, memory_order_relaxed) - record->first;
-    uint32_t cut = erg_balance_cut(&job->balance, begun, most, (int64_t)(erg_clock_ns() - record->start_ns));
+    uint32_t begun =
+        (uint32_t)atomic_load_explicit(&record->range, memory_order_relaxed) - record->first;
+    uint32_t cut =
+        erg_balance_cut(&job->balance, begun, most, (int64_t)(erg_clock_ns() - record->start_ns));
     uint32_t from, to;
     if (!cut || !erg_range_cut(record, 100 - (unsigned)((uint64_t)cut * 100 / most), &from, &to))
         return 0;

@@ -25,7 +25,8 @@ static int job_iterators(struct pl_job *job, PyObject *iterables) {
         else if (job->expected < 0 || size < job->expected)
             job->expected = size;
     }
-    if (n == 1 && (PyList_CheckExact(PyTuple_GET_ITEM(iterables, 0)) || PyTuple_CheckExact(PyTuple_GET_ITEM(iterables, 0))))
+    if (n == 1 && (PyList_CheckExact(PyTuple_GET_ITEM(iterables, 0)) ||
+                   PyTuple_CheckExact(PyTuple_GET_ITEM(iterables, 0))))
         job->source = Py_NewRef(PyTuple_GET_ITEM(iterables, 0));
     return 0;
 }
@@ -52,7 +53,8 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
         return NULL;
     }
     if (!PyCallable_Check(callable)) {
-        PyErr_Format(PyExc_TypeError, "'%.100s' object is not callable", Py_TYPE(callable)->tp_name);
+        PyErr_Format(PyExc_TypeError, "'%.100s' object is not callable",
+                     Py_TYPE(callable)->tp_name);
         return NULL;
     }
     struct pl_job *job = PyMem_Calloc(1, sizeof *job);
@@ -119,7 +121,8 @@ static PyObject *job_repeat(struct pl_job *job, Py_ssize_t which, PyObject *item
         return Py_NewRef(item);
     }
     char scratch[PL_ATOM_MAX];
-    if (job->core->by_reference || pl_atom_dump(item, scratch) || Py_TYPE(item) == job->core->state->handle_type ||
+    if (job->core->by_reference || pl_atom_dump(item, scratch) ||
+        Py_TYPE(item) == job->core->state->handle_type ||
         Py_TYPE(item) == job->core->state->future_type)
         return Py_NewRef(item);
     if (!job->repeated[which] &&
@@ -172,7 +175,9 @@ static int watch_chunk(struct pl_job *job, struct pl_chunk *chunk) {
     if (!job->watcher)
         return 0;
     return pl_watch(job->core, chunk->record, erg_record_handle(job->core->table, chunk->record),
-                    (PyObject *)job->watcher) < 0 ? -1 : 0;
+                    (PyObject *)job->watcher) < 0
+               ? -1
+               : 0;
 }
 
 /* One item: a call. */
@@ -183,7 +188,8 @@ static int feed_call(struct pl_job *job, PyObject **items) {
         return -1;
     struct pl_chunk *chunk = chunk_new(job, job->tail, job->pulled - 1);
     struct pl_task task;
-    int rc = chunk ? pl_call_submit_with(core, job->fn, job->callable, args, &job->options, &task) : -1;
+    int rc =
+        chunk ? pl_call_submit_with(core, job->fn, job->callable, args, &job->options, &task) : -1;
     Py_DECREF(args);
     if (rc < 0)
         return -1;
@@ -194,8 +200,8 @@ static int feed_call(struct pl_job *job, PyObject **items) {
     return watch_chunk(job, chunk);
 }
 
-int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args, uint32_t from,
-                 uint32_t to, Py_ssize_t position) {
+int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args,
+                 uint32_t from, uint32_t to, Py_ssize_t position) {
     struct pl_core *core = job->core;
     struct erg_member *member = pl_member(core);
     uint32_t index;

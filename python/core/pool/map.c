@@ -1,13 +1,16 @@
 /* map and amap: all results as one list, in the order of the items. */
 #include "pool.h"
 
-enum { FIXED_AHEAD = 4096 }; /* calls on their way when chunks have a fixed size: keeps records warm, workers busy */
+enum {
+    FIXED_AHEAD = 4096
+}; /* calls on their way when chunks have a fixed size: keeps records warm, workers busy */
 
 static uint32_t next_chunk(const struct pl_job *job) {
     if (job->options.chunksize > 0)
         return job->options.chunksize > UINT32_MAX ? UINT32_MAX : (uint32_t)job->options.chunksize;
-    return erg_balance_chunk(&job->balance,
-                             job->expected < 0 ? ERG_ITEMS_UNKNOWN : (uint64_t)(job->expected - job->pulled));
+    return erg_balance_chunk(&job->balance, job->expected < 0
+                                                ? ERG_ITEMS_UNKNOWN
+                                                : (uint64_t)(job->expected - job->pulled));
 }
 
 static uint32_t ahead(const struct pl_job *job) {
@@ -47,7 +50,8 @@ static struct pl_chunk *wait_for(struct pl_job *job) {
     while (steps-- && chunk && chunk->next && chunk->next->record != ERG_NIL)
         chunk = chunk->next;
     /* One that is done would not make us wait at all, and the worker of the first may need the GIL to end it. */
-    if (chunk->record == ERG_NIL || erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
+    if (chunk->record == ERG_NIL ||
+        erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
         return job->head;
     return chunk;
 }
@@ -147,10 +151,8 @@ PyObject *pl_job_take(struct pl_job *job) {
 
 int pl_job_progress(struct pl_job *job, double timeout) {
     if (job->busy || !job->head) {
-        Py_BEGIN_ALLOW_THREADS
-        pl_nap();
-        Py_END_ALLOW_THREADS
-        return PyErr_CheckSignals();
+        Py_BEGIN_ALLOW_THREADS pl_nap();
+        Py_END_ALLOW_THREADS return PyErr_CheckSignals();
     }
     job->busy = 1;
     int rc = pl_job_wait(job, wait_for(job), timeout);
@@ -164,8 +166,8 @@ int pl_job_watch(struct pl_job *job, struct pl_future *future) {
     for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next) {
         if (chunk->record == ERG_NIL)
             continue;
-        int rc = pl_watch(job->core, chunk->record, erg_record_handle(job->core->table, chunk->record),
-                          (PyObject *)future);
+        int rc = pl_watch(job->core, chunk->record,
+                          erg_record_handle(job->core->table, chunk->record), (PyObject *)future);
         if (rc < 0)
             return -1;
         done |= rc;

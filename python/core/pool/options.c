@@ -38,7 +38,8 @@ int pl_options_resources(struct pl_options *o, PyObject *resources) {
         return 0;
     }
     if (!PyDict_Check(resources)) {
-        PyErr_Format(PyExc_TypeError, "resources= is a dict such as {'kind': 'process'}, not %.100s",
+        PyErr_Format(PyExc_TypeError,
+                     "resources= is a dict such as {'kind': 'process'}, not %.100s",
                      Py_TYPE(resources)->tp_name);
         return -1;
     }
@@ -46,7 +47,8 @@ int pl_options_resources(struct pl_options *o, PyObject *resources) {
     Py_ssize_t pos = 0;
     while (PyDict_Next(resources, &pos, &key, &value)) {
         if (!PyUnicode_Check(key) || PyUnicode_CompareWithASCIIString(key, "kind") != 0) {
-            PyErr_Format(PyExc_ValueError, "resources= knows the key 'kind' ('process' or 'thread'), not %R", key);
+            PyErr_Format(PyExc_ValueError,
+                         "resources= knows the key 'kind' ('process' or 'thread'), not %R", key);
             return -1;
         }
         if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "process") == 0)
@@ -62,7 +64,8 @@ int pl_options_resources(struct pl_options *o, PyObject *resources) {
 static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     Py_ssize_t n;
     if (PyUnicode_CompareWithASCIIString(name, "chunksize") == 0)
-        return set_count(value, "chunksize= is a number of items, at least 1, or None", &o->chunksize);
+        return set_count(value, "chunksize= is a number of items, at least 1, or None",
+                         &o->chunksize);
     if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0)
         return set_timeout(o, value);
     if (PyUnicode_CompareWithASCIIString(name, "retries") == 0) {
@@ -80,7 +83,8 @@ static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     if (PyUnicode_CompareWithASCIIString(name, "resources") == 0)
         return pl_options_resources(o, value);
     PyErr_Format(PyExc_TypeError,
-                 "unknown option '%U': the pool's options are chunksize, timeout, retries, readonly, progress, "
+                 "unknown option '%U': the pool's options are chunksize, timeout, retries, "
+                 "readonly, progress, "
                  "resources (keywords for the function go through functools.partial)",
                  name);
     return -1;
@@ -106,7 +110,8 @@ PyObject *pl_parse_resource(PyObject *module, PyObject *text) {
     const char *string = PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
     if (!string) {
         if (!PyErr_Occurred())
-            PyErr_Format(PyExc_TypeError, "a resource is a string such as 'local:4', not %.100s", Py_TYPE(text)->tp_name);
+            PyErr_Format(PyExc_TypeError, "a resource is a string such as 'local:4', not %.100s",
+                         Py_TYPE(text)->tp_name);
         return NULL;
     }
     static const char *const kinds[] = {"serial", "local", "threads"};

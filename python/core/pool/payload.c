@@ -66,13 +66,10 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     uint64_t offset;
     struct erg_error err;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
-    rc = erg_arena_alloc(w->member, (uint64_t)view->len, &offset, &err);
+    Py_BEGIN_ALLOW_THREADS rc = erg_arena_alloc(w->member, (uint64_t)view->len, &offset, &err);
     if (rc >= 0)
         erg_arena_copy(erg_table_at(w->core->table, offset), view->buf, (size_t)view->len);
-    Py_END_ALLOW_THREADS
-    if (rc < 0)
-        return writer_arena_error(w, rc, &err);
+    Py_END_ALLOW_THREADS if (rc < 0) return writer_arena_error(w, rc, &err);
     struct pl_entry *entry = writer_entry(w);
     if (!entry) {
         erg_arena_free(w->member, offset);
@@ -171,10 +168,12 @@ static int grow_scratch(struct pk_sink *sink, size_t need) {
 
 int pl_writer_init_scratch(struct pl_writer *w, struct pl_core *core, struct erg_member *member,
                            struct pl_scratch *scratch) {
-    *w = (struct pl_writer){.core = core, .member = member, .entries = w->few, .entry_cap = 2, .scratch = scratch};
+    *w = (struct pl_writer){
+        .core = core, .member = member, .entries = w->few, .entry_cap = 2, .scratch = scratch};
     w->hooks = (struct pk_hooks){.ctx = w, .buffer = hook_buffer, .ref = hook_ref};
     /* Ours while we write: pickling may run a task that writes as well. */
-    w->sink = (struct pk_sink){.buf = scratch->buf, .cap = scratch->cap, .grow = grow_scratch, .ctx = w};
+    w->sink =
+        (struct pk_sink){.buf = scratch->buf, .cap = scratch->cap, .grow = grow_scratch, .ctx = w};
     *scratch = (struct pl_scratch){0};
     w->settle = 1;
     if (w->sink.cap < 256 && grow_scratch(&w->sink, 4096) < 0)
@@ -250,14 +249,14 @@ static PyObject *copy_buffer(struct pl_reader *r, struct pl_entry *entry) {
     if (!copy)
         return NULL;
     const void *from = erg_table_at(r->core->table, entry->offset);
-    Py_BEGIN_ALLOW_THREADS
-    erg_arena_copy(PyByteArray_AS_STRING(copy), from, entry->len);
-    Py_END_ALLOW_THREADS
-    return copy;
+    Py_BEGIN_ALLOW_THREADS erg_arena_copy(PyByteArray_AS_STRING(copy), from, entry->len);
+    Py_END_ALLOW_THREADS return copy;
 }
 
-static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int readonly, enum pl_buffer_kind kind) {
-    PyObject *buffer = pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly, kind, NULL);
+static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int readonly,
+                             enum pl_buffer_kind kind) {
+    PyObject *buffer =
+        pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly, kind, NULL);
     if (buffer && (r->keep || (r->keep = PyList_New(0))) && PyList_Append(r->keep, buffer) == 0)
         return buffer;
     Py_XDECREF(buffer);
@@ -282,9 +281,11 @@ static PyObject *reader_next_buffer(void *ctx) {
     switch (r->mode) {
     case PL_READ_RESULT:
         atomic_fetch_or_explicit(&entry->flags, PL_TAKEN, memory_order_relaxed);
-        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly, PL_BUFFER_OWNED, NULL);
+        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly,
+                             PL_BUFFER_OWNED, NULL);
     case PL_READ_BLOB:
-        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, 1, PL_BUFFER_LENT, r->owner);
+        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, 1, PL_BUFFER_LENT,
+                             r->owner);
     case PL_READ_READONLY:
         if (!(flags & PL_SHARED))
             return task_buffer(r, entry, 1, PL_BUFFER_LENT);
@@ -301,16 +302,20 @@ static PyObject *reader_next_buffer(void *ctx) {
     return task_buffer(r, entry, readonly, PL_BUFFER_MAPPED);
 }
 
-void pl_reader_init(struct pl_reader *r, struct pl_core *core, struct erg_member *member, const char *bytes,
-                    size_t len, enum pl_read_mode mode) {
+void pl_reader_init(struct pl_reader *r, struct pl_core *core, struct erg_member *member,
+                    const char *bytes, size_t len, enum pl_read_mode mode) {
     r->core = core;
     r->member = member;
     r->entries = payload_entries(bytes, len, &r->nentries);
     r->next = 0;
     r->mode = mode;
     r->keep = r->owner = NULL;
-    r->source = (struct pk_source){.buf = bytes, .len = len, .pos = 1, .ctx = r,
-                                   .next_buffer = reader_next_buffer, .persistent = pl_worker_persistent};
+    r->source = (struct pk_source){.buf = bytes,
+                                   .len = len,
+                                   .pos = 1,
+                                   .ctx = r,
+                                   .next_buffer = reader_next_buffer,
+                                   .persistent = pl_worker_persistent};
 }
 
 PyObject *pl_reader_load(struct pl_reader *r) {
@@ -350,14 +355,17 @@ void pl_reader_fini(struct pl_reader *r) {
 int pl_reader_adopt(struct pl_reader *r, struct pl_reader *inner) {
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && inner->keep && i < PyList_GET_SIZE(inner->keep); i++)
-        rc = r->keep || (r->keep = PyList_New(0)) ? PyList_Append(r->keep, PyList_GET_ITEM(inner->keep, i)) : -1;
+        rc = r->keep || (r->keep = PyList_New(0))
+                 ? PyList_Append(r->keep, PyList_GET_ITEM(inner->keep, i))
+                 : -1;
     Py_CLEAR(inner->keep);
     return rc;
 }
 
 /* --- freeing ----------------------------------------------------------------------------------------- */
 
-void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes, size_t len) {
+void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,
+                             size_t len) {
     (void)core;
     uint32_t n;
     struct pl_entry *entries = payload_entries(bytes, len, &n);
@@ -375,7 +383,8 @@ const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *reco
 
 void pl_payload_free(struct pl_core *core, struct erg_record *record, struct erg_payload *payload) {
     if (payload->len)
-        pl_payload_free_entries(core, core->member, pl_payload_bytes(core, record, payload), payload->len);
+        pl_payload_free_entries(core, core->member, pl_payload_bytes(core, record, payload),
+                                payload->len);
     if (payload->offset)
         erg_arena_free(core->member, payload->offset);
     payload->offset = 0;

@@ -19,20 +19,20 @@
 #ifndef ERG_CORE_POOL_H
 #define ERG_CORE_POOL_H
 
-#include "../state.h"
 #include "../compat.h"
 #include "../pickle/pickle.h"
+#include "../state.h"
 
 #include "engine/engine.h"
 #include "engine/pool.h"
 #include "engine/worker.h"
 #include "os/clock.h"
 #include "sched/balance.h"
-#include "table/bell.h"
-#include "table/range.h"
 #include "table/arena.h"
+#include "table/bell.h"
 #include "table/claim.h"
 #include "table/member.h"
+#include "table/range.h"
 #include "table/record.h"
 #include "table/table.h"
 
@@ -68,8 +68,9 @@ struct pl_orphan;
 
 /* Shared by the Pool objects (views) on one pool, its futures, buffers and handles. Counted under the GIL. */
 struct pl_core {
-    Py_ssize_t refs;         /* users: when none is left the pool ends */
-    Py_ssize_t holds;        /* one for the users, one for each worker thread: when none is left this is freed */
+    Py_ssize_t refs; /* users: when none is left the pool ends */
+    Py_ssize_t
+        holds; /* one for the users, one for each worker thread: when none is left this is freed */
     struct pl_core *sibling; /* in state->cores */
     int gone;                /* the engine was shut down: nothing of it may be touched */
     struct pool_state *state;
@@ -78,8 +79,8 @@ struct pl_core {
     struct erg_member *member; /* tasks are entered through it */
     uint64_t uid;              /* same number in every process */
     int processes, threads;
-    int by_reference; /* only threads: objects go over as they are */
-    int closed;       /* 1 closed, 2 terminated */
+    int by_reference;  /* only threads: objects go over as they are */
+    int closed;        /* 1 closed, 2 terminated */
     struct pl_fn *fns; /* most recently used first */
     unsigned nfns;
     uint64_t next_fn;
@@ -87,8 +88,8 @@ struct pl_core {
     uint32_t norphans, orphan_cap, orphan_cursor;
     struct pl_future **holders; /* futures whose tasks keep predecessors alive; borrowed */
     uint32_t nholders, holder_cap, holder_cursor;
-    PyObject *watched; /* record index -> Future that wants to hear of its end */
-    PyObject *fn_names;   /* uid of function -> name, while tracing */
+    PyObject *watched;  /* record index -> Future that wants to hear of its end */
+    PyObject *fn_names; /* uid of function -> name, while tracing */
     struct pl_worker *thread_workers;
     struct pl_blob *blobs; /* shared objects whose owner let go while workers still held them */
 };
@@ -109,12 +110,12 @@ int pl_core_check(struct pl_core *core);
 
 /* Per call options; pool.options() keeps one. */
 struct pl_options {
-    Py_ssize_t chunksize;  /* 0: adapts */
-    double timeout;        /* seconds a task may run, <= 0: any */
+    Py_ssize_t chunksize; /* 0: adapts */
+    double timeout;       /* seconds a task may run, <= 0: any */
     int retries;
     int readonly;
-    int queue;             /* ERG_QUEUE_* */
-    PyObject *progress;    /* strong or NULL */
+    int queue;          /* ERG_QUEUE_* */
+    PyObject *progress; /* strong or NULL */
 };
 /* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
 int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
@@ -125,7 +126,13 @@ void pl_options_clear(struct pl_options *options);
 /* --- payload.c ------------------------------------------------------------------------------------------
  * A payload in shared memory: a byte of PL_HAS_* flags, a bare pickle stream, and, when the flags say so, padding to 8,
  * struct pl_entry entries[n], uint32_t n (the last four bytes). */
-enum { PL_HAS_ENTRIES = 1, PL_HAS_KWARGS = 2, PL_IS_SINGLE = 4, PL_IS_STAR = 8, PL_IS_READONLY = 16 };
+enum {
+    PL_HAS_ENTRIES = 1,
+    PL_HAS_KWARGS = 2,
+    PL_IS_SINGLE = 4,
+    PL_IS_STAR = 8,
+    PL_IS_READONLY = 16
+};
 
 enum pl_entry_flags {
     PL_READONLY = 1, /* the object it came from was read-only */
@@ -140,8 +147,10 @@ struct pl_entry {
     uint32_t pad;
 };
 
-#define PL_OUT_OF_BAND_MIN (48 * 1024) /* smaller buffers are cheaper inside the stream: bench/arrays.py */
-#define PL_COPY_MAX (1024 * 1024)      /* shared buffers up to here are copied, larger ones mapped copy-on-write */
+#define PL_OUT_OF_BAND_MIN                                                                         \
+    (48 * 1024) /* smaller buffers are cheaper inside the stream: bench/arrays.py */
+#define PL_COPY_MAX                                                                                \
+    (1024 * 1024) /* shared buffers up to here are copied, larger ones mapped copy-on-write */
 
 /* Private memory for what is copied elsewhere afterwards; reused. */
 struct pl_scratch {
@@ -169,8 +178,8 @@ struct pl_writer {
 int pl_writer_init(struct pl_writer *writer, struct pl_core *core, struct erg_member *member,
                    struct erg_record *record, uint32_t inline_start, int head);
 /* Writes to scratch memory instead; only the entries' buffers go to the arena. */
-int pl_writer_init_scratch(struct pl_writer *writer, struct pl_core *core, struct erg_member *member,
-                           struct pl_scratch *scratch);
+int pl_writer_init_scratch(struct pl_writer *writer, struct pl_core *core,
+                           struct erg_member *member, struct pl_scratch *scratch);
 int pl_writer_dump(struct pl_writer *writer, PyObject *obj, const char *root);
 /* Writes the entries and gives the payload to *out. After 0 the writer owns nothing in the arena any more. */
 int pl_writer_finish(struct pl_writer *writer, struct erg_payload *out);
@@ -191,7 +200,7 @@ struct pl_reader {
     struct pl_entry *entries;
     uint32_t nentries, next;
     enum pl_read_mode mode;
-    PyObject *keep; /* list of buffers handed out in TASK modes, or NULL */
+    PyObject *keep;  /* list of buffers handed out in TASK modes, or NULL */
     PyObject *owner; /* PL_READ_BLOB: what keeps the memory; borrowed */
 };
 void pl_reader_init(struct pl_reader *reader, struct pl_core *core, struct erg_member *member,
@@ -203,7 +212,8 @@ void pl_reader_fini(struct pl_reader *reader);
 int pl_reader_adopt(struct pl_reader *reader, struct pl_reader *inner);
 int pl_payload_flags(const char *bytes);
 /* Frees the blocks of the entries nobody took, not the payload's own block. Any process; no GIL needed. */
-void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes, size_t len);
+void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,
+                             size_t len);
 const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *record,
                              const struct erg_payload *payload);
 /* Frees block and entries of a payload of a record. */
@@ -215,8 +225,8 @@ void pl_payload_free(struct pl_core *core, struct erg_record *record, struct erg
 enum pl_buffer_kind { PL_BUFFER_LENT, PL_BUFFER_OWNED, PL_BUFFER_MAPPED };
 /* A bytes-like object over arena memory. LENT: the task's while it runs; OWNED: freed with the object;
  * MAPPED: private copy-on-write mapping, unmapped with the object. `keep` is held (may be NULL). */
-PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_t offset, uint64_t len,
-                        int readonly, enum pl_buffer_kind kind, PyObject *keep);
+PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_t offset,
+                        uint64_t len, int readonly, enum pl_buffer_kind kind, PyObject *keep);
 void pl_buffer_take(PyObject *buffer); /* LENT -> OWNED */
 uint64_t pl_buffer_offset(PyObject *buffer);
 /* MAPPED: every page becomes its own, so that the block may be used for something else. 1, or 0: not mapped. */
@@ -257,12 +267,14 @@ struct pl_task {
     PyObject *blobs;
 };
 /* Enters a call; `after` is NULL or a sequence of futures. 0 or -1. notify: as in erg_record_notify. */
-int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames, const struct pl_options *options, PyObject *after, struct pl_task *task);
+int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, const struct pl_options *options,
+                   PyObject *after, struct pl_task *task);
 /* The same for a function already there (by reference: callable), without `after`; no check whether the pool is open. */
 int pl_call_submit_with(struct pl_core *core, struct pl_fn *fn, PyObject *callable, PyObject *args,
                         const struct pl_options *options, struct pl_task *task);
-int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index, struct pl_task *task);
+int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index,
+                         struct pl_task *task);
 /* Result of a finished record: new reference; NULL with the task's exception set. */
 PyObject *pl_call_result(struct pl_core *core, struct erg_record *record);
 /* Frees record, argument blocks, the function's count, predecessors. The record is DONE. */
@@ -279,10 +291,12 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
 void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len);
 /* By reference: the record's objects, borrowed; and its result, stolen. */
 int pl_record_by_reference(const struct erg_record *record);
-void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args, PyObject **kwargs);
+void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
+                       PyObject **kwargs);
 void pl_record_set_object(struct erg_record *record, PyObject *result);
 int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index);
-void pl_record_options(struct pl_core *core, struct erg_record *record, const struct pl_options *options);
+void pl_record_options(struct pl_core *core, struct erg_record *record,
+                       const struct pl_options *options);
 /* A chunk nobody will read any more, freed when it is DONE. */
 void pl_chunk_orphan(struct pl_core *core, struct pl_chunk *chunk);
 /* The member tasks of this thread are entered through. */
@@ -292,8 +306,7 @@ struct erg_member *pl_member(struct pl_core *core);
 enum { PL_PENDING, PL_VALUE, PL_EXCEPTION, PL_CANCELLED };
 struct pl_job;
 struct pl_future {
-    PyObject_HEAD
-    struct pl_core *core;
+    PyObject_HEAD struct pl_core *core;
     struct pl_task task;
     PyObject *result; /* value or exception */
     PyObject *callbacks;
@@ -339,29 +352,29 @@ struct pl_chunk {
 };
 struct pl_job {
     struct pl_core *core;
-    struct pl_fn *fn;       /* by value */
-    PyObject *callable;     /* by reference */
+    struct pl_fn *fn;   /* by value */
+    PyObject *callable; /* by reference */
     struct pl_options options;
-    PyObject *iterators;    /* tuple */
-    PyObject *source;       /* the one list or tuple items come from, or NULL */
-    int star;               /* items are argument tuples */
-    int in_order;           /* stop at the first error */
-    int exhausted;          /* nothing left to pull */
-    PyObject *pull_error;   /* what an iterable raised */
-    int raised;             /* … and was handed over */
-    int busy;               /* a thread is inside pl_job_progress */
-    Py_ssize_t expected;    /* items if known, else -1 */
+    PyObject *iterators;  /* tuple */
+    PyObject *source;     /* the one list or tuple items come from, or NULL */
+    int star;             /* items are argument tuples */
+    int in_order;         /* stop at the first error */
+    int exhausted;        /* nothing left to pull */
+    PyObject *pull_error; /* what an iterable raised */
+    int raised;           /* … and was handed over */
+    int busy;             /* a thread is inside pl_job_progress */
+    Py_ssize_t expected;  /* items if known, else -1 */
     Py_ssize_t pulled, delivered;
-    uint32_t outstanding;   /* chunks with a record */
-    uint64_t bytes;         /* of arguments entered and not collected */
+    uint32_t outstanding; /* chunks with a record */
+    uint64_t bytes;       /* of arguments entered and not collected */
     struct pl_chunk *head, *tail;
     struct erg_balance balance;
     PyObject *progress;
     uint64_t progress_ns;
-    PyObject *lost;         /* position -> times its worker died */
-    PyObject **last;        /* per iterable: the item before, strong */
-    PyObject **repeated;    /* per iterable: Handle of that item once it came twice, strong */
-    PyObject *list;         /* results so far of map and amap */
+    PyObject *lost;            /* position -> times its worker died */
+    PyObject **last;           /* per iterable: the item before, strong */
+    PyObject **repeated;       /* per iterable: Handle of that item once it came twice, strong */
+    PyObject *list;            /* results so far of map and amap */
     struct pl_future *watcher; /* borrowed */
 };
 struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
@@ -370,8 +383,8 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
  * in pull_error and counts as exhausted. */
 int pl_job_feed(struct pl_job *job, uint32_t most);
 /* Enters chunk->args [from, to) as a record of its own behind `after`. 0 or -1. */
-int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args, uint32_t from, uint32_t to,
-                 Py_ssize_t position);
+int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args,
+                 uint32_t from, uint32_t to, Py_ssize_t position);
 /* The next result of the chunk. 1: *value (new reference), or NULL with the item's exception set; 0: not there yet; 2: all
  * are read, the chunk can be taken out; -1: exception that is not the item's. */
 int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
@@ -424,7 +437,7 @@ struct pl_blob_head {
     uint64_t uid;
     uint64_t offset, len; /* payload */
     uint32_t fresh;
-    _Atomic uint32_t dead;     /* its owner let go: workers drop their views */
+    _Atomic uint32_t dead;                         /* its owner let go: workers drop their views */
     _Atomic uint64_t held[ERG_MEMBERS_LIMIT / 64]; /* members that keep views of it */
 };
 /* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
@@ -437,8 +450,7 @@ void pl_blob_clear(struct pl_core *core); /* the pool is gone, and its memory */
 
 /* --- pool_type.c --- */
 struct pl_pool {
-    PyObject_HEAD
-    struct pl_core *core; /* NULL before __init__ */
+    PyObject_HEAD struct pl_core *core; /* NULL before __init__ */
     struct pl_options options;
     PyObject *weakrefs, *dict;
 };
@@ -473,12 +485,15 @@ const struct erg_worker_ops *pl_worker_ops(void);
 int pl_worker_init(struct pl_worker *worker, struct pool_state *state);
 void pl_worker_fini(struct pl_worker *worker);
 /* The function a record names: borrowed if *fresh is 0, else a new reference whose buffers are in `reader`. */
-PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader, int *fresh);
-enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index, struct erg_record *record);
+PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader,
+                             int *fresh);
+enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
+                                     struct erg_record *record);
 /* The exception that is set becomes the payload's two streams: traceback text, exception. Clears it. 0, -1. */
 int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *writer);
 /* 1 if the exception that is set is the one interruptions raise: cleared, *outcome says why. */
-int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record, enum erg_outcome *outcome);
+int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record,
+                          enum erg_outcome *outcome);
 /* Persistent ids inside a payload; ctx is its reader. */
 PyObject *pl_worker_persistent(void *reader, PyObject *pid);
 PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args);
@@ -508,7 +523,8 @@ int pool_exec(PyObject *module);
 int pool_state_traverse(struct pool_state *state, visitproc visit, void *arg);
 void pool_state_clear(struct pool_state *state);
 void pool_state_free(struct pool_state *state);
-struct erg_engine *pl_engine(struct pool_state *state); /* made when needed; NULL with an exception */
+struct erg_engine *
+pl_engine(struct pool_state *state); /* made when needed; NULL with an exception */
 
 #include "atom.h"
 

@@ -10,7 +10,8 @@ static struct pl_pool *cast(PyObject *obj) {
 /* The core, if the pool was opened. */
 static struct pl_core *core_of(struct pl_pool *self) {
     if (!self->core)
-        PyErr_SetString(PyExc_RuntimeError, "the pool was not opened: __init__ of the base class was not called");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the pool was not opened: __init__ of the base class was not called");
     return self->core;
 }
 
@@ -40,7 +41,8 @@ PyObject *pl_pool_by_uid(PyObject *module, PyObject *arg) {
         if (core->uid == uid)
             return pool_view(core);
     return core_raise(module, CORE_EXC_ERGON_ERROR,
-                      "a task can use the pool it runs in and pools of its own process; this one belongs to another "
+                      "a task can use the pool it runs in and pools of its own process; this one "
+                      "belongs to another "
                       "process: open a pool inside the task instead");
 }
 
@@ -52,12 +54,13 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 }
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"processes", "threads", "setup", "max_tasks", "stop_limit", "grace", NULL};
+    static char *names[] = {"processes",  "threads", "setup", "max_tasks",
+                            "stop_limit", "grace",   NULL};
     int processes, threads, max_tasks = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|idd", names, &processes, &threads, &setup, &max_tasks,
-                                     &stop_limit, &grace))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|idd", names, &processes, &threads, &setup,
+                                     &max_tasks, &stop_limit, &grace))
         return -1;
     struct erg_pool_spec spec = {.processes = processes,
                                  .threads = threads,
@@ -80,22 +83,26 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
 
 /* --- maps --------------------------------------------------------------------------------------------------- */
 
-typedef PyObject *(*mapper)(struct pl_core *, PyObject *, PyObject *, int, const struct pl_options *);
+typedef PyObject *(*mapper)(struct pl_core *, PyObject *, PyObject *, int,
+                            const struct pl_options *);
 
 /* f, *iterables, **options */
-static PyObject *call_mapper(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                             const char *name, mapper map, int flag) {
+static PyObject *call_mapper(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames, const char *name, mapper map, int flag) {
     struct pl_core *core = core_of(self);
     if (!core)
         return NULL;
     if (nargs < 2)
-        return PyErr_Format(PyExc_TypeError, "%s() takes a function and at least one iterable", name);
+        return PyErr_Format(PyExc_TypeError, "%s() takes a function and at least one iterable",
+                            name);
     if (flag == 1 && map != pl_imap && nargs != 2)
-        return PyErr_Format(PyExc_TypeError, "%s() takes a function and one iterable of argument tuples", name);
+        return PyErr_Format(PyExc_TypeError,
+                            "%s() takes a function and one iterable of argument tuples", name);
     struct pl_options options;
     pl_options_copy(&options, &self->options);
     PyObject *iterables = NULL, *result = NULL;
-    if (pl_options_parse(&options, args + nargs, kwnames) == 0 && (iterables = PyTuple_New(nargs - 1))) {
+    if (pl_options_parse(&options, args + nargs, kwnames) == 0 &&
+        (iterables = PyTuple_New(nargs - 1))) {
         for (Py_ssize_t i = 1; i < nargs; i++)
             PyTuple_SET_ITEM(iterables, i - 1, Py_NewRef(args[i]));
         result = map(core, args[0], iterables, flag, &options);
@@ -105,9 +112,10 @@ static PyObject *call_mapper(struct pl_pool *self, PyObject *const *args, Py_ssi
     return result;
 }
 
-#define MAPPER(function, name, map, flag)                                                                    \
-    static PyObject *function(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw) {  \
-        return call_mapper(self, args, nargs, kw, name, map, flag);                                           \
+#define MAPPER(function, name, map, flag)                                                          \
+    static PyObject *function(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,       \
+                              PyObject *kw) {                                                      \
+        return call_mapper(self, args, nargs, kw, name, map, flag);                                \
     }
 MAPPER(pool_map, "map", pl_map, 0)
 MAPPER(pool_starmap, "starmap", pl_map, 1)
@@ -115,29 +123,40 @@ MAPPER(pool_amap, "amap", pl_amap, 0)
 MAPPER(pool_imap, "imap", pl_imap, 0)
 MAPPER(pool_uimap, "uimap", pl_imap, 1)
 
-#define OPTIONS_DOC                                                                                            \
-    "Options: chunksize (items sent at a time; adapts), timeout (seconds a call may take: TaskTimeout), retries\n" \
-    "(runs again after a lost worker), readonly (arrays arrive as read-only views, without a copy), progress\n"   \
+#define OPTIONS_DOC                                                                                \
+    "Options: chunksize (items sent at a time; adapts), timeout (seconds a call may take: "        \
+    "TaskTimeout), retries\n"                                                                      \
+    "(runs again after a lost worker), readonly (arrays arrive as read-only views, without a "     \
+    "copy), progress\n"                                                                            \
     "(True, a label, or a callable), resources ({'kind': 'process'} or {'kind': 'thread'})."
 
-PyDoc_STRVAR(map_doc, "map($self, f, /, *iterables, **options)\n--\n\n"
-                      "The list ``[f(*items) for items in zip(*iterables)]``; ends with the shortest iterable.\n\n"
-                      "Raises what the first failing call (in order) raised, WorkerLost, PicklingError, PoolClosed.\n" OPTIONS_DOC);
+PyDoc_STRVAR(
+    map_doc,
+    "map($self, f, /, *iterables, **options)\n--\n\n"
+    "The list ``[f(*items) for items in zip(*iterables)]``; ends with the shortest iterable.\n\n"
+    "Raises what the first failing call (in order) raised, WorkerLost, PicklingError, "
+    "PoolClosed.\n" OPTIONS_DOC);
 PyDoc_STRVAR(starmap_doc, "starmap($self, f, iterable, /, **options)\n--\n\n"
                           "The list ``[f(*args) for args in iterable]``.\n" OPTIONS_DOC);
-PyDoc_STRVAR(amap_doc, "amap($self, f, /, *iterables, **options)\n--\n\n"
-                       "A Future of what `map` returns. All items are taken at once.\n" OPTIONS_DOC);
+PyDoc_STRVAR(amap_doc,
+             "amap($self, f, /, *iterables, **options)\n--\n\n"
+             "A Future of what `map` returns. All items are taken at once.\n" OPTIONS_DOC);
 PyDoc_STRVAR(imap_doc, "imap($self, f, /, *iterables, **options)\n--\n\n"
-                       "An iterator over the results in order. Looks ahead at most 64 MB of items or 4 tasks a worker,\n"
-                       "whichever is more, so the iterables may be infinite. A call that raised raises at its turn.\n" OPTIONS_DOC);
-PyDoc_STRVAR(uimap_doc, "uimap($self, f, /, *iterables, **options)\n--\n\n"
-                        "An iterator over the results in the order they come; else as `imap`.\n" OPTIONS_DOC);
+                       "An iterator over the results in order. Looks ahead at most 64 MB of items "
+                       "or 4 tasks a worker,\n"
+                       "whichever is more, so the iterables may be infinite. A call that raised "
+                       "raises at its turn.\n" OPTIONS_DOC);
+PyDoc_STRVAR(uimap_doc,
+             "uimap($self, f, /, *iterables, **options)\n--\n\n"
+             "An iterator over the results in the order they come; else as `imap`.\n" OPTIONS_DOC);
 
 /* --- calls ----------------------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(pipe_doc, "pipe($self, f, /, *args, **kwds)\n--\n\n"
-                       "``f(*args, **kwds)`` in a worker: its result. Every keyword goes to f; options(...) sets the\n"
-                       "pool's. Raises what f raised, WorkerLost, TaskTimeout, PicklingError, PoolClosed.");
+PyDoc_STRVAR(
+    pipe_doc,
+    "pipe($self, f, /, *args, **kwds)\n--\n\n"
+    "``f(*args, **kwds)`` in a worker: its result. Every keyword goes to f; options(...) sets the\n"
+    "pool's. Raises what f raised, WorkerLost, TaskTimeout, PicklingError, PoolClosed.");
 
 /* Waits for the task and takes it apart. */
 static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
@@ -149,7 +168,8 @@ static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
         PyErr_SetRaisedException(raised);
         return NULL;
     }
-    PyObject *value = pl_call_result(core, erg_table_record(core->table, ERG_HANDLE_INDEX(task->handle)));
+    PyObject *value =
+        pl_call_result(core, erg_table_record(core->table, ERG_HANDLE_INDEX(task->handle)));
     if (value) {
         pl_call_free(core, task);
         return value;
@@ -160,7 +180,8 @@ static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
     return NULL;
 }
 
-static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
     struct pl_core *core = core_of(self);
     if (!core)
         return NULL;
@@ -169,7 +190,8 @@ static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     struct pl_task task;
-    if (pl_call_submit(core, args[0], args + 1, nargs - 1, kwnames, &self->options, NULL, &task) < 0)
+    if (pl_call_submit(core, args[0], args + 1, nargs - 1, kwnames, &self->options, NULL, &task) <
+        0)
         return NULL;
     pl_core_ref(core);
     PyObject *result = finish_task(core, &task);
@@ -177,12 +199,14 @@ static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize
     return result;
 }
 
-static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                               const struct pl_options *options, PyObject *after) {
+static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames, const struct pl_options *options,
+                               PyObject *after) {
     struct pl_future *future = (struct pl_future *)pl_future_new(self->core);
     if (!future)
         return NULL;
-    if (pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, options, after, &future->task) < 0 ||
+    if (pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, options, after,
+                       &future->task) < 0 ||
         pl_future_hold(future) < 0)
         Py_CLEAR(future);
     return (PyObject *)future;
@@ -191,7 +215,8 @@ static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_s
 PyDoc_STRVAR(apipe_doc, "apipe($self, f, /, *args, **kwds)\n--\n\n"
                         "A Future of ``f(*args, **kwds)``. Every keyword goes to f.");
 
-static PyObject *pool_apipe(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *pool_apipe(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames) {
     if (!core_of(self))
         return NULL;
     if (nargs < 1) {
@@ -201,15 +226,18 @@ static PyObject *pool_apipe(struct pl_pool *self, PyObject *const *args, Py_ssiz
     return submit_future(self, args, nargs, kwnames, &self->options, NULL);
 }
 
-PyDoc_STRVAR(submit_doc,
-             "submit($self, f, /, *args, after=(), resources=None, retries=0, timeout=None, **kwds)\n--\n\n"
-             "One node of a graph: a Future of ``f(*args, **kwds)``, run once every Future among the arguments and\n"
-             "in ``after`` is done. A Future among the arguments arrives as its result; if that is an exception, this\n"
-             "call fails with it. Only these four keywords are the pool's.");
+PyDoc_STRVAR(
+    submit_doc,
+    "submit($self, f, /, *args, after=(), resources=None, retries=0, timeout=None, **kwds)\n--\n\n"
+    "One node of a graph: a Future of ``f(*args, **kwds)``, run once every Future among the "
+    "arguments and\n"
+    "in ``after`` is done. A Future among the arguments arrives as its result; if that is an "
+    "exception, this\n"
+    "call fails with it. Only these four keywords are the pool's.");
 
 /* Splits the four keywords off. rest: names of the others; their values are moved to the front of `values`. */
-static int split_keywords(PyObject *const *values, PyObject *kwnames, struct pl_options *options, PyObject **after,
-                          PyObject **rest, PyObject **rest_values) {
+static int split_keywords(PyObject *const *values, PyObject *kwnames, struct pl_options *options,
+                          PyObject **after, PyObject **rest, PyObject **rest_values) {
     Py_ssize_t kept = 0;
     PyObject *names[64];
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
@@ -225,7 +253,8 @@ static int split_keywords(PyObject *const *values, PyObject *kwnames, struct pl_
             if (rc < 0)
                 return -1;
         } else if (kept == 64) {
-            PyErr_SetString(PyExc_TypeError, "submit() takes at most 64 keywords: use functools.partial for more");
+            PyErr_SetString(PyExc_TypeError,
+                            "submit() takes at most 64 keywords: use functools.partial for more");
             return -1;
         } else {
             names[kept] = name;
@@ -239,7 +268,8 @@ static int split_keywords(PyObject *const *values, PyObject *kwnames, struct pl_
     return 0;
 }
 
-static PyObject *submit_keywords(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *submit_keywords(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                                 PyObject *kwnames) {
     struct pl_options options;
     pl_options_copy(&options, &self->options);
     PyObject *after = NULL, *rest = NULL, *future = NULL, *rest_values[64];
@@ -260,7 +290,8 @@ static PyObject *submit_keywords(struct pl_pool *self, PyObject *const *args, Py
     return future;
 }
 
-static PyObject *pool_submit(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *pool_submit(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames) {
     if (!core_of(self))
         return NULL;
     if (nargs < 1) {
@@ -272,19 +303,23 @@ static PyObject *pool_submit(struct pl_pool *self, PyObject *const *args, Py_ssi
     return submit_future(self, args, nargs, NULL, &self->options, NULL);
 }
 
-PyDoc_STRVAR(put_doc, "put($self, obj, /)\n--\n\n"
-                      "A handle any task of the pool takes as an argument in the place of obj, which travels to each\n"
-                      "worker once, as it is now. Arrays in it arrive as read-only views without a copy.");
+PyDoc_STRVAR(put_doc,
+             "put($self, obj, /)\n--\n\n"
+             "A handle any task of the pool takes as an argument in the place of obj, which "
+             "travels to each\n"
+             "worker once, as it is now. Arrays in it arrive as read-only views without a copy.");
 
 static PyObject *pool_put(struct pl_pool *self, PyObject *obj) {
     struct pl_core *core = core_of(self);
     return core ? pl_handle_new(core, obj, 0) : NULL;
 }
 
-PyDoc_STRVAR(options_doc, "options($self, /, **options)\n--\n\n"
-                          "The same pool with options set for every call through it.\n" OPTIONS_DOC);
+PyDoc_STRVAR(options_doc,
+             "options($self, /, **options)\n--\n\n"
+             "The same pool with options set for every call through it.\n" OPTIONS_DOC);
 
-static PyObject *pool_options(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *pool_options(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames) {
     struct pl_core *core = core_of(self);
     if (!core)
         return NULL;
@@ -327,7 +362,8 @@ static PyObject *none_or_raise(struct pl_core *core, int rc, const struct erg_er
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\nNo new tasks; those entered are run. join() waits for them.");
+PyDoc_STRVAR(close_doc,
+             "close($self, /)\n--\n\nNo new tasks; those entered are run. join() waits for them.");
 
 static PyObject *pool_close(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
@@ -335,9 +371,11 @@ static PyObject *pool_close(struct pl_pool *self, PyObject *ignored) {
     return core ? none_or_raise(core, erg_pool_close(core->pool), NULL) : NULL;
 }
 
-PyDoc_STRVAR(join_doc, "join($self, timeout=None)\n--\n\n"
-                       "After close() or terminate(): waits until all tasks are done and the workers have gone.\n"
-                       "Raises TaskTimeout after ``timeout`` seconds, ValueError while the pool is open.");
+PyDoc_STRVAR(
+    join_doc,
+    "join($self, timeout=None)\n--\n\n"
+    "After close() or terminate(): waits until all tasks are done and the workers have gone.\n"
+    "Raises TaskTimeout after ``timeout`` seconds, ValueError while the pool is open.");
 
 static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"timeout", NULL};
@@ -355,13 +393,11 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
         if (timeout >= 0 && left < slice)
             slice = left < 0 ? 0 : left;
         int rc;
-        Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_join(core->pool, slice, &err);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
-            return NULL;
+        Py_BEGIN_ALLOW_THREADS rc = erg_pool_join(core->pool, slice, &err);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
         if (rc == ERG_ESTATE) {
-            PyErr_SetString(PyExc_ValueError, "the pool is still open: close() or terminate() it before join()");
+            PyErr_SetString(PyExc_ValueError,
+                            "the pool is still open: close() or terminate() it before join()");
             return NULL;
         }
         if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && (timeout < 0 || left > 0)))
@@ -372,7 +408,8 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
     }
 }
 
-PyDoc_STRVAR(terminate_doc, "terminate($self, /)\n--\n\nEnds the pool now: tasks not done are cancelled, running ones stopped.");
+PyDoc_STRVAR(terminate_doc, "terminate($self, /)\n--\n\nEnds the pool now: tasks not done are "
+                            "cancelled, running ones stopped.");
 
 static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
@@ -381,15 +418,14 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
         return NULL;
     struct erg_error err = {0};
     int rc;
-    Py_BEGIN_ALLOW_THREADS
-    rc = erg_pool_terminate(core->pool, &err);
-    Py_END_ALLOW_THREADS
-    pl_call_sweep(core, 1);
+    Py_BEGIN_ALLOW_THREADS rc = erg_pool_terminate(core->pool, &err);
+    Py_END_ALLOW_THREADS pl_call_sweep(core, 1);
     return none_or_raise(core, rc, &err);
 }
 
-PyDoc_STRVAR(restart_doc, "restart($self, /)\n--\n\n"
-                          "Opens a closed or terminated pool again, with fresh workers. Nothing if it is open.");
+PyDoc_STRVAR(restart_doc,
+             "restart($self, /)\n--\n\n"
+             "Opens a closed or terminated pool again, with fresh workers. Nothing if it is open.");
 
 static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
@@ -401,17 +437,17 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     struct erg_error err = {0};
     int rc;
     pl_core_ref(core);
-    Py_BEGIN_ALLOW_THREADS
-    rc = erg_pool_join(core->pool, -1, &err);
+    Py_BEGIN_ALLOW_THREADS rc = erg_pool_join(core->pool, -1, &err);
     if (rc == 0)
         rc = erg_pool_restart(core->pool, &err);
-    Py_END_ALLOW_THREADS
-    PyObject *done = none_or_raise(core, rc, &err);
+    Py_END_ALLOW_THREADS PyObject *done = none_or_raise(core, rc, &err);
     pl_core_unref(core);
     return done;
 }
 
-PyDoc_STRVAR(resize_doc, "_resize($self, processes, threads, /)\n--\n\nChanges the numbers of workers; -1 keeps one.");
+PyDoc_STRVAR(
+    resize_doc,
+    "_resize($self, processes, threads, /)\n--\n\nChanges the numbers of workers; -1 keeps one.");
 
 static PyObject *pool_resize(struct pl_pool *self, PyObject *args) {
     int processes, threads;
@@ -420,16 +456,15 @@ static PyObject *pool_resize(struct pl_pool *self, PyObject *args) {
         return NULL;
     struct erg_error err = {0};
     int rc;
-    Py_BEGIN_ALLOW_THREADS
-    rc = erg_pool_resize(core->pool, processes, threads, &err);
-    Py_END_ALLOW_THREADS
-    if (rc == 0)
-        erg_pool_size(core->pool, &core->processes, &core->threads);
+    Py_BEGIN_ALLOW_THREADS rc = erg_pool_resize(core->pool, processes, threads, &err);
+    Py_END_ALLOW_THREADS if (rc == 0) erg_pool_size(core->pool, &core->processes, &core->threads);
     return none_or_raise(core, rc, &err);
 }
 
-PyDoc_STRVAR(wait_up_doc, "_wait_up($self, count, timeout, /)\n--\n\n"
-                          "Waits until that many workers are up: True, False after timeout seconds, LaunchError.");
+PyDoc_STRVAR(
+    wait_up_doc,
+    "_wait_up($self, count, timeout, /)\n--\n\n"
+    "Waits until that many workers are up: True, False after timeout seconds, LaunchError.");
 
 static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     int count;
@@ -442,11 +477,12 @@ static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     for (;;) {
         int64_t left = deadline - (int64_t)erg_clock_ns();
         int rc;
-        Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_wait_up(core->pool, count, left < 0 ? 0 : left < 200000000 ? left : 200000000, &err);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
-            return NULL;
+        Py_BEGIN_ALLOW_THREADS rc = erg_pool_wait_up(core->pool, count,
+                                                     left < 0           ? 0
+                                                     : left < 200000000 ? left
+                                                                        : 200000000,
+                                                     &err);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
         if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && left > 0))
             continue;
         if (rc == ERG_ETIMEOUT)
@@ -470,10 +506,11 @@ static PyObject *pool_workers(struct pl_pool *self, PyObject *ignored) {
     PyObject *list = PyList_New(0);
     for (int i = 0; list && i < n && i < ERG_MEMBERS_LIMIT; i++) {
         PyObject *one = Py_BuildValue("{sIsssssisKsdsKsK}", "number", info[i].member, "kind",
-                                      info[i].kind == ERG_MEMBER_THREAD ? "thread" : "process", "state",
-                                      states[info[i].state], "pid", (int)info[i].pid, "tasks",
-                                      (unsigned long long)info[i].tasks, "busy_s", (double)info[i].busy_ns * 1e-9,
-                                      "bytes_in", (unsigned long long)info[i].bytes_in, "bytes_out",
+                                      info[i].kind == ERG_MEMBER_THREAD ? "thread" : "process",
+                                      "state", states[info[i].state], "pid", (int)info[i].pid,
+                                      "tasks", (unsigned long long)info[i].tasks, "busy_s",
+                                      (double)info[i].busy_ns * 1e-9, "bytes_in",
+                                      (unsigned long long)info[i].bytes_in, "bytes_out",
                                       (unsigned long long)info[i].bytes_out);
         if (!one || PyList_Append(list, one) < 0)
             Py_CLEAR(list);
@@ -482,7 +519,9 @@ static PyObject *pool_workers(struct pl_pool *self, PyObject *ignored) {
     return list;
 }
 
-PyDoc_STRVAR(counts_doc, "_counts($self, /)\n--\n\nWhat happened to workers and tasks since the pool was opened.");
+PyDoc_STRVAR(
+    counts_doc,
+    "_counts($self, /)\n--\n\nWhat happened to workers and tasks since the pool was opened.");
 
 static PyObject *pool_counts(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
@@ -491,12 +530,13 @@ static PyObject *pool_counts(struct pl_pool *self, PyObject *ignored) {
         return NULL;
     struct erg_pool_counts c = {0};
     erg_pool_counts(core->pool, &c);
-    return Py_BuildValue("{sKsKsKsKsKsisdsK}", "workers_started", (unsigned long long)c.workers_started,
-                         "workers_lost", (unsigned long long)c.workers_lost, "tasks_lost",
-                         (unsigned long long)c.tasks_lost, "tasks_retried", (unsigned long long)c.tasks_retried,
-                         "tasks_interrupted", (unsigned long long)c.tasks_interrupted, "workers_up", c.workers_up,
-                         "first_up_s", (double)c.first_up_ns * 1e-9, "memory_bytes",
-                         (unsigned long long)erg_table_memory(core->table));
+    return Py_BuildValue(
+        "{sKsKsKsKsKsisdsK}", "workers_started", (unsigned long long)c.workers_started,
+        "workers_lost", (unsigned long long)c.workers_lost, "tasks_lost",
+        (unsigned long long)c.tasks_lost, "tasks_retried", (unsigned long long)c.tasks_retried,
+        "tasks_interrupted", (unsigned long long)c.tasks_interrupted, "workers_up", c.workers_up,
+        "first_up_s", (double)c.first_up_ns * 1e-9, "memory_bytes",
+        (unsigned long long)erg_table_memory(core->table));
 }
 
 static PyObject *get_processes(struct pl_pool *self, void *ignored) {
@@ -514,7 +554,8 @@ static PyObject *get_closed(struct pl_pool *self, void *ignored) {
     struct pl_core *core = core_of(self);
     if (!core)
         return NULL;
-    return PyBool_FromLong(pl_core_foreign(core) || (core->pool && erg_pool_check(core->pool, NULL) < 0));
+    return PyBool_FromLong(pl_core_foreign(core) ||
+                           (core->pool && erg_pool_check(core->pool, NULL) < 0));
 }
 
 /* --- the type ----------------------------------------------------------------------------------------------------------- */
@@ -562,7 +603,8 @@ static PyMethodDef pool_methods[] = {
     {"restart", CORE_METHOD(pool_restart), METH_NOARGS, restart_doc},
     {"_resize", CORE_METHOD(pool_resize), METH_VARARGS, resize_doc},
     {"_wait_up", CORE_METHOD(pool_wait_up), METH_VARARGS, wait_up_doc},
-    {"__reduce__", CORE_METHOD(pool_reduce), METH_NOARGS, "A pickled pool is a handle on the pool a task runs in."},
+    {"__reduce__", CORE_METHOD(pool_reduce), METH_NOARGS,
+     "A pickled pool is a handle on the pool a task runs in."},
     {"_workers", CORE_METHOD(pool_workers), METH_NOARGS, workers_doc},
     {"_counts", CORE_METHOD(pool_counts), METH_NOARGS, counts_doc},
     {NULL, NULL, 0, NULL},
@@ -582,9 +624,15 @@ static PyMemberDef pool_members[] = {
 };
 
 static PyType_Slot pool_slots[] = {
-    {Py_tp_init, pool_init},       {Py_tp_dealloc, pool_dealloc}, {Py_tp_traverse, pool_traverse},
-    {Py_tp_clear, pool_clear},     {Py_tp_methods, pool_methods}, {Py_tp_getset, pool_getset},
-    {Py_tp_members, pool_members}, {Py_tp_doc, "Base of ergon.Pool."}, {0, NULL},
+    {Py_tp_init, pool_init},
+    {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_traverse, pool_traverse},
+    {Py_tp_clear, pool_clear},
+    {Py_tp_methods, pool_methods},
+    {Py_tp_getset, pool_getset},
+    {Py_tp_members, pool_members},
+    {Py_tp_doc, "Base of ergon.Pool."},
+    {0, NULL},
 };
 
 static PyType_Spec pool_spec = {

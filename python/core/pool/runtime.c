@@ -5,8 +5,6 @@
  * Threads: ergon._worker.start_thread() makes a daemon threading.Thread that calls pl_thread_main(). */
 #include "pool.h"
 
-#include "launch/zygote.h"
-
 #include <unistd.h>
 
 /* --- in the zygote ---------------------------------------------------------------------------------------------- */

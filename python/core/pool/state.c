@@ -48,10 +48,8 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     struct erg_error err = {0};
     struct erg_pool *pool;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
-    rc = erg_pool_open(engine, runtime, &full, &pool, &err);
-    Py_END_ALLOW_THREADS
-    if (rc < 0) {
+    Py_BEGIN_ALLOW_THREADS rc = erg_pool_open(engine, runtime, &full, &pool, &err);
+    Py_END_ALLOW_THREADS if (rc < 0) {
         core_raise_error(state->module, rc, &err);
         Py_DECREF(core->watched);
         if (core->holds == 1)
@@ -114,8 +112,7 @@ static void core_end(struct pl_core *core) {
     if (core->pool && !pl_core_foreign(core)) {
         if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
             PyErr_Clear();
-        Py_BEGIN_ALLOW_THREADS
-        erg_pool_terminate(core->pool, NULL);
+        Py_BEGIN_ALLOW_THREADS erg_pool_terminate(core->pool, NULL);
         Py_END_ALLOW_THREADS
     }
     pl_call_sweep(core, 1);
@@ -123,12 +120,9 @@ static void core_end(struct pl_core *core) {
     core_unlist(core);
     struct erg_pool *pool = core->gone ? NULL : core->pool;
     core->gone = 1;
-    Py_BEGIN_ALLOW_THREADS
-    if (pool)
-        erg_pool_free(pool);
+    Py_BEGIN_ALLOW_THREADS if (pool) erg_pool_free(pool);
     erg_table_unref(core->table);
-    Py_END_ALLOW_THREADS
-    pl_blob_clear(core);
+    Py_END_ALLOW_THREADS pl_blob_clear(core);
     if (raised)
         PyErr_SetRaisedException(raised);
     pl_core_release(core);
@@ -149,12 +143,14 @@ void pl_core_unref(struct pl_core *core) {
 int pl_core_check(struct pl_core *core) {
     PyObject *module = core->state->module;
     if (core->gone) {
-        core_raise(module, CORE_EXC_POOL_CLOSED, "the program is ending: its pools take no more tasks");
+        core_raise(module, CORE_EXC_POOL_CLOSED,
+                   "the program is ending: its pools take no more tasks");
         return -1;
     }
     if (pl_core_foreign(core)) {
         core_raise(module, CORE_EXC_POOL_CLOSED,
-                   "this pool belongs to the process that opened it and was inherited by fork: open a new pool here");
+                   "this pool belongs to the process that opened it and was inherited by fork: "
+                   "open a new pool here");
         return -1;
     }
     if (!core->pool)
@@ -195,7 +191,8 @@ struct erg_engine *pl_engine(struct pool_state *state) {
     return engine;
 }
 
-PyDoc_STRVAR(shutdown_doc, "_shutdown($module, /)\n--\n\nEnds every pool and the engine; called at exit.");
+PyDoc_STRVAR(shutdown_doc,
+             "_shutdown($module, /)\n--\n\nEnds every pool and the engine; called at exit.");
 
 static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     (void)args;
@@ -210,10 +207,8 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
         if (!pl_core_foreign(core))
             core->gone = 1;
     }
-    Py_BEGIN_ALLOW_THREADS
-    erg_engine_free(engine);
-    Py_END_ALLOW_THREADS
-    for (struct pl_core *core = state->cores; core; core = core->sibling)
+    Py_BEGIN_ALLOW_THREADS erg_engine_free(engine);
+    Py_END_ALLOW_THREADS for (struct pl_core *core = state->cores; core; core = core->sibling)
         core->pool = NULL;
     Py_RETURN_NONE;
 }
@@ -222,17 +217,24 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"_shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
-    {"_zygote_main", pl_zygote_main, METH_NOARGS, "_zygote_main($module, /)\n--\n\nBody of the zygote process."},
-    {"_thread_main", pl_thread_main, METH_VARARGS, "_thread_main($module, core, member, /)\n--\n\nBody of a worker thread."},
+    {"_zygote_main", pl_zygote_main, METH_NOARGS,
+     "_zygote_main($module, /)\n--\n\nBody of the zygote process."},
+    {"_thread_main", pl_thread_main, METH_VARARGS,
+     "_thread_main($module, core, member, /)\n--\n\nBody of a worker thread."},
     {"_interrupt", pl_worker_interrupt_handler, METH_VARARGS,
      "_interrupt($module, signal, frame, /)\n--\n\nHandler of the signal that interrupts a task."},
-    {"_pool_by_uid", pl_pool_by_uid, METH_O, "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
+    {"_pool_by_uid", pl_pool_by_uid, METH_O,
+     "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_parse_resource", pl_parse_resource, METH_O,
-     "_parse_resource($module, text, /)\n--\n\n(kind, count, options) of a resource string; ConfigError."},
-    {"trace_start", pl_trace_start, METH_NOARGS, "trace_start($module, /)\n--\n\nRecord what becomes of every task."},
+     "_parse_resource($module, text, /)\n--\n\n(kind, count, options) of a resource string; "
+     "ConfigError."},
+    {"trace_start", pl_trace_start, METH_NOARGS,
+     "trace_start($module, /)\n--\n\nRecord what becomes of every task."},
     {"trace_stop", pl_trace_stop, METH_NOARGS, "trace_stop($module, /)\n--\n\nRecord no more."},
-    {"trace_events", pl_trace_events, METH_NOARGS, "trace_events($module, /)\n--\n\nWhat was recorded, as tuples."},
-    {"trace_clear", pl_trace_clear, METH_NOARGS, "trace_clear($module, /)\n--\n\nForget what was recorded."},
+    {"trace_events", pl_trace_events, METH_NOARGS,
+     "trace_events($module, /)\n--\n\nWhat was recorded, as tuples."},
+    {"trace_clear", pl_trace_clear, METH_NOARGS,
+     "trace_clear($module, /)\n--\n\nForget what was recorded."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -247,8 +249,8 @@ struct pool_state *pool_state_new(PyObject *module) {
 int pool_exec(PyObject *module) {
     struct pool_state *state = core_state_of(module)->pool;
     if (PyModule_AddFunctions(module, methods) < 0 || pl_buffer_register(state) < 0 ||
-        pl_future_register(state) < 0 || pl_handle_register(state) < 0 || pl_imap_register(state) < 0 ||
-        pl_pool_register(state) < 0)
+        pl_future_register(state) < 0 || pl_handle_register(state) < 0 ||
+        pl_imap_register(state) < 0 || pl_pool_register(state) < 0)
         return -1;
     return pk_register_ref_type(module, state->future_type) < 0 ||
                    pk_register_ref_type(module, state->handle_type) < 0

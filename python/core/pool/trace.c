@@ -34,20 +34,24 @@ void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *even
 static const char *const outcomes[] = {"none", "ok", "error", "cancelled", "lost", "timeout"};
 
 /* (kind, pool, worker, worker name, task, function, items, queued, start, end, bytes in, bytes out, outcome) */
-static PyObject *event_tuple(struct pl_core *core, uint32_t member, const struct pl_trace_event *e) {
+static PyObject *event_tuple(struct pl_core *core, uint32_t member,
+                             const struct pl_trace_event *e) {
     struct erg_member_slot *slot = erg_table_slot(core->table, member);
     int thread = slot->kind == ERG_MEMBER_THREAD;
     PyObject *key = PyLong_FromUnsignedLongLong(e->fn);
-    PyObject *name = key && core->fn_names ? Py_XNewRef(PyDict_GetItemWithError(core->fn_names, key)) : NULL;
+    PyObject *name =
+        key && core->fn_names ? Py_XNewRef(PyDict_GetItemWithError(core->fn_names, key)) : NULL;
     Py_XDECREF(key);
     if (!name && (PyErr_Occurred() || !(name = PyUnicode_FromString(""))))
         return NULL;
     PyObject *label = PyUnicode_FromFormat("%s %u", thread ? "thread" : "process", member);
-    return Py_BuildValue("(sKIN" "KNIKKKKKs)", "task", (unsigned long long)core->uid, member, label,
-                         (unsigned long long)e->task, name, e->items, (unsigned long long)e->queued_ns,
-                         (unsigned long long)e->start_ns, (unsigned long long)e->end_ns,
-                         (unsigned long long)e->bytes_in, (unsigned long long)e->bytes_out,
-                         outcomes[e->outcome <= ERG_OUT_TIMEOUT ? e->outcome : 0]);
+    return Py_BuildValue(
+        "(sKIN"
+        "KNIKKKKKs)",
+        "task", (unsigned long long)core->uid, member, label, (unsigned long long)e->task, name,
+        e->items, (unsigned long long)e->queued_ns, (unsigned long long)e->start_ns,
+        (unsigned long long)e->end_ns, (unsigned long long)e->bytes_in,
+        (unsigned long long)e->bytes_out, outcomes[e->outcome <= ERG_OUT_TIMEOUT ? e->outcome : 0]);
 }
 
 int pl_trace_collect(struct pl_core *core, PyObject *list) {
@@ -55,7 +59,8 @@ int pl_trace_collect(struct pl_core *core, PyObject *list) {
         return 0;
     uint32_t top = atomic_load_explicit(&core->table->header->members_top, memory_order_acquire);
     for (uint32_t m = 0; m < top; m++) {
-        uint64_t at = atomic_load_explicit(&erg_table_slot(core->table, m)->trace, memory_order_acquire);
+        uint64_t at =
+            atomic_load_explicit(&erg_table_slot(core->table, m)->trace, memory_order_acquire);
         while (at) {
             struct pl_trace_block *block = erg_table_at(core->table, at);
             uint32_t n = atomic_load_explicit(&block->count, memory_order_acquire);
@@ -107,7 +112,8 @@ PyObject *pl_trace_stop(PyObject *module, PyObject *args) {
 PyObject *pl_trace_events(PyObject *module, PyObject *args) {
     (void)args;
     struct pool_state *state = state_of(module);
-    PyObject *list = state->trace ? PyList_GetSlice(state->trace, 0, PY_SSIZE_T_MAX) : PyList_New(0);
+    PyObject *list =
+        state->trace ? PyList_GetSlice(state->trace, 0, PY_SSIZE_T_MAX) : PyList_New(0);
     for (struct pl_core *core = state->cores; list && core; core = core->sibling)
         if (pl_trace_collect(core, list) < 0)
             Py_CLEAR(list);

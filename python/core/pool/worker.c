@@ -42,7 +42,8 @@ void pl_worker_fini(struct pl_worker *worker) {
 
 /* --- functions and shared objects ------------------------------------------------------------------------------ */
 
-PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader, int *fresh) {
+PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader,
+                             int *fresh) {
     struct pl_fn_head *head = erg_table_at(worker->core->table, offset);
     *fresh = 0;
     reader->keep = NULL;
@@ -55,7 +56,8 @@ PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct p
         function = PyDict_GetItemWithError(worker->functions, key);
     }
     if (!function && !PyErr_Occurred()) {
-        pl_reader_init(reader, worker->core, worker->member, head->payload, head->len, PL_READ_TASK);
+        pl_reader_init(reader, worker->core, worker->member, head->payload, head->len,
+                       PL_READ_TASK);
         function = pl_reader_load(reader);
         if (!head->stable) {
             *fresh = function != NULL;
@@ -88,7 +90,8 @@ static void hold_release(PyObject *capsule) {
     struct hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
     struct pl_blob_head *head = erg_table_at(hold->core->table, hold->head);
     if (!pl_core_foreign(hold->core))
-        atomic_fetch_and_explicit(&head->held[hold->number / 64], ~(1ull << hold->number % 64), memory_order_release);
+        atomic_fetch_and_explicit(&head->held[hold->number / 64], ~(1ull << hold->number % 64),
+                                  memory_order_release);
     pl_core_unref(hold->core);
     PyMem_Free(hold);
 }
@@ -102,7 +105,8 @@ static PyObject *hold_new(struct pl_worker *worker, struct pl_blob_head *head, u
         return NULL;
     }
     *hold = (struct hold){pl_core_ref(worker->core), offset, worker->member->number};
-    atomic_fetch_or_explicit(&head->held[hold->number / 64], 1ull << hold->number % 64, memory_order_acq_rel);
+    atomic_fetch_or_explicit(&head->held[hold->number / 64], 1ull << hold->number % 64,
+                             memory_order_acq_rel);
     return capsule;
 }
 
@@ -113,7 +117,8 @@ static void drop_dead_objects(struct pl_worker *worker, int all) {
     PyObject *keys = PyDict_Keys(worker->objects);
     for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
         PyObject *key = PyList_GET_ITEM(keys, i);
-        struct pl_blob_head *head = erg_table_at(worker->core->table, PyLong_AsUnsignedLongLong(key));
+        struct pl_blob_head *head =
+            erg_table_at(worker->core->table, PyLong_AsUnsignedLongLong(key));
         if ((all || atomic_load_explicit(&head->dead, memory_order_acquire)) &&
             PyDict_DelItem(worker->objects, key) < 0)
             PyErr_Clear();
@@ -122,10 +127,11 @@ static void drop_dead_objects(struct pl_worker *worker, int all) {
     PyErr_Clear();
 }
 
-static PyObject *load_fresh(struct pl_worker *worker, struct pl_blob_head *head, struct pl_reader *outer) {
+static PyObject *load_fresh(struct pl_worker *worker, struct pl_blob_head *head,
+                            struct pl_reader *outer) {
     struct pl_reader r;
-    pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, head->offset), head->len,
-                   PL_READ_TASK);
+    pl_reader_init(&r, worker->core, worker->member,
+                   erg_table_at(worker->core->table, head->offset), head->len, PL_READ_TASK);
     PyObject *object = pl_reader_load(&r);
     if (object && pl_reader_adopt(outer, &r) < 0)
         Py_CLEAR(object);
@@ -141,8 +147,9 @@ static PyObject *load_shared(struct pl_worker *worker, struct pl_blob_head *head
         PyObject *hold = hold_new(worker, head, offset);
         if (hold) {
             struct pl_reader r;
-            pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, head->offset),
-                           head->len, PL_READ_BLOB);
+            pl_reader_init(&r, worker->core, worker->member,
+                           erg_table_at(worker->core->table, head->offset), head->len,
+                           PL_READ_BLOB);
             r.owner = hold;
             object = pl_reader_load(&r);
             pl_reader_fini(&r);
@@ -179,7 +186,8 @@ static PyObject *load_result(struct pl_core *core, uint64_t handle, struct pl_re
         Py_XDECREF(exception);
         Py_CLEAR(value);
         if (!PyErr_Occurred())
-            core_raise(core->state->module, CORE_EXC_ERGON_ERROR, "a task this one depends on failed");
+            core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
+                       "a task this one depends on failed");
     }
     if (value && pl_reader_adopt(outer, &r) < 0)
         Py_CLEAR(value);
@@ -188,14 +196,16 @@ static PyObject *load_result(struct pl_core *core, uint64_t handle, struct pl_re
 }
 
 static PyObject *bad_pid(struct pl_core *core) {
-    return core_raise(core->state->module, CORE_EXC_UNPICKLING_ERROR, "a task's bytes name something unknown");
+    return core_raise(core->state->module, CORE_EXC_UNPICKLING_ERROR,
+                      "a task's bytes name something unknown");
 }
 
 PyObject *pl_worker_persistent(void *ctx, PyObject *pid) {
     struct pl_reader *r = ctx;
     struct pl_core *core = r->core;
     struct pl_worker *worker = current_worker;
-    if (!PyTuple_Check(pid) || PyTuple_GET_SIZE(pid) != 2 || !PyUnicode_Check(PyTuple_GET_ITEM(pid, 0)) ||
+    if (!PyTuple_Check(pid) || PyTuple_GET_SIZE(pid) != 2 ||
+        !PyUnicode_Check(PyTuple_GET_ITEM(pid, 0)) ||
         PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(pid, 0)) != 1)
         return bad_pid(core);
     PyObject *what = PyTuple_GET_ITEM(pid, 1);
@@ -235,7 +245,8 @@ static PyObject *exit_as_loss(PyObject *exception) {
 
 static PyObject *traceback_text(PyObject *exception) {
     PyObject *module = PyImport_ImportModule("traceback");
-    PyObject *lines = module ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
+    PyObject *lines =
+        module ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
     PyObject *empty = lines ? PyUnicode_FromString("") : NULL;
     PyObject *text = empty ? PyUnicode_Join(empty, lines) : NULL;
     Py_XDECREF(module);
@@ -243,7 +254,8 @@ static PyObject *traceback_text(PyObject *exception) {
     Py_XDECREF(empty);
     if (!text) {
         PyErr_Clear();
-        text = PyUnicode_FromFormat("%.200s (its traceback could not be formatted)", Py_TYPE(exception)->tp_name);
+        text = PyUnicode_FromFormat("%.200s (its traceback could not be formatted)",
+                                    Py_TYPE(exception)->tp_name);
     }
     return text;
 }
@@ -252,7 +264,8 @@ static PyObject *traceback_text(PyObject *exception) {
 static PyObject *stand_in(PyObject *exception, PyObject *text) {
     PyObject *reason = PyErr_GetRaisedException();
     PyObject *errors = PyImport_ImportModule("ergon.errors");
-    PyObject *made = errors ? PyObject_CallMethod(errors, "unpicklable", "OOO", exception, text, reason) : NULL;
+    PyObject *made =
+        errors ? PyObject_CallMethod(errors, "unpicklable", "OOO", exception, text, reason) : NULL;
     Py_XDECREF(errors);
     Py_XDECREF(reason);
     return made;
@@ -285,7 +298,8 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     return rc;
 }
 
-int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record, enum erg_outcome *outcome) {
+int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record,
+                          enum erg_outcome *outcome) {
     if (!PyErr_ExceptionMatches(worker->interrupted))
         return 0;
     PyErr_Clear();
@@ -299,7 +313,8 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
     (void)args;
     struct pl_worker *worker = current_worker;
     if (!worker || worker->running == ERG_HANDLE_NONE ||
-        atomic_load_explicit(&worker->member->slot->cancel, memory_order_acquire) != worker->running)
+        atomic_load_explicit(&worker->member->slot->cancel, memory_order_acquire) !=
+            worker->running)
         Py_RETURN_NONE;
     PyErr_SetNone(worker->interrupted);
     return NULL;
@@ -307,8 +322,8 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
 
 /* --- one call ------------------------------------------------------------------------------------------------------ */
 
-static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *record, struct pl_reader *fn_reader,
-                               struct pl_reader *args_reader) {
+static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *record,
+                               struct pl_reader *fn_reader, struct pl_reader *args_reader) {
     int fresh;
     PyObject *function = pl_worker_function(worker, record->fn, fn_reader, &fresh);
     if (!function)
@@ -326,13 +341,15 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     else if (args && flags & PL_HAS_KWARGS)
         result = PyObject_Call(function, PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1));
     else if (args)
-        result = PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 0), (size_t)PyTuple_GET_SIZE(args), NULL);
+        result = PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 0),
+                                     (size_t)PyTuple_GET_SIZE(args), NULL);
     Py_XDECREF(args);
     Py_DECREF(function);
     return result;
 }
 
-static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record *record, PyObject *result) {
+static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record *record,
+                                     PyObject *result) {
     uint32_t start = record->args.offset ? 0 : (uint32_t)((record->args.len + 7) & ~7ull);
     enum erg_outcome outcome = ERG_OUT_OK;
     for (int attempt = 0; attempt < 3; attempt++) {
@@ -454,7 +471,8 @@ static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_recor
     if (!result && !pl_worker_interrupted(worker, record, &outcome)) {
         outcome = ERG_OUT_ERROR;
         result = PyErr_GetRaisedException();
-        PyObject *lost = PyErr_GivenExceptionMatches(result, PyExc_SystemExit) ? exit_as_loss(result) : NULL;
+        PyObject *lost =
+            PyErr_GivenExceptionMatches(result, PyExc_SystemExit) ? exit_as_loss(result) : NULL;
         if (lost)
             Py_SETREF(result, lost);
         PyErr_Clear();
@@ -473,7 +491,9 @@ static void trace_task(struct pl_worker *worker, struct erg_record *record, uint
     event.end_ns = erg_clock_ns();
     event.bytes_in = record->args.len;
     event.bytes_out = record->result.len;
-    event.items = record->kind == ERG_KIND_CHUNK ? atomic_load_explicit(&record->ndone, memory_order_relaxed) : 1;
+    event.items = record->kind == ERG_KIND_CHUNK
+                      ? atomic_load_explicit(&record->ndone, memory_order_relaxed)
+                      : 1;
     event.outcome = outcome;
     pl_trace_record(worker, &event);
 }
@@ -489,7 +509,8 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     struct erg_record *record = erg_table_record(worker->core->table, index);
     erg_handle outer = worker->running;
     worker->running = erg_record_handle(worker->core->table, index);
-    int tracing = (int)atomic_load_explicit(&worker->core->table->header->tracing, memory_order_relaxed);
+    int tracing =
+        (int)atomic_load_explicit(&worker->core->table->header->tracing, memory_order_relaxed);
     struct pl_trace_event before = {0};
     if (tracing) {
         before.queued_ns = record->end_ns;
@@ -527,12 +548,15 @@ static int load_setup(struct pl_worker *worker) {
     if (!header->init_len)
         return 0;
     struct pl_reader r;
-    pl_reader_init(&r, worker->core, worker->member, erg_table_at(worker->core->table, header->init_offset),
-                   header->init_len, PL_READ_TASK);
+    pl_reader_init(&r, worker->core, worker->member,
+                   erg_table_at(worker->core->table, header->init_offset), header->init_len,
+                   PL_READ_TASK);
     r.source.pos = 0;
     PyObject *module = PyImport_ImportModule("ergon._worker");
-    PyObject *bytes = module ? PyBytes_FromStringAndSize(r.source.buf, (Py_ssize_t)r.source.len) : NULL;
-    PyObject *done = bytes ? PyObject_CallMethod(module, "setup", "Oi", bytes, worker->is_process) : NULL;
+    PyObject *bytes =
+        module ? PyBytes_FromStringAndSize(r.source.buf, (Py_ssize_t)r.source.len) : NULL;
+    PyObject *done =
+        bytes ? PyObject_CallMethod(module, "setup", "Oi", bytes, worker->is_process) : NULL;
     Py_XDECREF(bytes);
     Py_XDECREF(module);
     Py_XDECREF(done);
@@ -554,7 +578,8 @@ static int op_setup(void *ctx, struct erg_member *member, struct erg_error *err)
     const char *words = text ? PyUnicode_AsUTF8(text) : NULL;
     size_t len = words ? strlen(words) : 0;
     /* The end of a traceback says most. */
-    erg_error_set(err, ERG_ELAUNCH, "a worker could not be set up: %s", words ? words + (len > 180 ? len - 180 : 0) : "");
+    erg_error_set(err, ERG_ELAUNCH, "a worker could not be set up: %s",
+                  words ? words + (len > 180 ? len - 180 : 0) : "");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(exception);

@@ -16,7 +16,8 @@ struct stream {
 static int stream_block(struct stream *s, size_t size) {
     uint64_t offset;
     struct erg_error err;
-    int rc = erg_arena_alloc(s->worker->member, sizeof(struct pl_stream_block) + size, &offset, &err);
+    int rc =
+        erg_arena_alloc(s->worker->member, sizeof(struct pl_stream_block) + size, &offset, &err);
     if (rc < 0) {
         core_raise_error(s->worker->state->module, rc, &err);
         return -1;
@@ -55,8 +56,9 @@ static int put_payload(struct stream *s, int kind, struct pl_writer *w) {
     uint32_t len = (uint32_t)payload.len;
     w->nentries = nentries; /* still ours until they are in the stream */
     if (payload.len > UINT32_MAX / 2) {
-        PyErr_SetString(PyExc_OverflowError, "one result of a map is limited to 2 GB of pickled bytes (arrays do not "
-                                             "count): return it from pipe() instead");
+        PyErr_SetString(PyExc_OverflowError,
+                        "one result of a map is limited to 2 GB of pickled bytes (arrays do not "
+                        "count): return it from pipe() instead");
         return -1;
     }
     if (stream_room(s, payload.len + 16) < 0)
@@ -76,7 +78,8 @@ static int put_item(struct stream *s, PyObject *value) {
     if (value) {
         char *at;
         size_t n;
-        if (stream_room(s, PL_ATOM_MAX + 1) == 0 && (at = s->block->data + s->used, n = pl_atom_dump(value, at + 1))) {
+        if (stream_room(s, PL_ATOM_MAX + 1) == 0 &&
+            (at = s->block->data + s->used, n = pl_atom_dump(value, at + 1))) {
             at[0] = PL_ITEM_ATOM;
             s->used += n + 1;
             return 0;
@@ -84,7 +87,8 @@ static int put_item(struct stream *s, PyObject *value) {
     }
     for (int attempt = 0; attempt < 3; attempt++) {
         struct pl_writer w;
-        int rc = pl_writer_init_scratch(&w, s->worker->core, s->worker->member, &s->worker->scratch);
+        int rc =
+            pl_writer_init_scratch(&w, s->worker->core, s->worker->member, &s->worker->scratch);
         if (rc == 0)
             rc = value ? pl_writer_dump(&w, value, "result") : pl_worker_write_error(s->worker, &w);
         if (rc == 0)
@@ -109,7 +113,8 @@ static PyObject *run_item(PyObject *function, struct pl_reader *r, uint32_t widt
     if (n == width && star)
         result = PyObject_Call(function, args[1], NULL);
     else if (n == width)
-        result = PyObject_Vectorcall(function, args + 1, width | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        result =
+            PyObject_Vectorcall(function, args + 1, width | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     while (n)
         Py_DECREF(args[n--]);
     if (args != few)
@@ -117,7 +122,8 @@ static PyObject *run_item(PyObject *function, struct pl_reader *r, uint32_t widt
     return result;
 }
 
-static enum erg_outcome run_items(struct stream *s, PyObject *function, const char *bytes, size_t len) {
+static enum erg_outcome run_items(struct stream *s, PyObject *function, const char *bytes,
+                                  size_t len) {
     struct pl_worker *worker = s->worker;
     struct erg_record *record = s->record;
     int flags = pl_payload_flags(bytes);
@@ -148,7 +154,8 @@ static enum erg_outcome run_items(struct stream *s, PyObject *function, const ch
     return outcome;
 }
 
-enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index, struct erg_record *record) {
+enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
+                                     struct erg_record *record) {
     (void)index;
     struct stream s = {.worker = worker, .record = record};
     const char *bytes = pl_payload_bytes(worker->core, record, &record->args);

@@ -3,11 +3,10 @@
 import pickle
 import threading
 
+import ergon.pickle as ep
 import hypothesis
 import hypothesis.strategies as st
 import pytest
-
-import ergon.pickle as ep
 from ergon.errors import ErgonError, PicklingError, UnpicklingError
 
 atoms = (
