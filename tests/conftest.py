@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -45,6 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: takes minutes, or needs much of the machine; only in the full tier")
     config.addinivalue_line("markers", "keeps_pools: the leak check after this module does not shut ergon down first")
     os.environ["TMPDIR"] = tempfile.tempdir = _folder
+    # No deadlines: a busy machine is no failure.
+    examples = {"quick": 50, "default": 100, "full": 1000}[config.getoption("--tier")]
+    hypothesis.settings.register_profile("ergon", deadline=None, print_blob=True, max_examples=examples)
+    hypothesis.settings.load_profile("ergon")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
