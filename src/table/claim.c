@@ -66,7 +66,7 @@ static int win_from(struct erg_member *m, uint32_t depth, struct erg_ring *ring,
         if (!erg_ring_take(t, ring, &peek))
             continue;
         ERG_POINT("claim-taken");
-        if (win(m, depth, peek.index, s)) {
+        if (erg_ring_names(&peek, s) && win(m, depth, peek.index, s)) {
             *index = peek.index;
             return 1;
         }
@@ -97,7 +97,7 @@ void erg_claim_drop(struct erg_member *m) {
     uint64_t s = erg_record_state(r);
     if (ERG_STATE_GEN(s) == ERG_HANDLE_GEN(next) && ERG_STATE_PHASE(s) == ERG_READY) {
         uint32_t queue = r->queue % ERG_QUEUES;
-        erg_release_hint(m, queue, index);
+        erg_release_hint(m, queue, next);
         erg_wake(m->table, queue, 1);
     }
     atomic_store_explicit(&m->slot->next, ERG_HANDLE_NONE, memory_order_release);
@@ -243,7 +243,7 @@ void erg_claim_return(struct erg_member *m, uint32_t index) {
                                                   memory_order_acq_rel, memory_order_relaxed))
         ;
     ERG_POINT("returned");
-    erg_release_hint(m, queue, index);
+    erg_release_hint(m, queue, ERG_HANDLE(index, ERG_STATE_GEN(s)));
     atomic_store_explicit(&m->slot->depth, depth_of(m) - 1, memory_order_release);
     erg_wake(m->table, queue, 1);
 }

@@ -55,7 +55,7 @@ uint32_t erg_awake_running(struct erg_table *t);
 
 /* --- release.c: from one record to those that wait for it ---------------------------------------------- */
 /* Enters the READY record into the ring `queue`; never fails. */
-void erg_release_hint(struct erg_member *m, uint32_t queue, uint32_t index);
+void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle);
 /* DONE from the phase in `seen`. 1: done, successors released, waiters woken; 0: it is in another phase by now. With
  * keep, one successor the caller can run may stay with it as slot->next. */
 int erg_release_done(struct erg_member *m, uint32_t index, uint64_t seen, enum erg_outcome outcome,

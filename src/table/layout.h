@@ -24,8 +24,8 @@
  *                                     \_________/ (lost with its runner, and run again)
  *
  * ENTERED: its submitter fills it. WAITING: some predecessor has not finished. READY: in a ready ring, or held as a
- * member's `next`. RUNNING: claimed. DONE: outcome and result are final. Only the submitter frees (a JOIN frees
- * itself); the record goes back to FREE with the next generation, so that every old handle is stale, as soon as
+ * member's `next`. RUNNING: claimed. DONE: outcome and result are final. Only the submitter frees (JOINs the table made
+ * free themselves); the record goes back to FREE with the next generation, so that every old handle is stale, as soon as
  * nobody's list leads to it any more: not before its own successors are released (ERG_STATE_RELEASING) and not before
  * the predecessors it was waiting for have let go of it (open bits in `deps`).
  */
@@ -64,7 +64,7 @@ enum erg_outcome {
 enum erg_record_kind {
     ERG_KIND_CALL,
     ERG_KIND_CHUNK,
-    ERG_KIND_JOIN, /* waits for its predecessors and is then done: no runner, frees itself */
+    ERG_KIND_JOIN, /* waits for its predecessors and is then done, without a runner */
     ERG_KIND_NATIVE,
     ERG_KIND_CONTROL
 };
@@ -77,9 +77,8 @@ enum erg_record_kind {
 #define ERG_STATE_CANCEL 0x40u     /* cancellation was asked for while it ran */
 #define ERG_STATE_SUCC 0x80u       /* somebody is, or was about to be, in the list of successors */
 #define ERG_STATE_RELEASING 0x100u /* DONE, but the runner still walks the list of successors */
-#define ERG_STATE_FREED 0x200u /* freed while RELEASING: whoever ends that recycles the record */
-#define ERG_STATE_ORPHAN                                                                           \
-    0x400u /* nobody will free it: whoever finishes it does (JOINs, dead submitters) */
+#define ERG_STATE_FREED 0x200u  /* freed while RELEASING: whoever ends that recycles the record */
+#define ERG_STATE_ORPHAN 0x400u /* nobody will free it: whoever finishes it does */
 #define ERG_STATE_OUTCOME(word) ((enum erg_outcome)(((word) >> 12) & 7u))
 #define ERG_STATE_RUNNER(word) ((uint32_t)((word) >> 16) & 0xffffu)
 #define ERG_STATE_GEN(word) ((uint32_t)((word) >> 32))
@@ -195,9 +194,9 @@ struct erg_member_slot {
     _Alignas(ERG_CACHE_LINE) struct erg_magazine magazines[2];
 };
 
-/* Multi-producer multi-consumer ring of record indexes. A cell holds the index, a full bit and the lap it counts
- * for, so that filling or emptying it is one swap; head and tail are hints anybody may push forward. A dead producer
- * or consumer leaves nothing half done: see ring.h. */
+/* Multi-producer multi-consumer ring of handles. A cell holds one, with the lap it counts for, so that filling or
+ * emptying it is one swap; head and tail are hints anybody may push forward. A dead producer or consumer leaves
+ * nothing half done: see ring.h. */
 struct erg_ring {
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t head;
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t tail;

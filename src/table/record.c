@@ -242,14 +242,14 @@ void erg_record_submit(struct erg_member *m, uint32_t index) {
     uint32_t queue = m->table->records[index].queue % ERG_QUEUES;
     if (publish(m, index)) {
         ERG_POINT("submit-ready");
-        erg_release_hint(m, queue, index);
+        erg_release_hint(m, queue, erg_record_handle(m->table, index));
         erg_wake(m->table, queue, 1);
     }
 }
 
 enum { SUBMIT_GROUP = 64 };
 
-static void enter_group(struct erg_member *m, uint32_t queue, const uint32_t *ready, size_t n) {
+static void enter_group(struct erg_member *m, uint32_t queue, const erg_handle *ready, size_t n) {
     size_t done = erg_ring_push_many(m->table, &m->table->header->ready[queue], ready, n);
     for (; done < n; done++)
         erg_release_hint(m, queue, ready[done]);
@@ -257,7 +257,7 @@ static void enter_group(struct erg_member *m, uint32_t queue, const uint32_t *re
 }
 
 void erg_record_submit_many(struct erg_member *m, const uint32_t *indexes, size_t n) {
-    uint32_t ready[SUBMIT_GROUP];
+    erg_handle ready[SUBMIT_GROUP];
     size_t waiting = 0;
     uint32_t queue = 0;
     for (size_t i = 0; i < n; i++) {
@@ -268,7 +268,7 @@ void erg_record_submit_many(struct erg_member *m, const uint32_t *indexes, size_
         }
         queue = own;
         if (publish(m, indexes[i]))
-            ready[waiting++] = indexes[i];
+            ready[waiting++] = erg_record_handle(m->table, indexes[i]);
     }
     if (waiting > 0)
         enter_group(m, queue, ready, waiting);
@@ -428,7 +428,7 @@ void erg_record_retry(struct erg_member *m, uint32_t index) {
                                                     GEN_HALF(s) | (s & keeps) | ERG_READY,
                                                     memory_order_acq_rel, memory_order_acquire));
     uint32_t queue = r->queue % ERG_QUEUES;
-    erg_release_hint(m, queue, index);
+    erg_release_hint(m, queue, ERG_HANDLE(index, ERG_STATE_GEN(s)));
     erg_wake(m->table, queue, 1);
 }
 

@@ -18,11 +18,11 @@ static void repair_claim(struct erg_member *ghost, erg_handle handle) {
     if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle))
         return;
     if (ERG_STATE_PHASE(s) == ERG_READY) {
-        erg_release_hint(ghost, r->queue % ERG_QUEUES, index);
+        erg_release_hint(ghost, r->queue % ERG_QUEUES, handle);
     } else if (ERG_STATE_PHASE(s) == ERG_DONE) {
         erg_futex_wake(erg_record_futex(r), INT_MAX);
         if (s & ERG_STATE_NOTIFY)
-            while (!erg_ring_push(t, &t->header->completed, index))
+            while (!erg_ring_push(t, &t->header->completed, handle))
                 erg_cpu_relax();
         if (!(s & ERG_STATE_RELEASING) && (s & ERG_STATE_ORPHAN) &&
             ERG_STATE_RUNNER(s) == ghost->number)

@@ -38,19 +38,20 @@ static void make_room(struct erg_member *m, struct erg_ring *ring, int completed
     if (!erg_ring_take(t, ring, &peek))
         return;
     uint64_t s = erg_record_state(r);
-    int stands = completed ? ERG_STATE_PHASE(s) == ERG_DONE && (s & ERG_STATE_NOTIFY)
-                           : ERG_STATE_PHASE(s) == ERG_READY;
-    while (stands && !erg_ring_push(t, ring, peek.index))
+    int stands = erg_ring_names(&peek, s) &&
+                 (completed ? ERG_STATE_PHASE(s) == ERG_DONE && (s & ERG_STATE_NOTIFY)
+                            : ERG_STATE_PHASE(s) == ERG_READY);
+    while (stands && !erg_ring_push(t, ring, ERG_HANDLE(peek.index, peek.gen)))
         erg_cpu_relax(); /* others filled the place we made; they make room in turn */
 }
 
-static void enter(struct erg_member *m, struct erg_ring *ring, uint32_t index, int completed) {
-    while (!erg_ring_push(m->table, ring, index))
+static void enter(struct erg_member *m, struct erg_ring *ring, erg_handle handle, int completed) {
+    while (!erg_ring_push(m->table, ring, handle))
         make_room(m, ring, completed);
 }
 
-void erg_release_hint(struct erg_member *m, uint32_t queue, uint32_t index) {
-    enter(m, &m->table->header->ready[queue], index, 0);
+void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle) {
+    enter(m, &m->table->header->ready[queue], handle, 0);
 }
 
 /* --- waking who waits for a record -------------------------------------------------------------------------- */
@@ -60,7 +61,7 @@ static void announce(struct erg_member *m, uint32_t index, uint64_t seen) {
     if (seen & ERG_STATE_WAITER)
         erg_futex_wake(erg_record_futex(&m->table->records[index]), INT_MAX);
     if (seen & ERG_STATE_NOTIFY) {
-        enter(m, &m->table->header->completed, index, 1);
+        enter(m, &m->table->header->completed, ERG_HANDLE(index, ERG_STATE_GEN(seen)), 1);
         ERG_POINT("done-entered");
         erg_bell_ring(m->table);
     }
@@ -121,7 +122,7 @@ static void complete_join(struct erg_member *m, uint32_t index, uint64_t seen) {
     if (!swap_done(m, index, &seen, ERG_OUT_OK))
         return;
     announce(m, index, seen);
-    if (!(seen & ERG_STATE_SUCC)) /* otherwise the stack sees to it */
+    if ((seen & ERG_STATE_ORPHAN) && !(seen & ERG_STATE_SUCC)) /* otherwise the stack sees to it */
         free_orphan(m, index);
 }
 
@@ -152,7 +153,7 @@ static void make_ready(struct erg_member *m, uint32_t index, uint32_t gen) {
             continue;
         ERG_POINT("ready");
         if (!keep_next(m, queue, ERG_HANDLE(index, gen))) {
-            erg_release_hint(m, queue, index);
+            erg_release_hint(m, queue, ERG_HANDLE(index, gen));
             m->entered[queue]++;
         }
         return;
@@ -304,7 +305,7 @@ void erg_release_resume(struct erg_member *m) {
         clear_edge(m, edge, gen);
         uint64_t s = erg_record_state(waiting);
         if (ERG_STATE_GEN(s) == gen && ERG_STATE_PHASE(s) == ERG_READY)
-            erg_release_hint(m, waiting->queue % ERG_QUEUES, EDGE_RECORD(edge));
+            erg_release_hint(m, waiting->queue % ERG_QUEUES, ERG_HANDLE(EDGE_RECORD(edge), gen));
         atomic_store_explicit(&m->slot->edge, ERG_EDGE_NONE, memory_order_release);
     }
     release_all(m);

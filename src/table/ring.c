@@ -1,8 +1,16 @@
 #include "table/ring.h"
 
-#define LAP_MASK 0x7fffffffu
-#define CELL_EMPTY(lap) ((uint64_t)(lap) << 1)
-#define CELL_FULL(lap, index) ((uint64_t)(index) << 32 | (uint64_t)(lap) << 1 | 1)
+#define LAP_SHIFT 48
+#define LAP_MASK 0xffffu
+#define INDEX_MASK 0x7ffffffu
+#define FULL 1u
+#define CELL_EMPTY(lap) ((uint64_t)(lap) << LAP_SHIFT)
+#define CELL_LAP(cell) ((uint32_t)((cell) >> LAP_SHIFT))
+
+static uint64_t cell_full(uint32_t lap, erg_handle handle) {
+    return CELL_EMPTY(lap) | (uint64_t)ERG_RING_GEN(ERG_HANDLE_GEN(handle)) << 28 |
+           (uint64_t)ERG_HANDLE_INDEX(handle) << 1 | FULL;
+}
 
 static _Atomic uint64_t *cell_at(struct erg_table *t, struct erg_ring *ring, uint64_t position) {
     _Atomic uint64_t *cells = erg_table_at(t, ring->cells_offset);
@@ -24,27 +32,26 @@ static void advance(_Atomic uint64_t *hint, uint64_t from, uint64_t to) {
 
 /* Fills the cell at `position` if it is empty in that lap. 1: filled; 0: it was filled before, in this lap, so
  * the tail is behind; -1: it still holds an entry of the lap before. */
-static int fill(struct erg_table *t, struct erg_ring *ring, uint64_t position, uint32_t index) {
+static int fill(struct erg_table *t, struct erg_ring *ring, uint64_t position, erg_handle handle) {
     _Atomic uint64_t *cell = cell_at(t, ring, position);
     uint32_t lap = lap_of(ring, position);
     uint64_t seen = CELL_EMPTY(lap);
     /* seq_cst: the producer's half of the handshake with a consumer going to sleep (wake.c). Its release part publishes
-     * the record that `index` names. */
-    if (atomic_compare_exchange_strong_explicit(cell, &seen, CELL_FULL(lap, index),
+     * the record that the handle names. */
+    if (atomic_compare_exchange_strong_explicit(cell, &seen, cell_full(lap, handle),
                                                 memory_order_seq_cst, memory_order_acquire))
         return 1;
-    uint32_t before = (lap - 1) & LAP_MASK;
-    return (uint32_t)seen == ((uint32_t)CELL_EMPTY(before) | 1u) ? -1 : 0;
+    return (seen & FULL) && CELL_LAP(seen) == ((lap - 1) & LAP_MASK) ? -1 : 0;
 }
 
-size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const uint32_t *indexes,
+size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const erg_handle *handles,
                           size_t n) {
     size_t done = 0;
     while (done < n) {
         uint64_t start = atomic_load_explicit(&ring->tail, memory_order_acquire);
         uint64_t position = start;
         int filled = 1;
-        while (done < n && (filled = fill(t, ring, position, indexes[done])) == 1) {
+        while (done < n && (filled = fill(t, ring, position, handles[done])) == 1) {
             done++;
             position++;
         }
@@ -58,8 +65,8 @@ size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const uint
     return done;
 }
 
-int erg_ring_push(struct erg_table *t, struct erg_ring *ring, uint32_t index) {
-    return (int)erg_ring_push_many(t, ring, &index, 1);
+int erg_ring_push(struct erg_table *t, struct erg_ring *ring, erg_handle handle) {
+    return (int)erg_ring_push_many(t, ring, &handle, 1);
 }
 
 int erg_ring_peek(struct erg_table *t, struct erg_ring *ring, struct erg_ring_peek *peek) {
@@ -68,10 +75,11 @@ int erg_ring_peek(struct erg_table *t, struct erg_ring *ring, struct erg_ring_pe
         uint32_t lap = lap_of(ring, position);
         /* seq_cst: the consumer's half of the handshake in wake.c; acquire pairs with fill. */
         uint64_t cell = atomic_load_explicit(cell_at(t, ring, position), memory_order_seq_cst);
-        if ((uint32_t)cell == ((uint32_t)CELL_EMPTY(lap) | 1u)) {
+        if ((cell & FULL) && CELL_LAP(cell) == lap) {
             peek->position = position;
             peek->cell = cell;
-            peek->index = (uint32_t)(cell >> 32);
+            peek->index = (uint32_t)(cell >> 1) & INDEX_MASK;
+            peek->gen = ERG_RING_GEN((uint32_t)(cell >> 28));
             return 1;
         }
         if (cell == CELL_EMPTY(lap)) {

@@ -112,3 +112,7 @@ void erg_lock_slow(_Atomic uint32_t *lock) {
     while (atomic_exchange_explicit(lock, 2, memory_order_acquire) != 0)
         erg_futex_wait(lock, 2, -1);
 }
+
+#ifdef ERG_TESTING
+void (*erg_point_hook)(const char *name);
+#endif
