@@ -14,6 +14,7 @@ import sys
 import time
 from typing import NamedTuple
 
+from . import _core
 from .errors import ErgonError
 
 __all__ = ["Event", "clear", "events", "record", "report", "save", "section", "start", "stop"]
@@ -37,50 +38,28 @@ class Event(NamedTuple):
     outcome: str
 
 
-_recording = False
-_kept: list = []
 _sections: list = []
 
 
 def start():
     """Begin to record, in addition to what has been recorded already. Every pool of this process takes part."""
-    global _recording
-    if not _recording:
-        from . import _core
-
-        _core.trace_start()
-        _recording = True
+    _core.trace_start()
 
 
 def stop():
     """End the recording; what was recorded is kept."""
-    global _recording
-    if _recording:
-        from . import _core
-
-        _core.trace_stop()
-        _recording = False
-        _kept.extend(_core.trace_events())
+    _core.trace_stop()
 
 
 def clear():
     """Forget everything recorded so far, and the sections. A recording that runs goes on, empty."""
-    running = _recording
-    stop()
-    _kept.clear()
+    _core.trace_clear()
     _sections.clear()
-    if running:
-        start()
 
 
 def events():
     """Everything recorded so far, as a list of `Event`."""
-    found = list(_kept)
-    if _recording:
-        from . import _core
-
-        found += _core.trace_events()
-    return [Event(*entry) for entry in found]
+    return [Event(*entry) for entry in _core.trace_events()]
 
 
 def section(title, rows=(), *, columns=None, kind="table", note=""):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 
+import ergon
 import pytest
 from ergon import _core, trace
 
@@ -16,16 +17,10 @@ class Recorder:
     """Stands for the recording in C."""
 
     def __init__(self) -> None:
-        self.on, self.entries, self.starts = False, [], 0
+        self.on, self.entries = False, []
 
-    def start(self) -> None:
-        assert not self.on
-        self.on, self.entries = True, []
-        self.starts += 1
-
-    def stop(self) -> None:
-        assert self.on
-        self.on = False
+    def switch(self, on: bool) -> None:
+        self.on = on
 
     def add(self, task: int = 1, **fields: object) -> None:
         entry = {
@@ -51,9 +46,10 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     fake = Recorder()
-    monkeypatch.setattr(_core, "trace_start", fake.start, raising=False)
-    monkeypatch.setattr(_core, "trace_stop", fake.stop, raising=False)
-    monkeypatch.setattr(_core, "trace_events", lambda: list(fake.entries), raising=False)
+    monkeypatch.setattr(_core, "trace_start", lambda: fake.switch(True))
+    monkeypatch.setattr(_core, "trace_stop", lambda: fake.switch(False))
+    monkeypatch.setattr(_core, "trace_clear", fake.entries.clear)
+    monkeypatch.setattr(_core, "trace_events", lambda: list(fake.entries))
     yield fake
     trace.stop()
     trace.clear()
@@ -189,3 +185,66 @@ def test_autostart_that_cannot_save_says_so(recorder: Recorder, tmp_path, capsys
     trace.start()
     trace._finish(str(tmp_path / "no" / "t.json"))
     assert "ergon: cannot save the trace: " in capsys.readouterr().err
+
+
+# --- the recording in C -------------------------------------------------------------------------------------------
+
+
+def squared(x: int) -> int:
+    if x == 3:
+        raise ValueError(x)
+    return x * x
+
+
+@pytest.fixture
+def recording():
+    trace.clear()
+    trace.start()
+    yield
+    trace.stop()
+    trace.clear()
+
+
+@pytest.mark.parametrize("kind", ["ProcessPool", "ThreadPool"])
+def test_every_task_is_recorded_once(recording: None, kind: str) -> None:
+    with getattr(ergon, kind)(2) as pool:
+        assert pool.map(squared, range(4, 44), chunksize=1) == [x * x for x in range(4, 44)]
+        with pytest.raises(ValueError, match="3"):
+            pool.pipe(squared, 3)
+    found = trace.events()
+    assert sum(event.items for event in found) == 41
+    assert len({event.task for event in found}) == len(found)
+    assert {event.function for event in found} == {"squared"}
+    assert sorted(event.outcome for event in found if event.outcome != "ok") == ["error"]
+    for event in found:
+        assert 0 < event.queued_ns <= event.start_ns <= event.end_ns
+        assert event.worker_name and event.bytes_in >= 0 and event.bytes_out >= 0
+    for worker in {event.worker for event in found}:  # a worker does one thing at a time
+        runs = sorted((event.start_ns, event.end_ns) for event in found if event.worker == worker)
+        assert all(end <= start for (_, end), (start, _) in zip(runs, runs[1:], strict=False))
+
+
+def test_nothing_is_recorded_before_and_after() -> None:
+    trace.clear()
+    with ergon.ProcessPool(1) as pool:
+        pool.pipe(squared, 1)
+        with trace.record():
+            pool.pipe(squared, 2)
+        pool.pipe(squared, 5)
+    assert len(trace.events()) == 1
+    trace.clear()
+    assert trace.events() == []
+
+
+def test_record_and_report(tmp_path: pathlib.Path) -> None:
+    trace.clear()
+    with trace.record(tmp_path / "t.json"), ergon.ProcessPool(2) as pool:
+        pool.map(squared, range(10, 30))
+        trace.section("Found", [("answer", 42)], kind="facts")
+    trace.clear()
+    page = trace.report(tmp_path / "t.json")
+    assert page == str(tmp_path / "t.html")
+    text = (tmp_path / "t.html").read_text()
+    assert "squared" in text and "Found" in text
+    with pytest.raises(ergon.errors.ErgonError, match="cannot open"):
+        trace.report(tmp_path / "none.json")
