@@ -56,14 +56,38 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
     return 0;
 }
 
+/* What a trace calls a callable; a new reference. */
+static PyObject *callable_name(PyObject *callable) {
+    PyObject *name;
+    if (PyObject_GetOptionalAttrString(callable, "__qualname__", &name) < 0)
+        PyErr_Clear();
+    if (name && !PyUnicode_Check(name))
+        Py_CLEAR(name);
+    return name ? name : PyObject_Repr((PyObject *)Py_TYPE(callable));
+}
+
+/* Names a callable that never was written as bytes. The name itself, which the table keeps, is its number. */
+uint64_t pl_fn_name_of(struct pl_core *core, PyObject *callable) {
+    PyObject *name = core->fn_names ? callable_name(callable) : NULL;
+    if (name)
+        PyUnicode_InternInPlace(&name);
+    uint64_t uid = (uint64_t)(uintptr_t)name;
+    PyObject *key = name ? PyLong_FromUnsignedLongLong(uid) : NULL;
+    if (!key || PyDict_SetItem(core->fn_names, key, name) < 0) {
+        PyErr_Clear();
+        uid = 0;
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(name);
+    return uid;
+}
+
 /* A name for the trace. */
 static int fn_name(struct pl_core *core, struct pl_fn *fn, PyObject *callable) {
     if (!core->fn_names)
         return 0;
-    PyObject *name;
-    if (PyObject_GetOptionalAttrString(callable, "__qualname__", &name) < 0)
-        PyErr_Clear();
-    if (!name && !(name = PyObject_Repr((PyObject *)Py_TYPE(callable))))
+    PyObject *name = callable_name(callable);
+    if (!name)
         return -1;
     PyObject *key = PyLong_FromUnsignedLongLong(fn->uid);
     int rc = key ? PyDict_SetItem(core->fn_names, key, name) : -1;

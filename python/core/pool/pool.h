@@ -255,6 +255,8 @@ struct pl_fn {
 };
 /* A counted reference; NULL with an exception. */
 struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable);
+uint64_t pl_fn_name_of(struct pl_core *core,
+                       PyObject *callable); /* what a trace calls it; 0 where nobody asked */
 void pl_fn_unref(struct pl_core *core, struct pl_fn *fn);
 void pl_fn_clear(struct pl_core *core);
 

@@ -487,10 +487,11 @@ static void trace_task(struct pl_worker *worker, struct erg_record *record, uint
                        const struct pl_trace_event *before, enum erg_outcome outcome) {
     struct pl_trace_event event = *before;
     event.task = erg_record_handle(worker->core->table, index);
-    event.start_ns = record->start_ns;
     event.end_ns = erg_clock_ns();
-    event.bytes_in = record->args.len;
-    event.bytes_out = record->result.len;
+    if (!pl_record_by_reference(record)) { /* objects that stay where they are have no bytes */
+        event.bytes_in = record->args.len;
+        event.bytes_out = record->result.len;
+    }
     event.items = record->kind == ERG_KIND_CHUNK
                       ? atomic_load_explicit(&record->ndone, memory_order_relaxed)
                       : 1;
@@ -499,8 +500,10 @@ static void trace_task(struct pl_worker *worker, struct erg_record *record, uint
 }
 
 static uint64_t function_uid(struct pl_worker *worker, const struct erg_record *record) {
-    if (worker->core->by_reference || !record->fn)
+    if (!record->fn)
         return 0;
+    if (pl_record_by_reference(record))
+        return pl_fn_name_of(worker->core, (PyObject *)(uintptr_t)record->fn);
     return ((struct pl_fn_head *)erg_table_at(worker->core->table, record->fn))->uid;
 }
 
@@ -515,6 +518,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     if (tracing) {
         before.queued_ns = record->end_ns;
         before.fn = function_uid(worker, record);
+        before.start_ns = erg_clock_ns(); /* the record's own may be when the task before ended */
     }
     enum erg_outcome outcome;
     if (pl_record_by_reference(record))
