@@ -68,7 +68,6 @@ def message(initializer=None, initargs=()):
             "prefix": (sys.prefix, sys.exec_prefix),
             "cwd": cwd,
             "environ": dict(os.environ),
-            "umask": None,
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
             "initializer": initializer and (initializer, tuple(initargs)),
@@ -120,13 +119,12 @@ def _setup_process(m):
     _signal.signal(_signal.SIGURG, _core._interrupt)
 
 
-def setup(data, process):
-    """Runs in each worker before its first task."""
+def setup(data):
+    """Runs in each worker process before its first task."""
     from . import _core
 
     m = _core.loads(data)
-    if process:
-        _setup_process(m)
+    _setup_process(m)
     if m["initializer"]:
         function, args = m["initializer"]
         function(*args)

@@ -63,9 +63,15 @@ class Pool(Methods, _core.Pool):
             raise ValueError("max_tasks is a number of tasks, or 0 for any")
         from ._worker import message
 
-        data = message(initializer, initargs)
         _core.Pool.__init__(
-            self, processes, threads, data, max_tasks=max_tasks or 0, stop_limit=float(stop_limit), grace=float(grace)
+            self,
+            processes,
+            threads,
+            message(initializer, initargs) if processes else b"",
+            max_tasks=max_tasks or 0,
+            stop_limit=float(stop_limit),
+            grace=float(grace),
+            thread_setup=initializer and (initializer, tuple(initargs)),
         )
 
     @property

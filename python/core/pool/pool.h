@@ -90,12 +90,15 @@ struct pl_core {
     uint32_t nholders, holder_cap, holder_cursor;
     PyObject *watched;  /* record index -> Future that wants to hear of its end */
     PyObject *fn_names; /* uid of function -> name, while tracing */
+    PyObject
+        *thread_setup; /* (function, arguments) each worker thread calls first; strong or NULL */
     struct pl_worker *thread_workers;
     struct pl_blob *blobs; /* shared objects whose owner let go while workers still held them */
 };
 
 /* A core for a pool it opens, or for the one this process works for. NULL with an exception. */
-struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec);
+struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
+                            PyObject *thread_setup);
 void pl_core_bind(struct pl_core *core, struct erg_pool *pool);
 void pl_core_release(struct pl_core *core); /* of a hold */
 struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member);
@@ -478,6 +481,7 @@ struct pl_worker {
     /* threads */
     struct pl_worker *sibling; /* in core->thread_workers */
     unsigned long thread_id;
+    int sent; /* an interruption is on its way to this thread */
     uint32_t number;
 };
 /* Of this thread; NULL outside tasks. */

@@ -102,7 +102,7 @@ static int interrupt_thread(void *ctx, struct erg_pool *pool, uint32_t member, e
     int asked = 0;
     for (struct pl_worker *w = core->thread_workers; w && !asked; w = w->sibling)
         if (w->number == member && w->running == task) {
-            asked = PyThreadState_SetAsyncExc(w->thread_id, w->interrupted) == 1;
+            asked = w->sent = PyThreadState_SetAsyncExc(w->thread_id, w->interrupted) == 1;
         }
     PyGILState_Release(gil);
     return asked;

@@ -34,12 +34,14 @@ static uint64_t uid_of(const struct erg_table *table) {
     return fstat(erg_table_fd(table), &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
-struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec) {
+struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
+                            PyObject *thread_setup) {
     struct erg_engine *engine = pl_engine(state);
     const struct erg_runtime *runtime = engine ? pl_runtime(state) : NULL;
     struct pl_core *core = runtime ? core_alloc(state) : NULL;
     if (!core)
         return NULL;
+    core->thread_setup = thread_setup == Py_None ? NULL : Py_XNewRef(thread_setup);
     core->processes = spec->processes;
     core->threads = spec->threads;
     core->by_reference = spec->processes == 0;
@@ -51,9 +53,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     Py_BEGIN_ALLOW_THREADS rc = erg_pool_open(engine, runtime, &full, &pool, &err);
     Py_END_ALLOW_THREADS if (rc < 0) {
         core_raise_error(state->module, rc, &err);
-        Py_DECREF(core->watched);
-        if (core->holds == 1)
-            PyMem_Free(core);
+        pl_core_release(core);
         return NULL;
     }
     pl_core_bind(core, pool);
@@ -92,6 +92,7 @@ void pl_core_release(struct pl_core *core) {
     if (--core->holds == 0) {
         Py_XDECREF(core->watched);
         Py_XDECREF(core->fn_names);
+        Py_XDECREF(core->thread_setup);
         PyMem_Free(core->orphans);
         PyMem_Free(core->holders);
         PyMem_Free(core);

@@ -528,6 +528,10 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     else
         outcome = run_call(worker, record);
     worker->running = outer;
+    if (worker->sent) { /* it came too late, and is for nobody else */
+        PyThreadState_SetAsyncExc(worker->thread_id, NULL);
+        worker->sent = 0;
+    }
     if (tracing)
         trace_task(worker, record, index, &before, outcome);
     erg_claim_finish(member, index, outcome);
@@ -546,23 +550,28 @@ static void op_idle_leave(void *ctx) {
     worker->saved = NULL;
 }
 
-/* The start-up message: a pickled dict for ergon._worker.setup(). */
-static int load_setup(struct pl_worker *worker) {
-    struct erg_table_header *header = worker->core->table->header;
-    if (!header->init_len)
-        return 0;
-    struct pl_reader r;
-    pl_reader_init(&r, worker->core, worker->member,
-                   erg_table_at(worker->core->table, header->init_offset), header->init_len,
-                   PL_READ_TASK);
-    r.source.pos = 0;
+/* Processes: the start-up message is a pickled dict for ergon._worker.setup(). Threads share objects as they are. */
+static PyObject *call_setup(struct pl_worker *worker) {
+    struct pl_core *core = worker->core;
+    if (!worker->is_process) {
+        PyObject *pair = core->thread_setup;
+        return pair ? PyObject_Call(PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1), NULL)
+                    : Py_NewRef(Py_None);
+    }
+    struct erg_table_header *header = core->table->header;
     PyObject *module = PyImport_ImportModule("ergon._worker");
     PyObject *bytes =
-        module ? PyBytes_FromStringAndSize(r.source.buf, (Py_ssize_t)r.source.len) : NULL;
-    PyObject *done =
-        bytes ? PyObject_CallMethod(module, "setup", "Oi", bytes, worker->is_process) : NULL;
+        module ? PyBytes_FromStringAndSize(erg_table_at(core->table, header->init_offset),
+                                           (Py_ssize_t)header->init_len)
+               : NULL;
+    PyObject *done = bytes ? PyObject_CallMethod(module, "setup", "O", bytes) : NULL;
     Py_XDECREF(bytes);
     Py_XDECREF(module);
+    return done;
+}
+
+static int load_setup(struct pl_worker *worker) {
+    PyObject *done = call_setup(worker);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
