@@ -6,10 +6,13 @@ protocol 5: ``pickle.loads`` reads them wherever ergon is installed.
 """
 
 from ._core import (
+    Pickler,
+    Unpickler,
     by_value_modules,
     copy,
     dump,
     dumps,
+    load,
     loads,
     register_pickle_by_value,
     unregister_pickle_by_value,
@@ -21,12 +24,15 @@ HIGHEST_PROTOCOL = DEFAULT_PROTOCOL = 5
 __all__ = [
     "DEFAULT_PROTOCOL",
     "HIGHEST_PROTOCOL",
+    "Pickler",
     "PicklingError",
+    "Unpickler",
     "UnpicklingError",
     "by_value_modules",
     "copy",
     "dump",
     "dumps",
+    "load",
     "loads",
     "register_pickle_by_value",
     "unregister_pickle_by_value",

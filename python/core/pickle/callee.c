@@ -7,7 +7,7 @@
  * another object. */
 #include <sodium.h>
 
-#include "pickler.h"
+#include "types.h"
 
 enum witness_kind {
     W_SLOT,  /* *(PyObject **)address inside owner is still value */
@@ -187,3 +187,93 @@ int pk_callee_traverse(const struct pk_callee *callee, visitproc visit, void *ar
     }
     return 0;
 }
+
+/* --- for Python: what a pool thinks of a function ----------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD struct pk_callee callee;
+} Callee;
+
+static PyObject *callee_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"function", NULL};
+    PyObject *callable, *module = core_module_of(type);
+    if (!module || !PyArg_ParseTupleAndKeywords(args, kwargs, "O:Callee", names, &callable))
+        return NULL;
+    Callee *self = (Callee *)type->tp_alloc(type, 0);
+    if (self && pk_callee_init(module, callable, NULL, &self->callee) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static int callee_traverse(PyObject *op, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(op));
+    return pk_callee_traverse(&((Callee *)op)->callee, visit, arg);
+}
+
+static int callee_clear(PyObject *op) {
+    pk_callee_fini(&((Callee *)op)->callee);
+    return 0;
+}
+
+static void callee_dealloc(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    callee_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *callee_valid(PyObject *op, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(pk_callee_valid(&((Callee *)op)->callee));
+}
+
+static PyObject *get_stable(PyObject *op, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((Callee *)op)->callee.stable);
+}
+
+static PyObject *get_bytes(PyObject *op, void *unused) {
+    (void)unused;
+    PyObject *bytes = ((Callee *)op)->callee.bytes;
+    return Py_NewRef(bytes ? bytes : Py_None);
+}
+
+static PyObject *get_digest(PyObject *op, void *unused) {
+    const struct pk_callee *callee = &((Callee *)op)->callee;
+    (void)unused;
+    return PyBytes_FromStringAndSize((const char *)callee->digest, sizeof callee->digest);
+}
+
+PyDoc_STRVAR(callee_doc,
+             "Callee(function)\n--\n\n"
+             "How a function travels to a pool: its bytes, whether they may be used for later\n"
+             "calls (stable), and whether they still say what the function is (valid()).");
+PyDoc_STRVAR(valid_doc, "valid($self, /)\n--\n\n"
+                        "The bytes may be used again: nothing they were made from has changed.");
+
+static PyMethodDef callee_methods[] = {
+    {"valid", callee_valid, METH_NOARGS, valid_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef callee_getset[] = {
+    {"stable", get_stable, NULL, "Nothing mutable travels inside.", NULL},
+    {"bytes", get_bytes, NULL, "The bare pickle, without header.", NULL},
+    {"digest", get_digest, NULL, "BLAKE2b of the bytes: how workers name it.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot callee_slots[] = {
+    {Py_tp_doc, (void *)callee_doc}, {Py_tp_new, callee_new},
+    {Py_tp_dealloc, callee_dealloc}, {Py_tp_traverse, callee_traverse},
+    {Py_tp_clear, callee_clear},     {Py_tp_methods, callee_methods},
+    {Py_tp_getset, callee_getset},   {0, NULL},
+};
+
+PyType_Spec pk_callee_spec = {
+    .name = "ergon._core.Callee",
+    .basicsize = sizeof(Callee),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = callee_slots,
+};

@@ -125,17 +125,22 @@ int pk_load_stack_global(struct unpickler *u) {
     return pk_push_value(u, found);
 }
 
+PyObject *pk_read_class(struct unpickler *u) {
+    PyObject *names[2] = {NULL, NULL}, *found = NULL;
+    for (int i = 0; i < 2; i++) {
+        Py_ssize_t len;
+        const char *line = i == 0 || names[0] ? pk_read_line(u, &len) : NULL;
+        names[i] = line ? PyUnicode_DecodeUTF8(line, len, "strict") : NULL;
+    }
+    if (names[1])
+        found = pk_find_class(u, names[0], names[1]);
+    Py_XDECREF(names[0]);
+    Py_XDECREF(names[1]);
+    return found;
+}
+
 int pk_load_global(struct unpickler *u) {
-    Py_ssize_t len, len2;
-    const char *line = pk_read_line(u, &len), *line2 = line ? pk_read_line(u, &len2) : NULL;
-    if (!line2)
-        return -1;
-    PyObject *module = PyUnicode_DecodeUTF8(line, len, "strict");
-    PyObject *name = module ? PyUnicode_DecodeUTF8(line2, len2, "strict") : NULL;
-    PyObject *found = name ? pk_find_class(u, module, name) : NULL;
-    Py_XDECREF(module);
-    Py_XDECREF(name);
-    return pk_push_value(u, found);
+    return pk_push_value(u, pk_read_class(u));
 }
 
 int pk_load_extension(struct unpickler *u, unsigned long code) {

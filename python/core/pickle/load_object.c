@@ -85,14 +85,32 @@ static int is_plain(struct pk_state *st, PyTypeObject *type) {
     return how == HOW_PLAIN;
 }
 
+/* Replaces a name by the interned string equal to it. The same string object comes again and again from the
+ * memo, so what was found for it is kept. */
+static int intern(struct unpickler *u, PyObject **name) {
+    if (!u->interned && !(u->interned = PyMem_Calloc(PK_INTERNED, sizeof *u->interned))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    struct pk_interned *slot = &u->interned[((uintptr_t)*name >> 5) % PK_INTERNED];
+    if (slot->raw != *name) {
+        PyObject *canonical = Py_NewRef(*name);
+        PyUnicode_InternInPlace(&canonical);
+        Py_XSETREF(slot->raw, Py_NewRef(*name));
+        Py_XSETREF(slot->canonical, canonical);
+    }
+    Py_SETREF(*name, Py_NewRef(slot->canonical));
+    return 0;
+}
+
 /* The pairs from `from` on become attributes of obj. */
 static int set_pairs(struct unpickler *u, PyObject *obj, Py_ssize_t from) {
     PyTypeObject *type = Py_TYPE(obj);
     for (Py_ssize_t i = from; i < u->sp; i += 2) {
         PyObject *key = u->stack[i];
         if (PyUnicode_CheckExact(key)) {
-            /* The memo has this string: once interned there, it is found interned the next time. */
-            PyUnicode_InternInPlace(&u->stack[i]);
+            if (!PyUnicode_CHECK_INTERNED(key) && intern(u, &u->stack[i]) < 0)
+                return -1;
             key = u->stack[i];
             PyObject *descr = core_type_lookup(type, key);
             if (!descr || !Py_TYPE(descr)->tp_descr_set) {
@@ -337,19 +355,12 @@ int pk_load_obj(struct unpickler *u) {
 }
 
 int pk_load_inst(struct unpickler *u) {
-    Py_ssize_t from = pk_pop_mark(u), len, len2;
+    Py_ssize_t from = pk_pop_mark(u);
     if (from < 0)
         return -1;
-    const char *line = pk_read_line(u, &len), *line2 = line ? pk_read_line(u, &len2) : NULL;
-    if (!line2)
-        return -1;
-    PyObject *module = PyUnicode_DecodeASCII(line, len, "strict");
-    PyObject *name = module ? PyUnicode_DecodeASCII(line2, len2, "strict") : NULL;
-    PyObject *cls = name ? pk_find_class(u, module, name) : NULL;
+    PyObject *cls = pk_read_class(u);
     PyObject *args = cls ? take_args(u, from) : NULL;
     PyObject *obj = args ? instantiate(u, cls, args) : NULL;
-    Py_XDECREF(module);
-    Py_XDECREF(name);
     Py_XDECREF(cls);
     Py_XDECREF(args);
     return pk_push_value(u, obj);

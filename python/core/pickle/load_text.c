@@ -2,8 +2,13 @@
 #include "unpickler.h"
 
 const char *pk_read_line(struct unpickler *u, Py_ssize_t *len) {
-    const unsigned char *end = memchr(u->cur, '\n', (size_t)(u->end - u->cur));
+    const unsigned char *end =
+        u->end > u->cur ? memchr(u->cur, '\n', (size_t)(u->end - u->cur)) : NULL;
+    if (!end && u->refill && u->refill(u, 0) == 0)
+        end = memchr(u->cur, '\n', (size_t)(u->end - u->cur));
     if (!end) {
+        if (PyErr_Occurred())
+            return NULL;
         core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR, "pickle data was truncated");
         return NULL;
     }

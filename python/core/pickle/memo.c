@@ -1,6 +1,6 @@
 #include "memo.h"
 
-enum { FIRST_LOG2 = 6, KEEP_LOG2 = 13 };
+enum { FIRST_LOG2 = 6, KEEP_LOG2 = 14 };
 
 int pk_memo_grow(struct pk_memo *memo) {
     uint32_t log2 = memo->slots ? 65 - memo->shift : FIRST_LOG2;
@@ -13,41 +13,58 @@ int pk_memo_grow(struct pk_memo *memo) {
         PyErr_NoMemory();
         return -1;
     }
-    struct pk_memo bigger = {slots, ((uint32_t)1 << log2) - 1, 64 - log2, memo->used};
-    for (uint32_t i = 0; memo->slots && i <= memo->mask; i++) {
-        if (!memo->slots[i].key)
+    struct pk_memo_slot *old = memo->slots;
+    uint32_t old_mask = memo->mask;
+    memo->slots = slots;
+    memo->mask = ((uint32_t)1 << log2) - 1;
+    memo->shift = 64 - log2;
+    memo->grown = memo->used > 0;
+    for (uint32_t i = 0; old && i <= old_mask; i++) {
+        if (!old[i].key)
             continue;
-        uint32_t j = pk_memo_home(&bigger, memo->slots[i].key);
+        uint32_t j = pk_memo_home(memo, old[i].key);
         while (slots[j].key)
-            j = (j + 1) & bigger.mask;
-        slots[j] = memo->slots[i];
+            j = (j + 1) & memo->mask;
+        slots[j] = old[i];
     }
-    PyMem_Free(memo->slots);
-    *memo = bigger;
+    PyMem_Free(old);
     return 0;
 }
 
+static void drop_slot(struct pk_memo_slot *slot) {
+    PyObject *key = slot->key;
+    slot->key = NULL;
+    Py_XDECREF(key);
+}
+
 /* Dropping a reference may run any code, which may use this memo again: the table is taken out first. */
-static void drop(struct pk_memo_slot *slots, uint32_t mask, uint32_t used) {
-    for (uint32_t i = 0; used > 0 && i <= mask; i++) {
-        if (!slots[i].key)
-            continue;
-        PyObject *key = slots[i].key;
-        slots[i].key = NULL;
-        used--;
-        Py_DECREF(key);
+static void drop(struct pk_memo *old) {
+    if (old->used <= PK_MEMO_TOUCHED && !old->grown) {
+        for (uint32_t i = 0; i < old->used; i++)
+            drop_slot(&old->slots[old->touched[i]]);
+        return;
+    }
+    for (uint32_t i = 0; old->used > 0 && i <= old->mask; i++) {
+        if (old->slots[i].key) {
+            old->used--;
+            drop_slot(&old->slots[i]);
+        }
     }
 }
 
 void pk_memo_clear(struct pk_memo *memo) {
-    struct pk_memo old = *memo;
-    if (!old.slots || !old.used)
+    if (!memo->slots || !memo->used)
         return;
-    *memo = (struct pk_memo){0};
-    drop(old.slots, old.mask, old.used);
+    struct pk_memo old = *memo;
+    memo->slots = NULL;
+    memo->used = 0;
+    drop(&old);
     if (!memo->slots && old.shift >= 64 - KEEP_LOG2) {
-        old.used = 0;
-        *memo = old;
+        memo->slots = old.slots;
+        memo->mask = old.mask;
+        memo->shift = old.shift;
+        memo->used = 0;
+        memo->grown = 0;
     } else {
         PyMem_Free(old.slots);
     }
@@ -55,9 +72,10 @@ void pk_memo_clear(struct pk_memo *memo) {
 
 void pk_memo_fini(struct pk_memo *memo) {
     struct pk_memo old = *memo;
-    *memo = (struct pk_memo){0};
+    memo->slots = NULL;
+    memo->used = 0;
     if (old.slots)
-        drop(old.slots, old.mask, old.used);
+        drop(&old);
     PyMem_Free(old.slots);
 }
 

@@ -14,11 +14,16 @@ struct pk_memo_slot {
     uint32_t index;
 };
 
+enum { PK_MEMO_TOUCHED = 64 };
+
 struct pk_memo {
     struct pk_memo_slot *slots; /* NULL until the first insertion */
     uint32_t mask;              /* number of slots - 1 */
     uint32_t shift;             /* 64 - log2(number of slots) */
     uint32_t used;
+    uint8_t grown; /* since it was empty: touched says nothing */
+    uint16_t
+        touched[PK_MEMO_TOUCHED]; /* the slots filled first: emptying a big table that few used */
 };
 
 /* Room for twice as many. 0, or -1 with MemoryError. */
@@ -58,6 +63,8 @@ static inline int pk_memo_put(struct pk_memo *memo, PyObject *key, uint32_t inde
         if (!slot->key) {
             slot->key = Py_NewRef(key);
             slot->index = index;
+            if (memo->used < PK_MEMO_TOUCHED)
+                memo->touched[memo->used] = (uint16_t)i;
             memo->used++;
             return 0;
         }

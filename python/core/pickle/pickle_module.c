@@ -238,6 +238,20 @@ static PyObject *core_loads(PyObject *module, PyObject *const *args, Py_ssize_t 
     return obj;
 }
 
+PyDoc_STRVAR(
+    load_doc,
+    "load($module, file, /, *, buffers=None, restrict=None, fix_imports=True, encoding='ASCII',\n"
+    "     errors='strict')\n--\n\n"
+    "Reads one pickle from an open binary file. See loads().");
+
+static PyObject *core_load(PyObject *module, PyObject *args, PyObject *kwargs) {
+    struct pk_state *st = pk_state_of(module);
+    PyObject *unpickler = PyObject_Call((PyObject *)st->unpickler_type, args, kwargs);
+    PyObject *obj = unpickler ? PyObject_CallMethod(unpickler, "load", NULL) : NULL;
+    Py_XDECREF(unpickler);
+    return obj;
+}
+
 PyDoc_STRVAR(copy_doc, "copy($module, obj, /)\n--\n\n"
                        "A copy of obj made by pickling it.");
 
@@ -318,6 +332,7 @@ PyMethodDef pk_module_methods[] = {
     {"dumps", CORE_METHOD(core_dumps), KEYWORDS, dumps_doc},
     {"dump", CORE_METHOD(core_dump), KEYWORDS, dump_doc},
     {"loads", CORE_METHOD(core_loads), KEYWORDS, loads_doc},
+    {"load", CORE_METHOD(core_load), METH_VARARGS | METH_KEYWORDS, load_doc},
     {"copy", core_copy, METH_O, copy_doc},
     {"register_pickle_by_value", core_register, METH_O, register_doc},
     {"unregister_pickle_by_value", core_unregister, METH_O, unregister_doc},
@@ -325,7 +340,22 @@ PyMethodDef pk_module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int pk_types_add(PyObject *module, struct pk_state *st) {
-    (void)module, (void)st;
+static int add_type(PyObject *module, PyType_Spec *spec, const char *name, PyTypeObject **slot) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (!type || PyModule_AddObjectRef(module, name, type) < 0) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    if (slot)
+        *slot = (PyTypeObject *)type;
+    else
+        Py_DECREF(type);
     return 0;
+}
+
+int pk_types_add(PyObject *module, struct pk_state *st) {
+    if (add_type(module, &pk_pickler_spec, "Pickler", &st->pickler_type) < 0 ||
+        add_type(module, &pk_unpickler_spec, "Unpickler", &st->unpickler_type) < 0)
+        return -1;
+    return add_type(module, &pk_callee_spec, "Callee", NULL);
 }

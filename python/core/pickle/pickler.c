@@ -266,7 +266,10 @@ static int step_save(struct pickler *p, struct pk_frame *f) {
     if (flags & PK_FF_REDUCE && PyTuple_CheckExact(obj) && !p->persistent_id)
         return pk_save_tuple(p, obj, PK_FF_REDUCE);
     Py_ssize_t depth = p->nframes;
+    int stable = p->watch ? p->watch->stable : 0;
     int rc = pk_save(p, obj);
+    if (flags & PK_FF_QUIET && p->watch)
+        p->watch->stable = stable;
     if (rc == 0 && flags & PK_FF_ATTRS && PyDict_CheckExact(obj) && p->nframes == depth + 1)
         p->frames[depth].flags |= PK_FF_ATTRS;
     return rc;

@@ -36,8 +36,7 @@ enum {
     PK_FF_BUILD = 1 << 2,   /* dict: BUILD comes after it */
     PK_FF_ONCE = 1 << 3,    /* tuple: nobody else can meet it: no memo entry */
     PK_FF_REDUCE = 1 << 4,  /* tuple: what __reduce__ returned as arguments */
-    PK_FF_BARE = 1 << 5,    /* dict: neither quiet nor … only pairs, SETITEMS; no memo */
-    PK_FF_QUIET = 1 << 6,   /* dict: what lies in it may change without making a callee unstable */
+    PK_FF_QUIET = 1 << 5,   /* save: a container made for this pickle, which nobody can change */
 };
 
 struct pickler;

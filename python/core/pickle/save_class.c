@@ -39,8 +39,8 @@ static int is_one_of(PyObject *name, const char *const *names, size_t n) {
 
 /* Names the skeleton has, or that are found again from the rest. */
 static int made_elsewhere(PyObject *name, int of_enum) {
-    static const char *const always[] = {"__module__", "__slots__", "__orig_bases__", "_abc_impl",
-                                         "__abstractmethods__"};
+    static const char *const always[] = {"__module__", "__slots__",           "__orig_bases__",
+                                         "_abc_impl",  "__abstractmethods__", "__slotnames__"};
     static const char *const enums[] = {"_member_names_",
                                         "_member_map_",
                                         "_member_type_",
@@ -179,6 +179,14 @@ static PyObject *abc_registry(PyTypeObject *cls) {
     return list;
 }
 
+/* A container made here: nobody can change it. */
+static int push_own(struct pickler *p, PyObject *obj, const char *label) {
+    if (pk_push_save(p, obj, label, NULL) < 0)
+        return -1;
+    p->frames[p->nframes - 1].flags |= PK_FF_QUIET;
+    return 0;
+}
+
 static int save_extra(struct pickler *p, PyTypeObject *cls) {
     PyObject *extra;
     if (is_enum(p->st, cls)) {
@@ -190,7 +198,7 @@ static int save_extra(struct pickler *p, PyTypeObject *cls) {
     }
     if (!extra)
         return PyErr_Occurred() ? -1 : pk_push_write(p, (char[]){OP_NONE}, 1);
-    int rc = pk_push_save(p, extra, NULL, NULL);
+    int rc = push_own(p, extra, NULL);
     Py_DECREF(extra);
     return rc;
 }
@@ -244,8 +252,8 @@ static int save_skeleton(struct pickler *p, PyObject *obj) {
     int rc = -1;
     if (name && !PyErr_Occurred() && pk_push_call(p, save_content, obj) == 0 &&
         pk_push(p, PK_F_MEMO, obj) && pk_push_write(p, call, sizeof call) == 0 &&
-        (!members || pk_push_save(p, members, ".__members__", NULL) == 0) &&
-        pk_push_save(p, id, NULL, NULL) == 0 && pk_push_save(p, space, NULL, NULL) == 0 &&
+        (!members || push_own(p, members, ".__members__") == 0) &&
+        pk_push_save(p, id, NULL, NULL) == 0 && push_own(p, space, NULL) == 0 &&
         pk_push_save(p, cls->tp_bases, ".__bases__", NULL) == 0 &&
         pk_push_save(p, name, NULL, NULL) == 0 &&
         pk_push_save(p, (PyObject *)Py_TYPE(cls), ".__class__", NULL) == 0 &&

@@ -322,6 +322,8 @@ static int save_by_value(struct pickler *p, PyObject *obj) {
     static const char call[] = {OP_TUPLE, OP_REDUCE};
     PyFunctionObject *f = (PyFunctionObject *)obj;
     if (p->watch) {
+        if (!PyFunction_GetAnnotations(obj) && PyErr_Occurred()) /* may make a dict of a tuple */
+            return -1;
         pk_watch_slot(p, obj, &f->func_code);
         pk_watch_slot(p, obj, &f->func_defaults);
         pk_watch_slot(p, obj, &f->func_kwdefaults);

@@ -190,13 +190,18 @@ static int write_extension(struct pickler *p, PyObject *module, PyObject *qualna
     return pk_write(p, op, number < 256 ? 2 : number < 65536 ? 3 : 5) < 0 ? -1 : 1;
 }
 
-/* Names of modules turn up in many globals: always into the memo. */
+/* Names of modules turn up in many globals, as different objects: the interned one goes into the memo. */
 static int save_name(struct pickler *p, PyObject *name) {
-    Py_INCREF(name);
-    int rc = PyUnicode_CheckExact(name) ? pk_save_str(p, name) : -1;
-    Py_DECREF(name);
-    if (rc < 0 && !PyErr_Occurred())
+    if (!PyUnicode_CheckExact(name)) {
         PyErr_SetString(PyExc_TypeError, "the name of a global must be a plain string");
+        return -1;
+    }
+    Py_INCREF(name);
+    PyUnicode_InternInPlace(&name);
+    Py_INCREF(name); /* two references: not taken for a string that nobody else has */
+    int rc = pk_save_str(p, name);
+    Py_DECREF(name);
+    Py_DECREF(name);
     return rc;
 }
 

@@ -358,6 +358,43 @@ static PyObject *call_reduce(struct pickler *p, PyObject *obj) {
     return value;
 }
 
+/* Instances of these do not change, so a callee that carries one stays stable; what they contain is looked at
+ * when it is written. */
+static int never_changes(struct pk_state *st, PyTypeObject *type) {
+    static const char *const names[] = {"complex",
+                                        "range",
+                                        "slice",
+                                        "types.GenericAlias",
+                                        "types.UnionType",
+                                        "datetime.date",
+                                        "datetime.time",
+                                        "datetime.datetime",
+                                        "datetime.timezone",
+                                        "decimal.Decimal",
+                                        "datetime.timedelta",
+                                        "re.Pattern",
+                                        "operator.itemgetter",
+                                        "operator.attrgetter",
+                                        "operator.methodcaller",
+                                        "ellipsis",
+                                        "NotImplementedType",
+                                        "method_descriptor",
+                                        "wrapper_descriptor",
+                                        "builtin_function_or_method"};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
+        if (strcmp(type->tp_name, names[i]) == 0)
+            return 1;
+    if (st->enum_meta && PyType_IsSubtype(Py_TYPE(type), st->enum_meta))
+        return 1;
+    PyObject *module = NULL;
+    int rc = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
+             PyObject_GetOptionalAttr((PyObject *)type, PK_STR(__module__), &module) > 0 &&
+             PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "typing") == 0;
+    PyErr_Clear();
+    Py_XDECREF(module);
+    return rc;
+}
+
 int pk_save_instance(struct pickler *p, PyObject *obj) {
     if (p->nested && Py_TYPE(obj)->tp_hash == PyBaseObject_Type.tp_hash) {
         PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
@@ -373,7 +410,10 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
     PyObject *value = call_reduce(p, obj);
     if (!value)
         return refused(p, obj);
+    int stable = p->watch && p->watch->stable && never_changes(p->st, Py_TYPE(obj));
     int rc = pk_save_reduced(p, value, obj);
     Py_DECREF(value);
+    if (stable)
+        p->watch->stable = 1;
     return rc;
 }

@@ -3,10 +3,12 @@
 #ifndef ERG_CORE_PICKLE_TYPES_H
 #define ERG_CORE_PICKLE_TYPES_H
 
+#include "../state.h"
 #include "pickler.h"
 #include "unpickler.h"
 
 extern PyMethodDef pk_module_methods[];
+extern PyType_Spec pk_pickler_spec, pk_unpickler_spec, pk_callee_spec;
 int pk_types_add(PyObject *module, struct pk_state *st);
 
 /* Hooks that call a Python callable for buffers: ctx of pk_call_buffer is the callable. */

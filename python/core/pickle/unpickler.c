@@ -1,18 +1,23 @@
 #include "unpickler.h"
 
-enum { MEMO_SLACK = 1 << 16, KEEP = 1 << 14 };
+/* MOST_BYTES: what the longest opcode of run_common() takes, without the string behind it. */
+enum { MOST_BYTES = 10, MEMO_SLACK = 1 << 16 };
 
 int pk_bad(struct unpickler *u, const char *text) {
     core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR, "not a valid pickle at byte %zd: %s",
-               (Py_ssize_t)(u->cur - u->start), text);
+               (Py_ssize_t)(u->consumed + (size_t)(u->cur - u->start)), text);
     return -1;
 }
 
-static int truncated(struct unpickler *u) {
-    PyErr_Format(PyExc_EOFError, "pickle ends too early, at byte %zd",
-                 (Py_ssize_t)(u->end - u->start));
-    core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR, "pickle data was truncated at byte %zd",
-               (Py_ssize_t)(u->end - u->start));
+int pk_more(struct unpickler *u, size_t need) {
+    if ((size_t)(u->end - u->cur) >= need)
+        return 0;
+    if (u->refill && u->refill(u, need) == 0)
+        return 0;
+    if (!PyErr_Occurred())
+        core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR,
+                   "pickle data was truncated at byte %zd",
+                   (Py_ssize_t)(u->consumed + (size_t)(u->end - u->start)));
     return -1;
 }
 
@@ -62,7 +67,7 @@ Py_ssize_t pk_pop_mark(struct unpickler *u) {
 }
 
 static int grow_memo(struct unpickler *u, size_t index) {
-    if (index > (size_t)(u->end - u->start) + u->nmemo + MEMO_SLACK)
+    if (index > u->consumed + (size_t)(u->end - u->start) + u->nmemo + MEMO_SLACK)
         return pk_bad(u, "memo index far beyond the length of the stream");
     size_t cap = u->capmemo ? u->capmemo : 32;
     while (cap <= index)
@@ -130,10 +135,8 @@ static PyObject *make_str(const unsigned char *data, size_t len) {
 
 /* len bytes are there; returns them and moves behind. */
 static inline const unsigned char *take(struct unpickler *u, size_t len) {
-    if ((size_t)(u->end - u->cur) < len) {
-        truncated(u);
+    if (pk_more(u, len) < 0)
         return NULL;
-    }
     const unsigned char *data = u->cur;
     u->cur += len;
     return data;
@@ -162,23 +165,29 @@ static inline int load_counted(struct unpickler *u, enum counted what, size_t wi
     if (!at)
         return -1;
     uint64_t len = width == 1 ? *at : width == 4 ? pk_get_le32(at) : pk_get_le64(at);
-    if (len > (uint64_t)(u->end - u->cur))
-        return truncated(u);
+    if (len > (uint64_t)PY_SSIZE_T_MAX)
+        return pk_bad(u, "a string longer than memory");
+    if (pk_more(u, (size_t)len) < 0)
+        return -1;
     const unsigned char *data = u->cur;
     u->cur += len;
     return pk_push_value(u, make_counted(u, what, data, (size_t)len));
+}
+
+static inline double big_endian_double(const unsigned char *at) {
+    uint64_t bits = 0;
+    for (int i = 0; i < 8; i++)
+        bits = bits << 8 | at[i];
+    double value;
+    memcpy(&value, &bits, 8);
+    return value;
 }
 
 static int load_float(struct unpickler *u) {
     const unsigned char *at = take(u, 8);
     if (!at)
         return -1;
-    uint64_t bits = 0;
-    for (int i = 0; i < 8; i++)
-        bits = bits << 8 | at[i];
-    double value;
-    memcpy(&value, &bits, 8);
-    return pk_push_value(u, PyFloat_FromDouble(value));
+    return pk_push_value(u, PyFloat_FromDouble(big_endian_double(at)));
 }
 
 static int load_small(struct unpickler *u, size_t width) {
@@ -348,7 +357,10 @@ static int load_frame(struct unpickler *u) {
     const unsigned char *at = take(u, 8);
     if (!at)
         return -1;
-    return pk_get_le64(at) > (uint64_t)(u->end - u->cur) ? truncated(u) : 0;
+    uint64_t len = pk_get_le64(at);
+    if (len > (uint64_t)PY_SSIZE_T_MAX)
+        return pk_bad(u, "a frame longer than memory");
+    return pk_more(u, (size_t)len);
 }
 
 static int load_indexed(struct unpickler *u, size_t width, int put) {
@@ -537,9 +549,86 @@ static inline int load_op(struct unpickler *u, unsigned char op) {
     }
 }
 
+/* The opcodes that are met most, with everything in local variables: goes on while opcodes are of these kinds
+ * and the stack has room; the general loop does the rest. 0 or -1 */
+static int run_common(struct unpickler *u) {
+    const unsigned char *cur = u->cur, *end = u->end - MOST_BYTES;
+    PyObject **at = u->stack + u->sp, **full = u->stack + u->cap, **floor = u->stack + u->fence;
+    PyObject *obj = Py_None;
+    for (int more = 1; more && cur < end && at < full;) {
+        switch (*cur) {
+        case OP_BININT1:
+            obj = PyLong_FromLong(cur[1]);
+            cur += 2;
+            break;
+        case OP_BININT2:
+            obj = PyLong_FromLong(cur[1] | cur[2] << 8);
+            cur += 3;
+            break;
+        case OP_BININT:
+            obj = PyLong_FromLong((int32_t)pk_get_le32(cur + 1));
+            cur += 5;
+            break;
+        case OP_BINFLOAT:
+            obj = PyFloat_FromDouble(big_endian_double(cur + 1));
+            cur += 9;
+            break;
+        case OP_NONE:
+            obj = Py_NewRef(Py_None);
+            cur++;
+            break;
+        case OP_SHORT_BINUNICODE:
+            if ((size_t)(u->end - cur - 2) < cur[1]) {
+                more = 0;
+                continue;
+            }
+            obj = make_str(cur + 2, cur[1]);
+            cur += 2 + cur[1];
+            break;
+        case OP_SHORT_BINBYTES:
+            if ((size_t)(u->end - cur - 2) < cur[1]) {
+                more = 0;
+                continue;
+            }
+            obj = PyBytes_FromStringAndSize((const char *)cur + 2, cur[1]);
+            cur += 2 + cur[1];
+            break;
+        case OP_BINGET:
+            if (cur[1] >= u->capmemo || !u->memo[cur[1]]) {
+                more = 0;
+                continue;
+            }
+            obj = Py_NewRef(u->memo[cur[1]]);
+            cur += 2;
+            break;
+        case OP_MEMOIZE:
+            if (at == floor || u->nmemo >= u->capmemo || u->memo[u->nmemo]) {
+                more = 0;
+                continue;
+            }
+            u->memo[u->nmemo++] = Py_NewRef(at[-1]);
+            cur++;
+            continue;
+        default:
+            more = 0;
+            continue;
+        }
+        if (!obj)
+            break;
+        *at++ = obj;
+    }
+    u->cur = cur;
+    u->sp = at - u->stack;
+    return obj ? 0 : -1;
+}
+
 static PyObject *run(struct unpickler *u) {
     for (;;) {
-        if (u->cur >= u->end) {
+        if (u->stack && u->end - u->cur > MOST_BYTES && run_common(u) < 0)
+            return NULL;
+        if (u->cur >= u->end && (!u->refill || u->refill(u, 1) < 0)) {
+            if (PyErr_Occurred())
+                return NULL;
             PyErr_SetString(PyExc_EOFError, "Ran out of input");
             return NULL;
         }
@@ -564,14 +653,17 @@ int pk_unpickler_init(struct unpickler *u, struct pk_state *st) {
 
 PyObject *pk_unpickler_load(struct unpickler *u, struct pk_source *source) {
     u->source = source;
-    u->start = (const unsigned char *)source->buf + source->pos;
-    u->cur = u->start;
-    u->end = (const unsigned char *)source->buf + source->len;
+    if (source->buf) {
+        u->start = (const unsigned char *)source->buf + source->pos;
+        u->cur = u->start;
+        u->end = (const unsigned char *)source->buf + source->len;
+    }
     u->proto = 0;
     u->nmarks = 0;
     u->fence = 0;
     PyObject *obj = run(u);
-    source->pos = (size_t)(u->cur - (const unsigned char *)source->buf);
+    if (source->buf)
+        source->pos = (size_t)(u->cur - (const unsigned char *)source->buf);
     if (!obj && !PyErr_Occurred())
         PyErr_SetString(PyExc_SystemError, "unpickler: an error without an exception");
     if (u->sp > 0) {
@@ -590,12 +682,20 @@ void pk_unpickler_fini(struct unpickler *u) {
         u->memo[i] = NULL;
         Py_XDECREF(obj);
     }
+    for (int i = 0; u->interned && i < PK_INTERNED; i++) {
+        Py_XDECREF(u->interned[i].raw);
+        Py_XDECREF(u->interned[i].canonical);
+    }
+    PyMem_Free(u->interned);
     PyMem_Free(u->stack);
     PyMem_Free(u->marks);
     PyMem_Free(u->memo);
     u->stack = NULL;
     u->marks = NULL;
     u->memo = NULL;
+    u->interned = NULL;
+    u->cap = u->capmarks = 0;
+    u->capmemo = 0;
 }
 
 PyObject *pk_load(PyObject *module, struct pk_source *source) {

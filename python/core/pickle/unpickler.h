@@ -32,7 +32,20 @@ struct unpickler {
     int as_bytes;         /* encoding="bytes" */
     int fix_imports;      /* names of Python 2 are mapped in protocols below 3 */
     int proto;
+    /* Reads more of the stream: moves what is left to a new place and makes at least `need` bytes be there, or a
+     * whole line when need is 0. 0, or -1 (with an exception, or without one at the end of the file). NULL: all
+     * of the stream is there. */
+    int (*refill)(struct unpickler *u, size_t need);
+    size_t consumed; /* bytes before `start` that were read earlier */
+    struct pk_interned
+        *interned; /* names of attributes met (load_object.c); NULL until the first */
 };
+
+/* A name as the stream has it, and the interned string equal to it: both strong. */
+struct pk_interned {
+    PyObject *raw, *canonical;
+};
+enum { PK_INTERNED = 32 };
 
 /* --- unpickler.c --- */
 int pk_unpickler_init(struct unpickler *u, struct pk_state *st);
@@ -60,6 +73,7 @@ int pk_load_obj(struct unpickler *u);
 
 /* --- load_global.c --- */
 PyObject *pk_find_class(struct unpickler *u, PyObject *module, PyObject *name);
+PyObject *pk_read_class(struct unpickler *u); /* named by the next two lines */
 int pk_load_global(struct unpickler *u);
 int pk_load_stack_global(struct unpickler *u);
 int pk_load_extension(struct unpickler *u, unsigned long code);
@@ -69,6 +83,9 @@ int pk_load_text(struct unpickler *u, unsigned char op);
 /* The line at cur without its end; *len; moves behind it. NULL with an exception. */
 const char *pk_read_line(struct unpickler *u, Py_ssize_t *len);
 PyObject *pk_decode_py2(struct unpickler *u, const char *data, Py_ssize_t len);
+
+/* `need` bytes lie before end: 0, or -1 with UnpicklingError. */
+int pk_more(struct unpickler *u, size_t need);
 
 /* Takes the reference. 0 or -1. */
 static inline int pk_push_value(struct unpickler *u, PyObject *obj) {

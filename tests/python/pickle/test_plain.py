@@ -6,6 +6,7 @@ import threading
 import ergon.pickle as ep
 import hypothesis
 import hypothesis.strategies as st
+import numpy
 import pytest
 from ergon.errors import ErgonError, PicklingError, UnpicklingError
 
@@ -154,7 +155,6 @@ def test_restrict():
 
 
 def test_out_of_band_buffers():
-    numpy = pytest.importorskip("numpy")
     array = numpy.arange(100_000.0).reshape(100, 1000)
     for value in (array, numpy.asfortranarray(array)):
         buffers = []
