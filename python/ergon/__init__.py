@@ -1,13 +1,30 @@
 """Parallel Python on a C engine: pools over threads, processes and hosts, and schedules of sequential code."""
 
 from . import errors
+from ._core import copy, dump, dumps, load, loads
 from ._core import version as _version
 
 __version__ = _version()
 
-__all__ = ["Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool", "errors", "profile", "progress", "trace"]
+__all__ = [
+    "Future",
+    "Pool",
+    "ProcessPool",
+    "SerialPool",
+    "ThreadPool",
+    "copy",
+    "dump",
+    "dumps",
+    "errors",
+    "load",
+    "loads",
+    "pickle",
+    "profile",
+    "progress",
+    "trace",
+]
 
-_LATER = frozenset({"profile", "progress", "trace"})  # modules of the facade that are imported when first used
+_LATER = frozenset({"pickle", "profile", "progress", "trace"})  # modules of the facade that are imported when first used
 
 
 _POOLS = frozenset({"Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"})
