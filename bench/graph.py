@@ -22,8 +22,6 @@ import time
 from bench import harness, pools, tasks
 
 STEPS = 200
-START = 100e-6  # first guess of a kernel duration
-ROUNDS = 5  # of the search
 
 
 def stencil(step, i, width):
@@ -35,18 +33,16 @@ def fft(step, i, width):
     return sorted({i, i ^ (1 << (step % levels))})
 
 
-def metg(run_graph, width):
+def metg(run_graph, width, guess, rounds, runs):
     """run_graph(kernel seconds) takes that long; the kernel duration at which it is twice the kernels' time.
 
     What a task costs beyond its kernel hardly depends on the kernel, so that cost, measured with a kernel of about
-    the same length, is the answer: a fixed point, found in a few rounds.
+    the same length, is the answer: a fixed point, found in a few rounds. The least disturbed of a round's runs counts.
     """
-    tasks_each = STEPS * width
-    kernel = START
-    for _ in range(ROUNDS):
-        took = run_graph(kernel)
-        cost = took * pools.WORKERS / tasks_each - kernel
-        kernel = max(cost, 1e-7)
+    kernel = guess
+    for _ in range(rounds):
+        took = min(run_graph(kernel) for _ in range(runs))
+        kernel = max(took * pools.WORKERS / (STEPS * width) - kernel, 1e-7)
     return kernel
 
 
@@ -101,12 +97,16 @@ def driven(pool, pattern, width, kernel):
     return time.perf_counter() - start
 
 
-def whole(open_pool, submit, wait):
+def whole(open_pool, submit, wait, guess, rounds, runs):
     def make(pattern, width):
         @contextlib.contextmanager
         def enter():
             with open_pool() as pool:
-                yield lambda: metg(lambda kernel: submitted(pool, pattern, width, kernel, submit, wait), width)
+
+                def graph(kernel):
+                    return submitted(pool, pattern, width, kernel, submit, wait)
+
+                yield lambda: metg(graph, width, guess, rounds, runs)
 
         return enter
 
@@ -117,17 +117,25 @@ def futures(pattern, width):
     @contextlib.contextmanager
     def enter():
         with pools.futures() as pool:
-            yield lambda: metg(lambda kernel: driven(pool, pattern, width, kernel), width)
+            yield lambda: metg(lambda kernel: driven(pool, pattern, width, kernel), width, 150e-6, 4, 3)
 
     return enter
 
 
-ours = whole(pools.ergon, lambda pool, kernel, before: pool.submit(tasks.spin, kernel, *before), lambda f: f.result())
-dask = whole(
-    pools.dask,
-    lambda pool, kernel, before: pool.submit(tasks.spin, kernel, *before, pure=False),
-    lambda f: f.result(),
-)
+def submit_ours(pool, kernel, before):
+    return pool.submit(tasks.spin, kernel, *before)
+
+
+def submit_dask(pool, kernel, before):
+    return pool.submit(tasks.spin, kernel, *before, pure=False)
+
+
+def result(future):
+    return future.result()
+
+
+ours = whole(pools.ergon, submit_ours, result, 10e-6, 5, 5)
+dask = whole(pools.dask, submit_dask, result, 4e-3, 2, 1)
 
 
 def question(pattern, width, peer, target, key):
