@@ -1,7 +1,7 @@
 """Parallel Python on a C engine: pools over threads, processes and hosts, and schedules of sequential code."""
 
 from . import errors
-from ._core import copy, dump, dumps, load, loads
+from ._core import copy, dump, dumps, load, loads, shutdown
 from ._core import version as _version
 
 __version__ = _version()
@@ -21,6 +21,7 @@ __all__ = [
     "pickle",
     "profile",
     "progress",
+    "shutdown",
     "trace",
 ]
 

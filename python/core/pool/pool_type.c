@@ -357,6 +357,11 @@ static struct pl_core *own_core(struct pl_pool *self) {
     return core;
 }
 
+/* Ended with the engine, or a forked child's inheritance: there is nothing left to end. */
+static int ended(struct pl_pool *self) {
+    return self->core && pl_core_foreign(self->core);
+}
+
 static PyObject *none_or_raise(struct pl_core *core, int rc, const struct erg_error *err) {
     if (rc < 0 && !PyErr_Occurred())
         core_raise_error(core->state->module, rc, err);
@@ -368,6 +373,8 @@ PyDoc_STRVAR(close_doc,
 
 static PyObject *pool_close(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
+    if (ended(self))
+        Py_RETURN_NONE;
     struct pl_core *core = own_core(self);
     return core ? none_or_raise(core, erg_pool_close(core->pool), NULL) : NULL;
 }
@@ -381,6 +388,8 @@ PyDoc_STRVAR(
 static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"timeout", NULL};
     PyObject *wish = Py_None;
+    if (ended(self))
+        Py_RETURN_NONE;
     struct pl_core *core = own_core(self);
     if (!core || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", names, &wish))
         return NULL;
@@ -414,6 +423,8 @@ PyDoc_STRVAR(terminate_doc, "terminate($self, /)\n--\n\nEnds the pool now: tasks
 
 static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
+    if (ended(self))
+        Py_RETURN_NONE;
     struct pl_core *core = own_core(self);
     if (!core)
         return NULL;

@@ -144,8 +144,9 @@ void pl_core_unref(struct pl_core *core) {
 int pl_core_check(struct pl_core *core) {
     PyObject *module = core->state->module;
     if (core->gone) {
-        core_raise(module, CORE_EXC_POOL_CLOSED,
-                   "the program is ending: its pools take no more tasks");
+        core_raise(
+            module, CORE_EXC_POOL_CLOSED,
+            "the pool was ended by ergon.shutdown() or the exit of the program: open a new one");
         return -1;
     }
     if (pl_core_foreign(core)) {
@@ -174,7 +175,7 @@ struct erg_engine *pl_engine(struct pool_state *state) {
     if (state->engine && !erg_engine_foreign(state->engine))
         return state->engine;
     PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "_shutdown") : NULL;
+    PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "shutdown") : NULL;
     PyObject *done = shutdown ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
     Py_XDECREF(shutdown);
     Py_XDECREF(atexit);
@@ -192,8 +193,10 @@ struct erg_engine *pl_engine(struct pool_state *state) {
     return engine;
 }
 
-PyDoc_STRVAR(shutdown_doc,
-             "_shutdown($module, /)\n--\n\nEnds every pool and the engine; called at exit.");
+PyDoc_STRVAR(shutdown_doc, "shutdown($module, /)\n--\n\n"
+                           "Ends every pool of this process, its workers and the process they come "
+                           "from. Happens by itself at exit.\n"
+                           "Tasks not done are cancelled. New pools can be opened afterwards.");
 
 static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     (void)args;
@@ -217,7 +220,7 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
 /* --- the room ---------------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
-    {"_shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
+    {"shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
     {"_zygote_main", pl_zygote_main, METH_NOARGS,
      "_zygote_main($module, /)\n--\n\nBody of the zygote process."},
     {"_thread_main", pl_thread_main, METH_VARARGS,
