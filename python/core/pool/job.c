@@ -324,8 +324,11 @@ static int job_cut(struct pl_job *job) {
             most = erg_range_left(record);
         }
     }
-    if (!best)
+    if (!best) {
+        if (!job->exhausted) /* imap: nothing may be entered, nothing is left to cut: the window is too small */
+            erg_balance_starved(&job->balance);
         return 0;
+    }
     struct erg_record *record = erg_table_record(core->table, best->record);
     uint32_t begun =
         (uint32_t)atomic_load_explicit(&record->range, memory_order_relaxed) - record->first;
