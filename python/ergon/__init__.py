@@ -25,7 +25,9 @@ __all__ = [
     "trace",
 ]
 
-_LATER = frozenset({"pickle", "profile", "progress", "trace"})  # modules of the facade that are imported when first used
+_LATER = frozenset(
+    {"pickle", "profile", "progress", "trace"}
+)  # modules of the facade that are imported when first used
 
 
 _POOLS = frozenset({"Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"})

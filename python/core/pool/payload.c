@@ -27,7 +27,8 @@ int pl_sink_grow(struct pk_sink *sink, size_t need) {
     if (rc < 0)
         return writer_arena_error(w, rc, &err);
     char *buf = erg_table_at(w->core->table, block);
-    memcpy(buf, sink->buf, sink->len);
+    if (sink->len)
+        memcpy(buf, sink->buf, sink->len);
     if (w->block)
         erg_arena_free(w->member, w->block);
     w->block = block;
@@ -256,7 +257,7 @@ static PyObject *copy_buffer(struct pl_reader *r, struct pl_entry *entry) {
 static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int readonly,
                              enum pl_buffer_kind kind) {
     PyObject *buffer =
-        pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly, kind, NULL);
+        pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, readonly, kind, NULL);
     if (buffer && (r->keep || (r->keep = PyList_New(0))) && PyList_Append(r->keep, buffer) == 0)
         return buffer;
     Py_XDECREF(buffer);
@@ -281,11 +282,11 @@ static PyObject *reader_next_buffer(void *ctx) {
     switch (r->mode) {
     case PL_READ_RESULT:
         atomic_fetch_or_explicit(&entry->flags, PL_TAKEN, memory_order_relaxed);
-        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, readonly,
+        return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, readonly,
                              PL_BUFFER_OWNED, NULL);
     case PL_READ_BLOB:
-        return pl_buffer_new(r->core, r->member, entry->offset, entry->len, 1, PL_BUFFER_LENT,
-                             r->owner);
+        return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, 1,
+                             PL_BUFFER_LENT, r->owner);
     case PL_READ_READONLY:
         if (!(flags & PL_SHARED))
             return task_buffer(r, entry, 1, PL_BUFFER_LENT);

@@ -603,6 +603,11 @@ static void op_teardown(void *ctx, struct erg_member *member) {
     struct pl_worker *worker = ctx;
     (void)member;
     drop_dead_objects(worker, 1);
+    if (worker->is_process) { /* the member closes next: nothing of ours may go back through it */
+        pl_call_sweep(worker->core, 1);
+        pl_fn_clear(worker->core);
+        worker->core->gone = 1;
+    }
     current_worker = NULL;
 }
 

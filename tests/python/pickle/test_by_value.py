@@ -7,9 +7,8 @@ import subprocess
 import sys
 import types
 
-import pytest
-
 import ergon.pickle as ep
+import pytest
 
 SCRIPT = pathlib.Path(__file__).with_name("main_script.py")
 

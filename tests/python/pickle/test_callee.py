@@ -5,7 +5,6 @@ import math
 import os.path
 
 import pytest
-
 from ergon._core import Callee
 
 NUMBER = 5

@@ -4,9 +4,8 @@ import io
 import os
 import pickle
 
-import pytest
-
 import ergon.pickle as ep
+import pytest
 
 SPECIAL = ["special"]
 
