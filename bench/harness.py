@@ -150,7 +150,11 @@ class Contender:
             env=env,
             cwd=ROOT,
         )
-        self._answer()
+        try:
+            self._answer()
+        except RuntimeError:
+            self.close()
+            raise
 
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
