@@ -99,6 +99,8 @@ def test_wheel_works_in_a_clean_environment(tmp_path):
     assert pathlib.Path(module).is_relative_to(tmp_path / "venv")
     installed = {p.relative_to(tmp_path / "venv") for p in (tmp_path / "venv").rglob("ergon/*")}
     assert not [p for p in installed if p.suffix in (".a", ".h", ".c")]
+    work = "import ergon\nwith ergon.ProcessPool(1) as pool: print(pool.map(lambda x: x + 1, range(3)))"
+    assert run(python, "-c", work, cwd=tmp_path, env=clean) == "[1, 2, 3]\n"
     command = tmp_path / "venv" / "bin" / "ergon"
     if (BUILD / "src/cli/ergon").exists():
         assert version in run(command, "--version", env=clean)
