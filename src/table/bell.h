@@ -1,5 +1,6 @@
-/* table/bell: what the owner's waiting callers sleep on when they wait for more than one thing: completions of
- * records with NOTIFY, a worker that ran out of work, a chunk to split.
+/* table/bell: what the owner's waiting threads sleep on when they wait for more than one thing: completions of
+ * records with NOTIFY, and whatever else the owner's process rings it for. Workers ring it for completions only:
+ * one that merely runs out of work does so after every single call, and would pay for a wake-up each time.
  *
  *     seen = erg_bell_prepare(t);            // announce the sleep first …
  *     if (nothing is there) erg_bell_wait(t, seen, timeout);   // … then look once more, then sleep

@@ -5,7 +5,6 @@
  * by the dead member. The record counts as finished from the swap to DONE on (release.c). */
 #include "table/claim.h"
 #include "os/clock.h"
-#include "table/bell.h"
 #include "table/inside.h"
 
 #define RUN_KEEPS                                                                                  \
@@ -183,7 +182,6 @@ int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int6
     }
     if (erg_claim_next(m, index))
         return 1;
-    erg_bell_ring(m->table); /* an idle worker: somebody may want to split a chunk */
     m->last_ns = 0;
     uint64_t now = erg_clock_ns();
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
