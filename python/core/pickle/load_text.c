@@ -55,8 +55,6 @@ static PyObject *text_float(const char *line, Py_ssize_t len) {
 }
 
 static PyObject *text_string(struct unpickler *u, const char *line, Py_ssize_t len) {
-    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\r'))
-        len--;
     if (len < 2 || line[0] != line[len - 1] || (line[0] != '\'' && line[0] != '"')) {
         core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR,
                    "the STRING opcode argument must be quoted");

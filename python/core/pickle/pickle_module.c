@@ -1,7 +1,7 @@
 /* dumps, loads, dump, load, copy and what belongs to them. */
 #include "types.h"
 
-enum { HIGHEST = 5, LOWEST = 4 };
+enum { HIGHEST = 5, LOWEST = 2 };
 
 int pk_protocol(PyObject *given) {
     if (!given || given == Py_None)
@@ -12,7 +12,7 @@ int pk_protocol(PyObject *given) {
     if (protocol < 0)
         return HIGHEST;
     if (protocol <= HIGHEST)
-        return (int)protocol;
+        return protocol < LOWEST ? LOWEST : (int)protocol;
     PyErr_Format(PyExc_ValueError, "pickle protocol must be <= %d", HIGHEST);
     return -1;
 }
@@ -117,7 +117,8 @@ PyDoc_STRVAR(
     "What a process elsewhere can import is written by reference, everything else (functions and\n"
     "classes of __main__, lambdas, closures, nested classes) by value; byref=True writes all of "
     "them\n"
-    "by reference, as pickle does. buffer_callback takes out-of-band buffers as in pickle.dumps.");
+    "by reference, as pickle does. Protocols 0 and 1 are written as 2. buffer_callback takes "
+    "out-of-band buffers as in pickle.dumps.");
 
 static PyObject *core_dumps(PyObject *module, PyObject *const *args, Py_ssize_t n,
                             PyObject *kwnames) {

@@ -98,6 +98,22 @@ int pk_get(struct pickler *p, uint32_t index) {
     return 0;
 }
 
+int pk_write_old_put(struct pickler *p) {
+    uint32_t index = p->next++;
+    if (pk_reserve(p, 5) < 0)
+        return -1;
+    if (index < 256) {
+        p->cur[0] = OP_BINPUT;
+        p->cur[1] = (unsigned char)index;
+        p->cur += 2;
+    } else {
+        p->cur[0] = OP_LONG_BINPUT;
+        pk_le32(p->cur + 1, index);
+        p->cur += 5;
+    }
+    return 0;
+}
+
 /* Ends what is written as opcodes `popping` when obj turned up in the memo meanwhile (it contains itself):
  * 1 and it is taken from the memo; 0: nothing done; -1: exception. */
 static int taken_from_memo(struct pickler *p, PyObject *obj, unsigned char popping, int times) {
@@ -538,15 +554,23 @@ int pk_save_object(struct pickler *p, PyObject *obj) {
 
 /* --- whole streams -------------------------------------------------------------------------------------- */
 
+static int dump_body(struct pickler *p, PyObject *obj) {
+    return pk_save(p, obj) < 0 || pk_run(p, 0) < 0 || pk_put(p, OP_STOP) < 0 ? -1 : 0;
+}
+
 static int dump_frame(struct pickler *p, PyObject *obj) {
     if (pk_reserve(p, 11) < 0)
         return -1;
     p->cur[0] = OP_PROTO;
     p->cur[1] = (unsigned char)p->proto;
+    if (p->proto < 4) {
+        p->cur += 2;
+        return dump_body(p, obj);
+    }
     p->cur[2] = OP_FRAME;
     p->cur += 11;
     size_t body = (size_t)(p->cur - (unsigned char *)p->sink->buf);
-    if (pk_save(p, obj) < 0 || pk_run(p, 0) < 0 || pk_put(p, OP_STOP) < 0)
+    if (dump_body(p, obj) < 0)
         return -1;
     unsigned char *at = (unsigned char *)p->sink->buf + body;
     size_t n = (size_t)(p->cur - at);
@@ -569,11 +593,7 @@ int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink) {
     p->start = sink->len;
     p->cur = (unsigned char *)sink->buf + sink->len;
     p->lim = (unsigned char *)sink->buf + sink->cap;
-    int rc;
-    if (p->flags & PK_BARE)
-        rc = pk_save(p, obj) < 0 || pk_run(p, 0) < 0 || pk_put(p, OP_STOP) < 0 ? -1 : 0;
-    else
-        rc = dump_frame(p, obj);
+    int rc = p->flags & PK_BARE ? dump_body(p, obj) : dump_frame(p, obj);
     sink->len = rc < 0 ? p->start : (size_t)(p->cur - (unsigned char *)sink->buf);
     if (rc < 0) {
         pk_tell_path(p);

@@ -124,6 +124,7 @@ int pk_push_helper(struct pickler *p, enum pk_helper which);
 int pk_push_call(struct pickler *p, int (*call)(struct pickler *p, PyObject *obj), PyObject *obj);
 int pk_grow(struct pickler *p, size_t need);
 int pk_get(struct pickler *p, uint32_t index);
+int pk_write_old_put(struct pickler *p); /* protocols before MEMOIZE */
 /* Frames for the pairs of a dict that is on the stack already. */
 int pk_push_items(struct pickler *p, PyObject *dict, int flags);
 int pk_save_tuple(struct pickler *p, PyObject *obj, int flags);
@@ -154,6 +155,8 @@ int pk_save_bytearray(struct pickler *p, PyObject *obj);
 int pk_save_set(struct pickler *p, PyObject *obj);
 int pk_write_bytes(struct pickler *p, const char *data, size_t len);
 int pk_write_str(struct pickler *p, const char *utf8, size_t len); /* without memo */
+/* Protocols 2 and 3 write obj as a call of func with what content (taken over) says. */
+int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *content);
 
 /* --- save_object.c --- */
 int pk_save_instance(struct pickler *p, PyObject *obj);
@@ -231,23 +234,24 @@ static inline void pk_le64(unsigned char *at, uint64_t value) {
     pk_le32(at + 4, (uint32_t)(value >> 32));
 }
 
-/* Writes MEMOIZE; the object takes the next index. */
-static inline int pk_memoize(struct pickler *p, PyObject *obj) {
-    if (pk_reserve(p, 1) < 0)
-        return -1;
-    *p->cur++ = OP_MEMOIZE;
-    return pk_memo_put(&p->memo, obj, p->next++);
-}
-
-/* The same for an immutable object: one that only its container refers to cannot be met again. */
-static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
-    if (!once)
-        return pk_memoize(p, obj);
+/* What was just built takes the next index of the memo. */
+static inline int pk_write_put(struct pickler *p) {
+    if (p->proto < 4)
+        return pk_write_old_put(p);
     if (pk_reserve(p, 1) < 0)
         return -1;
     *p->cur++ = OP_MEMOIZE;
     p->next++;
     return 0;
+}
+
+static inline int pk_memoize(struct pickler *p, PyObject *obj) {
+    return pk_write_put(p) < 0 ? -1 : pk_memo_put(&p->memo, obj, p->next - 1);
+}
+
+/* The same for an immutable object: one that only its container refers to cannot be met again. */
+static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
+    return once ? pk_write_put(p) : pk_memoize(p, obj);
 }
 
 /* 1: obj was met before and is taken from the memo; 0: it was not; -1: exception */

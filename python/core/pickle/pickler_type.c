@@ -2,6 +2,8 @@
  * reducer_override and dispatch_table, as there. */
 #include "types.h"
 
+#include <structmember.h>
+
 typedef struct {
     PyObject_HEAD struct pickler p;
     PyObject *write;
@@ -9,6 +11,7 @@ typedef struct {
     struct pk_hooks hooks;
     int busy;
     int ready;
+    PyObject *dict; /* attributes of the instance: dispatch_table and the like */
 } Pickler;
 
 static int pickler_init(PyObject *op, PyObject *args, PyObject *kwargs) {
@@ -178,6 +181,7 @@ static int pickler_set_memo(PyObject *op, PyObject *value, void *unused) {
 static int pickler_traverse(PyObject *op, visitproc visit, void *arg) {
     Pickler *self = (Pickler *)op;
     Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->dict);
     Py_VISIT(self->write);
     Py_VISIT(self->buffer_callback);
     return pk_memo_traverse(&self->p.memo, visit, arg);
@@ -185,6 +189,7 @@ static int pickler_traverse(PyObject *op, visitproc visit, void *arg) {
 
 static int pickler_clear(PyObject *op) {
     Pickler *self = (Pickler *)op;
+    Py_CLEAR(self->dict);
     Py_CLEAR(self->write);
     Py_CLEAR(self->buffer_callback);
     if (self->ready && !self->busy)
@@ -220,11 +225,21 @@ PyDoc_STRVAR(
     "Pickler(file, protocol=None, fix_imports=True, *, buffer_callback=None, byref=False)\n--\n\n"
     "Writes pickles to an open binary file. Objects written before are written as references.");
 
+static PyMemberDef pickler_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(Pickler, dict), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot pickler_slots[] = {
-    {Py_tp_doc, (void *)pickler_doc}, {Py_tp_init, pickler_init},
-    {Py_tp_dealloc, pickler_dealloc}, {Py_tp_traverse, pickler_traverse},
-    {Py_tp_clear, pickler_clear},     {Py_tp_methods, pickler_methods},
-    {Py_tp_getset, pickler_getset},   {0, NULL},
+    {Py_tp_doc, (void *)pickler_doc},
+    {Py_tp_init, pickler_init},
+    {Py_tp_dealloc, pickler_dealloc},
+    {Py_tp_traverse, pickler_traverse},
+    {Py_tp_clear, pickler_clear},
+    {Py_tp_methods, pickler_methods},
+    {Py_tp_getset, pickler_getset},
+    {Py_tp_members, pickler_members},
+    {0, NULL},
 };
 
 PyType_Spec pk_pickler_spec = {

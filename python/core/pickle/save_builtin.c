@@ -29,6 +29,15 @@ static int write_counted(struct pickler *p, const char *data, size_t len, unsign
 }
 
 int pk_write_str(struct pickler *p, const char *utf8, size_t len) {
+    if (p->proto < 4) {
+        unsigned char head[5] = {OP_BINUNICODE};
+        if (len > UINT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "a string beyond 4 GiB needs protocol 4");
+            return -1;
+        }
+        pk_le32(head + 1, (uint32_t)len);
+        return pk_write(p, head, sizeof head) < 0 ? -1 : pk_write(p, utf8, len);
+    }
     return write_counted(p, utf8, len, OP_SHORT_BINUNICODE, OP_BINUNICODE, OP_BINUNICODE8);
 }
 
@@ -88,6 +97,39 @@ static int bytes_out_of_band(struct pickler *p, PyObject *obj) {
     return rc < 0 ? -1 : taken;
 }
 
+int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *content) {
+    const char *dot = strrchr(func, '.');
+    PyObject *name = PyUnicode_FromStringAndSize(func, dot - func);
+    PyObject *module = name ? PyImport_Import(name) : NULL;
+    PyObject *callable = module ? PyObject_GetAttrString(module, dot + 1) : NULL;
+    PyObject *value = callable && content ? PyTuple_Pack(2, callable, content) : NULL;
+    int rc = value ? pk_save_reduced(p, value, obj) : -1;
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    Py_XDECREF(callable);
+    Py_XDECREF(content);
+    Py_XDECREF(value);
+    return rc;
+}
+
+/* Python 2 knows bytes only as the encoding of a string; written at once, atoms push no frames. */
+static int save_old_bytes(struct pickler *p, PyObject *obj) {
+    Py_ssize_t base = p->nframes, len = PyBytes_GET_SIZE(obj);
+    Py_INCREF(obj);
+    int rc;
+    if (len == 0) {
+        rc = pk_save_old(p, obj, "builtins.bytes", PyTuple_New(0));
+    } else {
+        PyObject *text = PyUnicode_DecodeLatin1(PyBytes_AS_STRING(obj), len, NULL);
+        rc = pk_save_old(p, obj, "_codecs.encode",
+                         text ? Py_BuildValue("(Ns)", text, "latin1") : NULL);
+    }
+    if (rc == 0)
+        rc = pk_run(p, base);
+    Py_DECREF(obj);
+    return rc;
+}
+
 int pk_save_bytes(struct pickler *p, PyObject *obj) {
     int once = core_only_ref(obj);
     if (!once) {
@@ -96,6 +138,12 @@ int pk_save_bytes(struct pickler *p, PyObject *obj) {
             return rc < 0 ? -1 : 0;
     }
     size_t len = (size_t)PyBytes_GET_SIZE(obj);
+    if (p->proto < 3)
+        return save_old_bytes(p, obj);
+    if (p->proto < 4 && len > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "bytes beyond 4 GiB need protocol 4");
+        return -1;
+    }
     if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
         Py_INCREF(obj);
         int rc = bytes_out_of_band(p, obj);
@@ -111,12 +159,9 @@ int pk_save_bytes(struct pickler *p, PyObject *obj) {
 int pk_save_bytearray(struct pickler *p, PyObject *obj) {
     pk_watch_mutable(p);
     if (p->proto < 5) {
-        PyObject *content =
-            PyBytes_FromStringAndSize(PyByteArray_AS_STRING(obj), PyByteArray_GET_SIZE(obj));
-        PyObject *reduced = content ? Py_BuildValue("(O(N))", &PyByteArray_Type, content) : NULL;
-        int rc = reduced ? pk_save_reduced(p, reduced, obj) : -1;
-        Py_XDECREF(reduced);
-        return rc;
+        return pk_save_old(
+            p, obj, "builtins.bytearray",
+            Py_BuildValue("(y#)", PyByteArray_AS_STRING(obj), PyByteArray_GET_SIZE(obj)));
     }
     size_t len = (size_t)PyByteArray_GET_SIZE(obj);
     if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
@@ -257,6 +302,11 @@ static PyObject *ordered_items(struct pickler *p, PyObject *set) {
 
 int pk_save_set(struct pickler *p, PyObject *obj) {
     int frozen = Py_TYPE(obj) == &PyFrozenSet_Type;
+    if (p->proto < 4) {
+        PyObject *items = ordered_items(p, obj);
+        return pk_save_old(p, obj, frozen ? "builtins.frozenset" : "builtins.set",
+                           items ? Py_BuildValue("(N)", items) : NULL);
+    }
     if (!frozen) {
         pk_watch_mutable(p);
         if (pk_put(p, OP_EMPTY_SET) < 0 || pk_memoize(p, obj) < 0)

@@ -154,9 +154,8 @@ static int write_globals(struct pickler *p, PyObject *dict) {
     struct pk_globals *g = find_globals(p, dict);
     if (g)
         return pk_get(p, g->index);
-    if (!add_globals(p, dict) || pk_put(p, OP_EMPTY_DICT) < 0 || pk_put(p, OP_MEMOIZE) < 0)
+    if (!add_globals(p, dict) || pk_put(p, OP_EMPTY_DICT) < 0 || pk_write_put(p) < 0)
         return -1;
-    p->next++;
     return write_global_basics(p, dict);
 }
 

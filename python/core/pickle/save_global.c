@@ -205,12 +205,42 @@ static int save_name(struct pickler *p, PyObject *name) {
     return rc;
 }
 
+/* GLOBAL of protocols 2 and 3: two lines; a dotted name is an attribute of what is before the dot. */
+static int write_old_global(struct pickler *p, PyObject *obj, PyObject *module,
+                            PyObject *qualname) {
+    Py_ssize_t n = PyUnicode_GET_LENGTH(qualname);
+    Py_ssize_t dot = PyUnicode_FindChar(qualname, '.', 0, n, -1);
+    if (dot > 0) {
+        PyObject *outer = PyUnicode_Substring(qualname, 0, dot);
+        PyObject *last = PyUnicode_Substring(qualname, dot + 1, n);
+        PyObject *holder = module_named(module), *owner = NULL;
+        if (outer && last && holder)
+            owner = resolve(holder, outer);
+        PyObject *content = owner ? PyTuple_Pack(2, owner, last) : NULL;
+        int rc = content ? pk_save_old(p, obj, "builtins.getattr", content) : -1;
+        Py_XDECREF(outer);
+        Py_XDECREF(last);
+        Py_XDECREF(holder);
+        Py_XDECREF(owner);
+        return rc;
+    }
+    Py_ssize_t len, len2;
+    const char *line = PyUnicode_AsUTF8AndSize(module, &len);
+    const char *line2 = line ? PyUnicode_AsUTF8AndSize(qualname, &len2) : NULL;
+    if (!line2 || pk_put(p, OP_GLOBAL) < 0 || pk_write(p, line, (size_t)len) < 0 ||
+        pk_put(p, '\n') < 0 || pk_write(p, line2, (size_t)len2) < 0 || pk_put(p, '\n') < 0)
+        return -1;
+    return pk_memoize(p, obj);
+}
+
 int pk_write_global(struct pickler *p, PyObject *obj, PyObject *module, PyObject *qualname) {
     if (PyDict_GET_SIZE(p->st->ext_registry) > 0) {
         int rc = write_extension(p, module, qualname);
         if (rc)
             return rc < 0 ? -1 : 0;
     }
+    if (p->proto < 4)
+        return write_old_global(p, obj, module, qualname);
     if (save_name(p, module) < 0 || save_name(p, qualname) < 0 || pk_put(p, OP_STACK_GLOBAL) < 0)
         return -1;
     return pk_memoize(p, obj);
@@ -258,6 +288,12 @@ int pk_write_helper(struct pickler *p, enum pk_helper which) {
     int rc = pk_seen(p, helper);
     if (rc)
         return rc < 0 ? -1 : 0;
+    if (p->proto < 4) {
+        PyObject *old = PyUnicode_FromString(pk_helper_names[which]);
+        rc = old ? write_old_global(p, helper, st->core_name, old) : -1;
+        Py_XDECREF(old);
+        return rc;
+    }
     rc = pk_seen(p, st->core_name);
     if (rc == 0)
         rc = pk_write_str(p, core, sizeof core - 1) < 0 ? -1 : pk_memoize(p, st->core_name);

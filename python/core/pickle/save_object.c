@@ -270,6 +270,26 @@ static int push_newobj(struct pickler *p, const struct reduced *r, PyObject *obj
     return rc < 0 ? -1 : pk_push_save(p, cls, ".__class__", NULL);
 }
 
+/* Without the opcode: partial(cls.__new__, cls, *args, **kwargs)(). */
+static int push_old_newobj_ex(struct pickler *p, PyObject *cls, PyObject *args, PyObject *kwargs) {
+    static const char call[] = {OP_EMPTY_TUPLE, OP_REDUCE};
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *partial = functools ? PyObject_GetAttrString(functools, "partial") : NULL;
+    PyObject *new = partial ? PyObject_GetAttrString(cls, "__new__") : NULL;
+    PyObject *first = new ? PyTuple_Pack(2, new, cls) : NULL;
+    PyObject *all = first ? PySequence_Concat(first, args) : NULL;
+    PyObject *made = all ? PyObject_Call(partial, all, kwargs) : NULL;
+    int rc =
+        made && pk_push_write(p, call, sizeof call) == 0 ? pk_push_save(p, made, NULL, NULL) : -1;
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
+    Py_XDECREF(new);
+    Py_XDECREF(first);
+    Py_XDECREF(all);
+    Py_XDECREF(made);
+    return rc;
+}
+
 static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *obj) {
     if (PyTuple_GET_SIZE(r->args) != 3)
         return bad_reduce(p, obj, "length of the NEWOBJ_EX argument tuple must be exactly 3");
@@ -281,6 +301,8 @@ static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *
         return bad_reduce(p, obj, "second item from NEWOBJ_EX argument tuple must be a tuple");
     if (!PyDict_Check(kwargs))
         return bad_reduce(p, obj, "third item from NEWOBJ_EX argument tuple must be a dict");
+    if (p->proto < 4)
+        return push_old_newobj_ex(p, cls, args, kwargs);
     if (pk_push_write(p, (char[]){(char)OP_NEWOBJ_EX}, 1) < 0 ||
         pk_push_save(p, kwargs, ".__getnewargs_ex__()[1]", NULL) < 0 || push_args(p, args) < 0)
         return -1;

@@ -1,7 +1,7 @@
 #include "unpickler.h"
 
 /* MOST_BYTES: what the longest opcode of run_common() takes, without the string behind it. */
-enum { MOST_BYTES = 10, MEMO_SLACK = 1 << 16 };
+enum { MOST_BYTES = 10, MEMO_SLACK = 1 << 20 };
 
 int pk_bad(struct unpickler *u, const char *text) {
     core_raise(u->st->module, CORE_EXC_UNPICKLING_ERROR, "not a valid pickle at byte %zd: %s",

@@ -4,6 +4,8 @@
  * of the pickle are taken, a frame at a time. */
 #include "types.h"
 
+#include <structmember.h>
+
 enum { CHUNK = 64 * 1024 };
 
 typedef struct {
@@ -17,6 +19,7 @@ typedef struct {
     size_t caproom;
     int seekable;
     int busy, ready;
+    PyObject *dict; /* attributes of the instance: persistent_load and the like */
 } Unpickler;
 
 static Unpickler *self_of(struct unpickler *u) {
@@ -102,10 +105,10 @@ static int is_seekable(PyObject *file) {
 }
 
 static int set_file(Unpickler *self, PyObject *file) {
-    PyObject *read = PyObject_GetAttrString(file, "read");
-    PyObject *readline = read ? PyObject_GetAttrString(file, "readline") : NULL;
-    if (!readline) {
-        Py_XDECREF(read);
+    PyObject *readline = PyObject_GetAttrString(file, "readline");
+    PyObject *read = readline ? PyObject_GetAttrString(file, "read") : NULL;
+    if (!read) {
+        Py_XDECREF(readline);
         if (PyErr_ExceptionMatches(PyExc_AttributeError))
             PyErr_SetString(PyExc_TypeError, "file must have 'read' and 'readline' attributes");
         return -1;
@@ -310,6 +313,7 @@ static int unpickler_set_memo(PyObject *op, PyObject *value, void *unused) {
 static int unpickler_traverse(PyObject *op, visitproc visit, void *arg) {
     Unpickler *self = (Unpickler *)op;
     Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->dict);
     Py_VISIT(self->file);
     Py_VISIT(self->read);
     Py_VISIT(self->readline);
@@ -322,6 +326,7 @@ static int unpickler_traverse(PyObject *op, visitproc visit, void *arg) {
 
 static int unpickler_clear(PyObject *op) {
     Unpickler *self = (Unpickler *)op;
+    Py_CLEAR(self->dict);
     Py_CLEAR(self->file);
     Py_CLEAR(self->read);
     Py_CLEAR(self->readline);
@@ -362,11 +367,21 @@ PyDoc_STRVAR(
     "          restrict=None)\n--\n\n"
     "Reads pickles from an open binary file.");
 
+static PyMemberDef unpickler_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(Unpickler, dict), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot unpickler_slots[] = {
-    {Py_tp_doc, (void *)unpickler_doc}, {Py_tp_init, unpickler_init},
-    {Py_tp_dealloc, unpickler_dealloc}, {Py_tp_traverse, unpickler_traverse},
-    {Py_tp_clear, unpickler_clear},     {Py_tp_methods, unpickler_methods},
-    {Py_tp_getset, unpickler_getset},   {0, NULL},
+    {Py_tp_doc, (void *)unpickler_doc},
+    {Py_tp_init, unpickler_init},
+    {Py_tp_dealloc, unpickler_dealloc},
+    {Py_tp_traverse, unpickler_traverse},
+    {Py_tp_clear, unpickler_clear},
+    {Py_tp_methods, unpickler_methods},
+    {Py_tp_getset, unpickler_getset},
+    {Py_tp_members, unpickler_members},
+    {0, NULL},
 };
 
 PyType_Spec pk_unpickler_spec = {

@@ -40,6 +40,8 @@ def test_round_trip_and_both_ways_with_pickle(value):
     for back in (ep.loads(data), pickle.loads(data)):
         assert back == value
         assert repr(type(back)) == repr(type(value))
+    for protocol in (2, 3, 4):
+        assert pickle.loads(ep.dumps(value, protocol)) == value
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert ep.loads(pickle.dumps(value, protocol)) == value
 
