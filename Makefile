@@ -65,6 +65,8 @@ build: $(BUILD)/.configured ## build libergon, the extension module and the comm
 PYTEST := $(BIN)/python -m pytest -q
 TIER ?= default
 T ?= tests
+# For legs with another build or Python: tests/process runs programs as .venv has them, tests/house needs its tools.
+OTHER := --tier quick --ignore=tests/house --ignore=tests/process --ignore=tests/peers $(T)
 ALSO := $(VENV)/.test-packages
 # Warnings are not errors here: the checks the sanitizers insert make gcc see things that are not there.
 SANITIZED := -Doptimization=1 -Db_lundef=false
@@ -109,7 +111,7 @@ asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
 	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
-	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier quick --ignore=tests/house $(T)
+	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys $(OTHER)
 
 tsan: ## C tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory build BUILD=build-tsan \
@@ -117,10 +119,10 @@ tsan: ## C tests under ThreadSanitizer
 	@sh scripts/sanitized.sh tsan build-tsan $(MESON) test -C build-tsan --print-errorlogs --quiet -t 10
 
 debug-python: $(ALSO) ## quick Python tests on a debug build of CPython (references counted)
-	@sh scripts/debug_python.sh $(T)
+	@sh scripts/debug_python.sh $(OTHER)
 
 check-pythons: dev ## build for the other CPython versions on this machine, quick tests with each
-	@sh scripts/other_pythons.sh $(PYTHONS)
+	@OPTIONS='$(OTHER)' sh scripts/other_pythons.sh $(PYTHONS)
 
 clean-clone: ## does a fresh clone build and pass its quick tests?
 	@sh scripts/clean_clone.sh

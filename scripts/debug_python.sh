@@ -1,6 +1,6 @@
 #!/bin/sh
 # The quick Python tests on a debug build of CPython (Debian's python3-dbg): assertions inside the interpreter, and
-# every reference counted. Packages come from .venv when it has the same Python version.
+# every reference counted: debug_python.sh PYTEST-OPTIONS. Packages come from .venv when it has the same Python version.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,4 +19,4 @@ fi
 ninja -C "$build" --quiet
 "$root/.venv/bin/python" "$root/scripts/link_dev.py" "$build" "$build/site"
 cd "$root"
-PYTHONPATH=$build/site:$packages exec "$python" -X showrefcount -m pytest -q --tier quick --ignore=tests/house "${@:-tests}"
+PYTHONPATH=$build/site:$packages exec "$python" -X showrefcount -m pytest -q "$@"

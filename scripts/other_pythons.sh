@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the extension module for other CPython versions, warnings being errors, and runs the quick tests with
-# each: other_pythons.sh [PYTHON …]. Without arguments: whichever of python3.11 … python3.14 run here, except .venv's.
+# each ($OPTIONS are pytest's): other_pythons.sh [PYTHON …]. Without arguments: whichever of python3.11 … python3.14 run here, except .venv's.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -25,7 +25,8 @@ for python in "$@"; do
     ninja -C "$build/tree" --quiet
     .venv/bin/python scripts/link_dev.py "$build/tree" "$build/site"
     echo "CPython $version:"
-    PYTHONPATH=$build/site "$build/venv/bin/python" -m pytest -q --tier quick --ignore=tests/house tests || failed=yes
+    # shellcheck disable=SC2086
+    PYTHONPATH=$build/site "$build/venv/bin/python" -m pytest -q ${OPTIONS:-tests/python} || failed=yes
     tested="$tested $version"
 done
 echo "tested with CPython:${tested:- no other version is installed here}"

@@ -24,8 +24,23 @@ asan)
         export LD_PRELOAD PYTHONMALLOC PYTHONPATH
         ;;
     esac
-    export ASAN_OPTIONS="detect_leaks=$leaks:abort_on_error=1:allocator_may_return_null=1:detect_stack_use_after_return=0"
-    exec "$@"
+    # AddressSanitizer's reports go to files, so that none is lost: neither behind pytest's capture nor in a worker that a
+    # test expects to die. UBSan's go to standard error whatever one tells it, so pytest must not capture that.
+    case $build in
+    /*) reports=$build/sanitizer ;;
+    *) reports=$PWD/$build/sanitizer ;;
+    esac
+    mkdir -p "$build"
+    rm -f "$reports".*
+    export ASAN_OPTIONS="detect_leaks=$leaks:abort_on_error=1:allocator_may_return_null=1:log_path=$reports"
+    status=0
+    "$@" || status=$?
+    for report in "$reports".*; do
+        [ -f "$report" ] || continue
+        head -n 60 "$report"
+        status=1
+    done
+    exit $status
     ;;
 tsan)
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
