@@ -257,10 +257,10 @@ static erg_handle top_claim(const struct worker *w) {
 static void fail_with(struct erg_pool *p, uint32_t index, enum erg_outcome outcome,
                       const char *text) {
     size_t len = strlen(text);
-    unsigned char *to = erg_record_result_reserve(p->janitor, index, len);
+    unsigned char *to = erg_record_result_reserve(p->owner, index, len);
     if (to)
         memcpy(to, text, len);
-    erg_record_fail(p->janitor, index, outcome);
+    erg_record_fail(p->owner, index, outcome);
 }
 
 static void fail_lost(struct ending *end, uint32_t index, enum erg_verdict verdict,
@@ -312,7 +312,7 @@ static void on_lost(void *ctx, uint32_t index) {
     p->counts.tasks_retried++;
     if (r->retries > 0)
         r->retries--;
-    erg_record_retry(p->janitor, index);
+    erg_record_retry(p->owner, index);
 }
 
 /* What it held is given back or failed; its number is free again. */
@@ -325,7 +325,7 @@ static void recover(struct ending *end) {
         return;
     }
     end->top = top_claim(w);
-    erg_table_recover(p->janitor, w->member, on_lost, end);
+    erg_table_recover(p->owner, w->member, on_lost, end);
 }
 
 static uint64_t tasks_done(const struct erg_pool *p) {
@@ -380,7 +380,7 @@ void erg_crew_on_zygote_gone(struct erg_zygote *z, int was_ready, int64_t now) {
     for (struct erg_pool *p = z->engine->pools; p; p = p->next)
         for (uint32_t i = 0; p->zygote == z && i < p->workers_max; i++) {
             struct worker *w = &p->workers[i];
-            if (w->stage != W_ORDERED)
+            if (w->stage != W_ORDERED && (w->stage != W_WANTED || was_ready))
                 continue;
             if (!was_ready) {
                 erg_crew_on_start_failed(w, z->failure.text, now);

@@ -8,8 +8,12 @@
  *
  * Layout of payloads (all aligned to 8 bytes):
  *     arguments of a task   user16 handles (erg_handle) of predecessors, then the input
- *     arguments of a chunk  struct chunk_head, (count + 1) item offsets if item_len is CHUNK_VARIES, the items
- *     result, OK            the function's bytes; of a chunk: one struct chunk_item and its bytes, padded to 8, per item
+ *     arguments of a chunk  struct chunk_head, a struct chunk_span per item if item_len is CHUNK_VARIES, the items,
+ *                           each padded to 8
+ *     results of a chunk    a chain of blocks of the arena from chunk_head.stream on: a struct chunk_item and its bytes,
+ *                           padded to 8, per item; a chunk_item with len CHUNK_NEXT: go on in the next block.
+ *                           record.ndone items of it count, whatever became of the worker that wrote them
+ *     result, OK            the function's bytes (of a chunk: nothing)
  *     result, ERROR         int32 code, then the words
  *     result, engine's      words (pool.h)
  */
@@ -31,17 +35,39 @@ struct native_name {
 
 struct chunk_head {
     uint32_t count;
-    uint32_t pad;
+    uint32_t guess; /* bytes a result may have, for the size of the first block */
     uint64_t item_len;
+    uint64_t stream; /* first block of results, written by the worker */
 };
 #define CHUNK_VARIES UINT64_MAX
 
+struct chunk_span {
+    uint64_t at, len; /* from the end of the spans */
+};
+
+struct chunk_block {
+    uint64_t next;
+    uint64_t size; /* of bytes[] */
+    unsigned char bytes[];
+};
+
 struct chunk_item {
-    int32_t code;
+    int32_t code; /* 0, or what the function failed with: then the bytes are words */
     uint32_t pad;
     uint64_t len;
 };
+#define CHUNK_NEXT UINT64_MAX
 #define NATIVE_PAD(len) (((len) + 7) & ~(uint64_t)7)
+
+/* Where a reader or writer of a stream is. */
+struct chunk_cursor {
+    struct erg_table *table;
+    struct chunk_block *block; /* NULL: before the first */
+    uint64_t at;
+};
+/* The item at the cursor, which moves behind it. Only for items that count. */
+const struct chunk_item *erg_native_stream_next(struct chunk_cursor *c,
+                                                const struct chunk_head *head);
 
 enum { NATIVE_NAMES = 1024 };
 

@@ -1,6 +1,7 @@
 /* What a worker does with a task of C: find the function, check its predecessors, call it, keep its result. */
 #include "engine/native.h"
 #include "engine/worker.h"
+#include "table/arena.h"
 #include "table/claim.h"
 #include "table/range.h"
 #include "table/record.h"
@@ -13,18 +14,11 @@
 
 enum { RESOLVED = 256, TEXT_MAX = ERG_ERROR_TEXT_SIZE };
 
-/* A growing buffer: results of a chunk, until all are there. */
-struct buffer {
-    unsigned char *bytes;
-    size_t len, cap;
-};
-
 struct erg_native_worker {
     struct {
         uint64_t name;
         erg_function *function;
     } resolved[RESOLVED]; /* by offset, direct-mapped */
-    struct buffer out;
 };
 
 struct erg_task {
@@ -35,9 +29,10 @@ struct erg_task {
     erg_handle handle;
     const erg_handle *after;
     size_t after_len;
-    int in_chunk;
-    size_t item_at; /* chunk: where in `out` this item's result starts */
-    int failed;     /* code given to erg_task_fail */
+    struct chunk_head *chunk; /* NULL: a single task */
+    struct chunk_cursor out;  /* chunk: where this item's result goes */
+    int has_result;
+    int failed; /* code given to erg_task_fail */
     char text[TEXT_MAX];
 };
 
@@ -46,39 +41,74 @@ struct erg_native_worker *erg_native_worker_new(void) {
 }
 
 void erg_native_worker_free(struct erg_native_worker *w) {
-    if (w)
-        free(w->out.bytes);
     free(w);
 }
 
-static int make_room(struct buffer *b, size_t more) {
-    if (b->cap - b->len >= more)
-        return 0;
-    size_t cap = b->cap ? b->cap : 4096;
-    while (cap - b->len < more) {
-        if (cap > SIZE_MAX / 2)
-            return ERG_ENOMEM;
-        cap *= 2;
+/* --- streams of results: see native.h ---------------------------------------------------------------------- */
+const struct chunk_item *erg_native_stream_next(struct chunk_cursor *c,
+                                                const struct chunk_head *head) {
+    if (!c->block)
+        c->block = erg_table_at(c->table, head->stream);
+    for (;;) {
+        const struct chunk_item *item = (const void *)(c->block->bytes + c->at);
+        if (item->len != CHUNK_NEXT) {
+            c->at += sizeof *item + NATIVE_PAD(item->len);
+            return item;
+        }
+        c->block = erg_table_at(c->table, c->block->next);
+        c->at = 0;
     }
-    unsigned char *grown = realloc(b->bytes, cap);
-    if (!grown)
+}
+
+/* A block with room for `need` bytes becomes the one that is written to. The last bytes of every block are kept for the
+ * mark that says so. */
+static int stream_block(struct erg_task *task, uint64_t need) {
+    struct chunk_cursor *c = &task->out;
+    uint64_t size =
+        c->block ? c->block->size * 2
+                 : (uint64_t)task->chunk->count * (sizeof(struct chunk_item) + task->chunk->guess);
+    if (size > (1 << 20))
+        size = 1 << 20;
+    if (size < need)
+        size = need;
+    size += sizeof(struct chunk_item);
+    uint64_t offset;
+    if (erg_arena_alloc(task->member, sizeof(struct chunk_block) + size, &offset, NULL) != 0)
         return ERG_ENOMEM;
-    b->bytes = grown;
-    b->cap = cap;
+    struct chunk_block *block = erg_table_at(task->member->table, offset);
+    block->next = 0;
+    block->size = size;
+    if (c->block) {
+        c->block->next = offset;
+        ((struct chunk_item *)(void *)(c->block->bytes + c->at))->len = CHUNK_NEXT;
+    } else
+        task->chunk->stream = offset;
+    c->block = block;
+    c->at = 0;
     return 0;
+}
+
+/* The header of an item of len bytes at the cursor, which stays in front of it. NULL: no memory. */
+static struct chunk_item *stream_item(struct erg_task *task, uint64_t len) {
+    struct chunk_cursor *c = &task->out;
+    if (len > UINT64_MAX / 4)
+        return NULL;
+    uint64_t need = sizeof(struct chunk_item) + NATIVE_PAD(len);
+    if (!c->block || c->block->size - c->at < need + sizeof(struct chunk_item))
+        if (stream_block(task, need) != 0)
+            return NULL;
+    struct chunk_item *item = (void *)(c->block->bytes + c->at);
+    *item = (struct chunk_item){.len = len};
+    return item;
 }
 
 /* --- what the function may call ---------------------------------------------------------------------------- */
 void *erg_task_result(struct erg_task *task, size_t len) {
-    if (!task->in_chunk)
+    if (!task->chunk)
         return erg_record_result_reserve(task->member, task->index, len);
-    struct buffer *out = &task->worker->out;
-    out->len = task->item_at + sizeof(struct chunk_item);
-    if (len > SIZE_MAX / 4 || make_room(out, NATIVE_PAD(len)) != 0)
-        return NULL;
-    ((struct chunk_item *)(void *)(out->bytes + task->item_at))->len = len;
-    out->len += NATIVE_PAD(len);
-    return out->bytes + task->item_at + sizeof(struct chunk_item);
+    struct chunk_item *item = stream_item(task, len);
+    task->has_result = item != NULL;
+    return item ? item + 1 : NULL;
 }
 
 int erg_task_fail(struct erg_task *task, int code, const char *format, ...) {
@@ -187,64 +217,68 @@ static enum erg_outcome run_call(struct erg_task *task, erg_function *function) 
 }
 
 /* --- chunks ------------------------------------------------------------------------------------------------------ */
-static int run_item(struct erg_task *task, erg_function *function, const void *item, size_t len) {
-    struct buffer *out = &task->worker->out;
-    task->item_at = out->len;
-    if (make_room(out, sizeof(struct chunk_item)) != 0)
-        return ERG_ENOMEM;
-    out->len += sizeof(struct chunk_item);
-    memset(out->bytes + task->item_at, 0, sizeof(struct chunk_item));
+static int run_item(struct erg_task *task, erg_function *function, const void *input, size_t len) {
     task->failed = 0;
-    int rc = function(task, item, len);
+    task->has_result = 0;
+    int rc = function(task, input, len);
+    if (rc != 0 && erg_task_stopped(task))
+        return ERG_ECANCELLED;
+    struct chunk_item *item;
     if (rc != 0) {
         if (!task->failed)
             erg_task_fail(task, rc < 0 ? rc : ERG_ETASK, "the task's function returned %d", rc);
-        void *to = erg_task_result(task, strlen(task->text));
-        if (!to)
+        size_t words = strlen(task->text);
+        if (!(item = stream_item(task, words)))
             return ERG_ENOMEM;
-        memcpy(to, task->text, strlen(task->text));
-        ((struct chunk_item *)(void *)(out->bytes + task->item_at))->code = task->failed;
-    }
+        memcpy(item + 1, task->text, words);
+        item->code = task->failed;
+    } else if (task->has_result) {
+        item = (void *)(task->out.block->bytes + task->out.at);
+    } else if (!(item = stream_item(task, 0)))
+        return ERG_ENOMEM;
+    task->out.at += sizeof *item + NATIVE_PAD(item->len);
     return 0;
 }
 
-/* A chunk that was lost with an earlier worker starts over; only what was cut off its back is gone for good. */
-static void start_over(struct erg_record *r) {
-    uint64_t range = atomic_load(&r->range);
-    while (!atomic_compare_exchange_weak(&r->range, &range,
-                                         (range & ~(uint64_t)UINT32_MAX) | r->first))
+/* A chunk that was lost with an earlier worker goes on behind the results that are there; the item that was being run is
+ * run again. What a submitter cut off its back is gone for good. */
+static void go_on(struct erg_task *task) {
+    struct erg_record *r = task->record;
+    uint32_t done = atomic_load(&r->ndone);
+    task->out = (struct chunk_cursor){.table = task->member->table};
+    if (done == 0)
+        task->chunk->stream = 0;
+    for (uint32_t i = 0; i < done; i++)
+        erg_native_stream_next(&task->out, task->chunk);
+    uint64_t next = r->first + done, range = atomic_load(&r->range);
+    while (!atomic_compare_exchange_weak(&r->range, &range, (range & ~(uint64_t)UINT32_MAX) | next))
         continue;
 }
 
 static enum erg_outcome run_chunk(struct erg_task *task, erg_function *function) {
     struct erg_record *r = task->record;
-    const unsigned char *args = erg_record_bytes(task->member->table, r, &r->args);
-    const struct chunk_head *head = (const void *)args;
-    const uint64_t *offsets = (const void *)(head + 1);
-    const unsigned char *data = (const unsigned char *)offsets;
-    if (head->item_len == CHUNK_VARIES)
-        data += sizeof *offsets * ((size_t)head->count + 1);
-    uint32_t item;
+    unsigned char *args = erg_record_bytes(task->member->table, r, &r->args);
+    struct chunk_head *head = (void *)args;
+    const struct chunk_span *spans = (const void *)(head + 1);
+    const unsigned char *data = (const unsigned char *)spans;
+    int varies = head->item_len == CHUNK_VARIES;
+    if (varies)
+        data += sizeof *spans * (size_t)head->count;
+    task->chunk = head;
+    go_on(task);
+    uint32_t item, done = atomic_load(&r->ndone);
     int rc = 0;
-    task->in_chunk = 1;
-    task->worker->out.len = 0;
-    start_over(r);
     while (rc == 0 && erg_range_take(r, &item)) {
-        if (head->item_len == CHUNK_VARIES)
-            rc = run_item(task, function, data + offsets[item], offsets[item + 1] - offsets[item]);
+        if (varies)
+            rc = run_item(task, function, data + spans[item].at, spans[item].len);
         else
-            rc = run_item(task, function, data + (size_t)item * head->item_len, head->item_len);
-        if (erg_task_stopped(task))
+            rc = run_item(task, function, data + item * NATIVE_PAD(head->item_len), head->item_len);
+        if (rc == 0)
+            atomic_store_explicit(&r->ndone, ++done, memory_order_release);
+        if (rc == 0 && erg_task_stopped(task))
             rc = ERG_ECANCELLED;
     }
-    task->in_chunk = 0;
-    struct buffer *out = &task->worker->out;
-    unsigned char *to =
-        rc == 0 ? erg_record_result_reserve(task->member, task->index, out->len) : NULL;
-    if (to)
-        memcpy(to, out->bytes, out->len);
-    else if (rc == 0)
-        rc = ERG_ENOMEM;
+    task->chunk = NULL;
     if (rc == ERG_ENOMEM)
         erg_task_fail(task, rc, "no memory for the results of a chunk");
     return conclude(task, rc);
@@ -261,7 +295,7 @@ static int run(void *ctx, struct erg_member *m, uint32_t index) {
     task.index = index;
     task.handle = erg_record_handle(m->table, index);
     task.after_len = 0;
-    task.in_chunk = 0;
+    task.chunk = NULL;
     task.failed = 0;
     erg_function *function = find(ctx, m, r->fn, &err);
     enum erg_outcome outcome;

@@ -19,8 +19,10 @@ static struct erg_table *table_of(struct native_pool *np) {
 
 static int is_current(struct native_pool *np, erg_future future) {
     uint32_t index = ERG_HANDLE_INDEX(future);
-    return index < np->records_max &&
-           erg_record_gen(erg_table_record(table_of(np), index)) == ERG_HANDLE_GEN(future);
+    if (index >= np->records_max)
+        return 0;
+    uint64_t s = erg_record_state(erg_table_record(table_of(np), index));
+    return ERG_STATE_GEN(s) == ERG_HANDLE_GEN(future) && ERG_STATE_PHASE(s) >= ERG_WAITING;
 }
 
 /* --- freeing ----------------------------------------------------------------------------------------------------- */

@@ -161,14 +161,12 @@ static void on_life(void *owner) {
 }
 
 /* --- starting and ordering ------------------------------------------------------------------------------ */
-static int greet(struct erg_zygote *z, struct erg_error *err) {
+/* If it has ended already, its end will be seen and tell the reason. */
+static void greet(struct erg_zygote *z) {
     struct erg_engine *e = z->engine;
     struct erg_zmsg hello = {.kind = ERG_Z_HELLO, .pid = e->owner};
     int fds[2] = {e->owner_pidfd, e->bell_fd};
-    int rc = erg_zmsg_send(erg_watch_fd(z->sock), &hello, fds, 2, MSG_DONTWAIT);
-    return rc == 0
-               ? 0
-               : erg_error_set(err, ERG_ELAUNCH, "%s ended at once", z->runtime->zygote_argv[0]);
+    erg_zmsg_send(erg_watch_fd(z->sock), &hello, fds, 2, MSG_DONTWAIT);
 }
 
 static int start(struct erg_zygote *z, struct erg_error *err) {
@@ -183,19 +181,21 @@ static int start(struct erg_zygote *z, struct erg_error *err) {
     z->sock = erg_watch_new(&e->loop, z->process.sock, on_sock, z);
     if (z->process.pidfd >= 0)
         z->life = erg_watch_new(&e->loop, z->process.pidfd, on_life, z);
-    if (z->sock && z->life && (rc = greet(z, err)) == 0)
+    if (z->sock && z->life) {
+        greet(z);
         return 0;
-    if (!z->sock || !z->life)
-        rc = erg_error_set(err, ERG_ELAUNCH, "cannot watch %s: out of descriptors or memory",
-                           z->runtime->zygote_argv[0]);
-    if (z->life)
-        return rc; /* its end will be seen and tell the reason */
+    }
+    erg_error_set(err, ERG_ELAUNCH, "cannot watch %s: out of descriptors or memory", z->runtime->zygote_argv[0]);
+    if (z->life) {
+        erg_process_signal(z->process.pidfd, SIGKILL);
+        return ERG_ELAUNCH;
+    }
     kill(z->process.pid, SIGKILL);
     int status;
     z->process.pidfd = -1;
     erg_spawn_reap(&z->process, &status);
     drop(z);
-    return rc;
+    return ERG_ELAUNCH;
 }
 
 int erg_nursery_order(struct erg_zygote *z, struct worker *w, struct erg_error *err) {

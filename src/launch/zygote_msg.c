@@ -72,9 +72,11 @@ int erg_zmsg_recv(int sock, struct erg_zmsg *msg, int *fds, int *fds_len, int fl
                             .msg_controllen = sizeof control.bytes};
     *fds_len = 0;
     ssize_t n;
+    int resets = 0;
     do
         n = recvmsg(sock, &header, flags | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    /* A peer that closed with messages unread resets the connection, once; what it sent before is still there. */
+    while (n < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
     if (n < 0) {
         if (errno == EAGAIN)
             return ERG_EAGAIN;

@@ -79,6 +79,20 @@ static void empty_and_closed_are_told_apart(void **state) {
     assert_int_equal(erg_zmsg_send(sv[0], &last, NULL, 0, 0), ERG_ECLOSED);
 }
 
+/* The last words of a peer that did not listen any more are heard. */
+static void words_before_a_reset_arrive(void **state) {
+    (void)state;
+    struct erg_zmsg words = {.kind = ERG_Z_FAILED, .text = "why"}, in, order = {.kind = ERG_Z_FORK};
+    int fds[ERG_ZMSG_FDS], n;
+    assert_int_equal(erg_zmsg_send(sv[0], &order, NULL, 0, 0), 0);
+    assert_int_equal(erg_zmsg_send(sv[1], &words, NULL, 0, 0), 0);
+    close(sv[1]);
+    sv[1] = -1;
+    assert_int_equal(erg_zmsg_recv(sv[0], &in, fds, &n, 0), 0);
+    assert_string_equal(in.text, "why");
+    assert_int_equal(erg_zmsg_recv(sv[0], &in, fds, &n, 0), ERG_ECLOSED);
+}
+
 static void full_socket_says_again(void **state) {
     (void)state;
     struct erg_zmsg msg = {.kind = ERG_Z_BYE};
@@ -138,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fields_and_descriptors_arrive, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(empty_and_closed_are_told_apart, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(words_before_a_reset_arrive, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(full_socket_says_again, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(nonsense_is_refused_and_leaks_nothing, open_pair,
                                         close_pair),
