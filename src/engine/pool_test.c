@@ -285,7 +285,7 @@ static int before(void **state) {
 static int after(void **state) {
     (void)state;
     EVENTUALLY(count_ours(NULL) == 0);
-    assert_int_equal(count_fds(), fds_before);
+    EVENTUALLY(count_fds() == fds_before); /* a thread closes its own a moment after it has left */
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
     return 0;
