@@ -47,7 +47,8 @@ static int append(Unpickler *self, PyObject *data) {
         self->room = room;
         self->caproom = need + CHUNK;
     }
-    memcpy(room + left, view.buf, (size_t)view.len);
+    if (view.len > 0) /* room is NULL at an end of file before the first byte */
+        memcpy(room + left, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     u->start = u->cur = room;
     u->end = room + need;
