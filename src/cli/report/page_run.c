@@ -142,6 +142,7 @@ void erg_page_durations(struct erg_page *page) {
     const struct erg_summary_histogram *h = &page->summary->histogram;
     char from[ERG_HTML_UNIT_SIZE], to[ERG_HTML_UNIT_SIZE], runs[ERG_HTML_UNIT_SIZE],
         waits[ERG_HTML_UNIT_SIZE];
+    char label[ERG_HTML_UNIT_SIZE];
     double most_runs = 1, most_waits = 1;
     if (!h->bins) {
         return;
@@ -166,7 +167,7 @@ void erg_page_durations(struct erg_page *page) {
                 erg_html_duration(from, low), erg_html_duration(to, high),
                 erg_html_count(runs, h->runs[i]), erg_html_count(waits, h->waits[i]),
                 h->runs[i] / most_runs,
-                (first + i) % 3 == 0 && (i + 1 < h->bins || i == 0) ? axis_label(from, low) : "",
+                (first + i) % 3 == 0 && (i + 1 < h->bins || i == 0) ? axis_label(label, low) : "",
                 h->waits[i] / most_waits);
     }
     fputs("</div>\n</section>\n", page->out);

@@ -96,7 +96,7 @@
     g.fillRect(gutter, top, width - gutter, height);
     const pixels = Math.ceil(width - gutter) + 1, covered = new Float32Array(pixels), owner = new Uint16Array(pixels), most = new Float32Array(pixels);
     const scale = (width - gutter) / (to - from);
-    let thin = -1;
+    let thin = false;
     for (let i = lowest(k, from - longest[k]); i < first[k + 1] && start[i] < to; i++) {
       const end = start[i] + run.d[i];
       if (end < from) continue;
@@ -105,9 +105,13 @@
       if (wide < 1.2 && !bad) { // too thin to draw alone: how much of each pixel is covered
         let p = Math.floor(a - gutter);
         covered[p] += Math.min(wide, p + 1 - (a - gutter));
-        if (a - gutter + wide > p + 1 && p + 1 < pixels) covered[p + 1] += a - gutter + wide - p - 1;
-        if (wide > most[p]) { most[p] = wide; owner[p] = run.f[i]; } // the longest gives the pixel its colour
-        thin = i;
+        const over = a - gutter + wide - p - 1;
+        if (wide >= most[p]) { most[p] = wide; owner[p] = run.f[i]; } // the longest gives the pixel its colour
+        if (over > 0 && p + 1 < pixels) {
+          covered[p + 1] += over;
+          if (over >= most[p + 1]) { most[p + 1] = over; owner[p + 1] = run.f[i]; }
+        }
+        thin = true;
         continue;
       }
       const inset = deepest ? (depth[i] * height) / (deepest + 1.5) : 0;
@@ -122,10 +126,10 @@
       g.fill();
       g.globalAlpha = 1;
     }
-    if (thin >= 0) {
+    if (thin) {
       for (let p = 0; p < pixels; p++) {
         if (!covered[p]) continue;
-        g.fillStyle = color.functions[most[p] ? owner[p] : run.f[thin]];
+        g.fillStyle = color.functions[owner[p]];
         g.globalAlpha = Math.min(1, 0.25 + 0.75 * covered[p]);
         g.fillRect(gutter + p, top, 1, height);
       }
