@@ -11,6 +11,7 @@ Profiling is switched on and off for a process. What is measured is kept for eac
 
 import functools
 import os
+import sys
 import threading
 
 __all__ = [
@@ -152,6 +153,7 @@ def _print(profile, sort):
         profile.print_stats(sort)
     else:
         print("         0 function calls\n")
+    sys.stdout.flush()  # of a worker: nobody else does it soon
 
 
 class profiled:
