@@ -87,6 +87,16 @@ def _shutdown() -> None:
     gc.collect()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _what_a_process_keeps():
+    """What is opened once in a process's life (libuv's pipe for signals) is no leak of the module that came first."""
+    import ergon
+
+    with ergon.ThreadPool(1) as pool:
+        pool.pipe(abs, 1)
+    _shutdown()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_left_behind(request: pytest.FixtureRequest):
     import ergon  # noqa: F401  what importing opens is not a leak

@@ -54,8 +54,8 @@ def analyse(path):
         source = stream.read()
     lines = source.count(b"\n") + (not source.endswith(b"\n") and bool(source))
     try:
-        tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
         tree = ast.parse(source, path)
+        tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError) as error:
         return File(path, len(source), lines, 0, 0, [], 0, {}, type(error).__name__)
     names = Counter(t.string for t in tokens if t.type == tokenize.NAME and not keyword.iskeyword(t.string))

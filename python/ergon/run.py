@@ -9,10 +9,16 @@ import sys
 
 
 def environment(before):
-    """The variables of a program that is to find the alias modules first, whatever it starts itself included."""
+    """The variables of a program that is to find the alias modules first, whatever it starts itself included.
+
+    $ERGON_RUN_TRACE, where ``ergon run --trace`` has put a path, becomes $ERGON_TRACE, which the first process to
+    import ergon takes: the program, and not this one.
+    """
     from .aliases import folder
 
     after = dict(before)
+    if "ERGON_RUN_TRACE" in after:
+        after["ERGON_TRACE"] = after.pop("ERGON_RUN_TRACE")
     rest = [part for part in before.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder()]
     after["PYTHONPATH"] = os.pathsep.join([folder(), *rest])
     return after

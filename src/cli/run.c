@@ -54,7 +54,7 @@ static int take_trace(char **argv, int *at) {
     if (!file || !*file) {
         return -erg_cli_wrong("run", "--trace needs a file");
     }
-    if (make_absolute(file, path, sizeof path) < 0 || setenv("ERGON_TRACE", path, 1) != 0) {
+    if (make_absolute(file, path, sizeof path) < 0 || setenv("ERGON_RUN_TRACE", path, 1) != 0) {
         return -erg_cli_fail("run", "--trace: %s: %s", file, strerror(errno));
     }
     return 1;
