@@ -42,3 +42,15 @@ def __getattr__(name):
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _record_from_the_start():
+    import os
+
+    if "ERGON_TRACE" in os.environ:  # ergon run --trace
+        from .trace import autostart
+
+        autostart()
+
+
+_record_from_the_start()

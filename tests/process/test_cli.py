@@ -219,6 +219,37 @@ def test_through_a_link(script, tmp_path: pathlib.Path) -> None:
     assert call("run", script("import ergon; print(1)"), command=tmp_path / "link").stdout == "1\n"
 
 
+POOL = """
+import json, os, subprocess, sys
+import ergon
+
+def work(x):
+    return os.environ.get("ERGON_TRACE"), os.environ.get("ERGON_RUN_TRACE")
+
+os.chdir("/")
+with ergon.ProcessPool(2) as pool:
+    assert set(pool.map(work, range(10), chunksize=1)) == {(None, None)}
+assert "ERGON_TRACE" not in os.environ
+subprocess.run([sys.executable, "-c", "import ergon, os; assert 'ERGON_TRACE' not in os.environ"], check=True)
+raise SystemExit(5)
+"""
+
+
+def test_trace_of_a_whole_program(script, tmp_path: pathlib.Path) -> None:
+    path = script(POOL)
+    for arguments in (["--trace", "t.json"], ["--trace=t.json"]):
+        done = call("run", *arguments, path, cwd=tmp_path)
+        assert done.returncode == 5, done.stderr
+        events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+        assert [event["name"] for event in events if event["ph"] == "X"] == ["work"] * 10
+        (tmp_path / "t.json").unlink()
+
+
+def test_trace_that_cannot_be_saved(script, tmp_path: pathlib.Path) -> None:
+    done = call("run", "--trace", tmp_path / "no" / "t.json", script("import ergon; print('ran')"))
+    assert done.returncode == 0 and done.stdout == "ran\n" and "ergon: cannot save the trace" in done.stderr
+
+
 # --- doctor -------------------------------------------------------------------------------------------------------
 
 

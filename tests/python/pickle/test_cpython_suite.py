@@ -42,7 +42,15 @@ PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 class Base:
     py_version = sys.version_info
     bad_stack_errors = (pickle.UnpicklingError, IndexError)
-    truncated_errors = (pickle.UnpicklingError, EOFError, AttributeError, ValueError, struct.error, IndexError, ImportError)
+    truncated_errors = (
+        pickle.UnpicklingError,
+        EOFError,
+        AttributeError,
+        ValueError,
+        struct.error,
+        IndexError,
+        ImportError,
+    )
     size_overflow_errors = (OverflowError, pickle.UnpicklingError)
     unpickler = ep.Unpickler
     pickler_class = ep.Pickler
