@@ -34,4 +34,7 @@ class Methods:
             self.close()
         else:
             self.terminate()
+        self._join_all()
+
+    def _join_all(self):
         self.join()

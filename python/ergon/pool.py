@@ -98,6 +98,10 @@ class Pool(Methods, _core.Pool):
         self.join()
         self.restart()
 
+    def _join_all(self):
+        # An endless iterator somebody still holds does not keep the block from ending.
+        self.join(unsized=False)
+
     def __repr__(self):
         state = "closed" if self.closed else "open"
         return f"<ergon.{type(self).__name__} {state}, {self.processes} processes, {self.threads} threads>"

@@ -11,6 +11,7 @@
 
 struct objects {
     PyObject *args, *kwargs;
+    PyObject *after;  /* futures it comes after, a list or tuple, or NULL */
     PyObject *result; /* value, or exception for ERG_OUT_ERROR */
 };
 
@@ -18,26 +19,34 @@ static struct objects *record_objects(struct erg_record *record) {
     return (struct objects *)record->inline_bytes;
 }
 
-/* A future or handle among the arguments of a by-reference task, looked for one container deep. */
-static int reference_met(struct pl_core *core, PyObject *obj, PyObject **futures) {
-    if (Py_TYPE(obj) != core->state->future_type || ((struct pl_future *)obj)->status != PL_PENDING)
+/* A future among the arguments of a by-reference task, looked for one container deep. */
+static int reference_met(struct pl_core *core, PyObject *obj, struct pl_task *task) {
+    if (Py_TYPE(obj) != core->state->future_type)
         return 0;
     struct pl_future *future = (struct pl_future *)obj;
-    if (future->core != core || future->job)
-        return pl_future_wait(future, -1) < 0 ? -1 : 0;
-    if (!*futures && !(*futures = PyList_New(0)))
+    if (future->status == PL_PENDING && (future->core != core || future->job) &&
+        pl_future_wait(future, -1) < 0)
         return -1;
-    return PyList_Append(*futures, obj);
+    if (future->status == PL_VALUE)
+        return 0;
+    if (future->status != PL_PENDING) {
+        Py_XSETREF(task->failed, Py_NewRef(future->result));
+        PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
+        return -1;
+    }
+    if (!task->futures && !(task->futures = PyList_New(0)))
+        return -1;
+    return PyList_Append(task->futures, obj);
 }
 
-static int references_in(struct pl_core *core, PyObject *container, PyObject **futures,
+static int references_in(struct pl_core *core, PyObject *container, struct pl_task *task,
                          int deeper) {
     if (PyDict_CheckExact(container)) {
         PyObject *key, *value;
         Py_ssize_t pos = 0;
         while (PyDict_Next(container, &pos, &key, &value))
-            if (reference_met(core, value, futures) < 0 ||
-                (deeper && references_in(core, value, futures, 0) < 0))
+            if (reference_met(core, value, task) < 0 ||
+                (deeper && references_in(core, value, task, 0) < 0))
                 return -1;
         return 0;
     }
@@ -45,8 +54,8 @@ static int references_in(struct pl_core *core, PyObject *container, PyObject **f
         return 0;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(container); i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(container, i);
-        if (reference_met(core, item, futures) < 0 ||
-            (deeper && references_in(core, item, futures, 0) < 0))
+        if (reference_met(core, item, task) < 0 ||
+            (deeper && references_in(core, item, task, 0) < 0))
             return -1;
     }
     return 0;
@@ -54,13 +63,13 @@ static int references_in(struct pl_core *core, PyObject *container, PyObject **f
 
 static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable,
                             PyObject *args, PyObject *kwargs, struct pl_task *task) {
-    if (references_in(core, args, &task->futures, 1) < 0 ||
-        (kwargs && references_in(core, kwargs, &task->futures, 1) < 0))
+    if (references_in(core, args, task, 1) < 0 ||
+        (kwargs && references_in(core, kwargs, task, 1) < 0))
         return -1;
     struct objects *o = record_objects(record);
     o->args = Py_NewRef(args);
     o->kwargs = Py_XNewRef(kwargs);
-    o->result = NULL;
+    o->after = o->result = NULL;
     record->fn = (uint64_t)(uintptr_t)Py_NewRef(callable);
     record->user8 = PL_BY_REFERENCE;
     return 0;
@@ -75,6 +84,7 @@ static void free_reference(struct erg_record *record) {
     Py_XDECREF(callable);
     Py_XDECREF(o.args);
     Py_XDECREF(o.kwargs);
+    Py_XDECREF(o.after);
     Py_XDECREF(o.result);
 }
 
@@ -83,10 +93,11 @@ int pl_record_by_reference(const struct erg_record *record) {
 }
 
 void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
-                       PyObject **kwargs) {
+                       PyObject **kwargs, PyObject **after) {
     *callable = (PyObject *)(uintptr_t)record->fn;
     *args = record_objects(record)->args;
     *kwargs = record_objects(record)->kwargs;
+    *after = record_objects(record)->after;
 }
 
 void pl_record_set_object(struct erg_record *record, PyObject *result) {
@@ -98,7 +109,7 @@ void pl_record_set_object(struct erg_record *record, PyObject *result) {
 /* task->fn is there. */
 static int encode_value(struct pl_core *core, struct erg_member *member, struct erg_record *record,
                         PyObject *args, PyObject *kwargs, const struct pl_options *options,
-                        struct pl_task *task) {
+                        PyObject *after, struct pl_task *task) {
     int single = !kwargs && PyTuple_GET_SIZE(args) == 1;
     int head = (single ? PL_IS_SINGLE : 0) | (kwargs ? PL_HAS_KWARGS : 0) |
                (options->readonly ? PL_IS_READONLY : 0);
@@ -117,8 +128,11 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
             Py_XDECREF(both);
         }
     }
+    for (Py_ssize_t i = 0; rc == 0 && after && i < PySequence_Fast_GET_SIZE(after); i++)
+        rc = pl_writer_after(&w, PySequence_Fast_GET_ITEM(after, i));
     if (rc == 0)
         rc = pl_writer_finish(&w, &record->args);
+    task->failed = Py_XNewRef(w.failed);
     if (rc == 0) {
         task->futures = Py_XNewRef(w.futures);
         task->blobs = Py_XNewRef(w.blobs);
@@ -135,32 +149,48 @@ struct erg_member *pl_member(struct pl_core *core) {
     return worker && worker->core == core && worker->is_process ? worker->member : core->member;
 }
 
-/* Futures of `after` join those met among the arguments. */
-static int add_after(struct pl_core *core, PyObject *after, struct pl_task *task) {
-    if (!after || after == Py_None)
-        return 0;
-    if (pl_future_check(core->state, after)) {
-        PyObject *one = PyTuple_Pack(1, after);
-        int rc = one ? add_after(core, one, task) : -1;
-        Py_XDECREF(one);
-        return rc;
-    }
+/* What after= was given, as a list or tuple of futures. New reference; NULL: exception. */
+static PyObject *after_list(struct pl_core *core, PyObject *after) {
+    if (pl_future_check(core->state, after))
+        return PyTuple_Pack(1, after);
     PyObject *list = PySequence_Fast(after, "after= takes a Future or an iterable of Futures");
-    if (!list)
-        return -1;
-    int rc = 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
+    for (Py_ssize_t i = 0; list && i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(list, i);
         if (!pl_future_check(core->state, item)) {
             PyErr_Format(PyExc_TypeError, "after= takes Futures, not %.100s",
                          Py_TYPE(item)->tp_name);
-            rc = -1;
-        } else {
-            rc = reference_met(core, item, &task->futures);
+            Py_CLEAR(list);
+            break;
         }
     }
-    Py_DECREF(list);
-    return rc;
+    return list;
+}
+
+/* By reference: they join the futures met among the arguments, and the worker finds them in the record. */
+static int after_reference(struct pl_core *core, struct erg_record *record, PyObject *after,
+                           struct pl_task *task) {
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(after); i++)
+        if (reference_met(core, PySequence_Fast_GET_ITEM(after, i), task) < 0)
+            return -1;
+    record_objects(record)->after = Py_NewRef(after);
+    return 0;
+}
+
+void pl_futures_hold(PyObject *futures) {
+    for (Py_ssize_t i = 0; futures && i < PyList_GET_SIZE(futures); i++)
+        ((struct pl_future *)PyList_GET_ITEM(futures, i))->dependents++;
+}
+
+void pl_futures_release(struct pl_core *core, PyObject **futures) {
+    PyObject *list = *futures;
+    *futures = NULL;
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+        struct pl_future *future = (struct pl_future *)PyList_GET_ITEM(list, i);
+        if (--future->dependents == 0 && future->status != PL_PENDING &&
+            future->task.handle != ERG_HANDLE_NONE)
+            pl_call_free(core, &future->task);
+    }
+    Py_XDECREF(list);
 }
 
 int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index,
@@ -196,8 +226,11 @@ int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *ind
             return -1;
         }
         pl_call_sweep(core, 1);
-        Py_BEGIN_ALLOW_THREADS erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
-        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return -1;
+        Py_BEGIN_ALLOW_THREADS
+            erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return -1;
     }
 }
 
@@ -237,10 +270,18 @@ static int submit(struct pl_core *core, PyObject *callable, PyObject *args, PyOb
         return -1;
     task->handle = erg_record_handle(core->table, index);
     struct erg_record *record = erg_table_record(core->table, index);
-    int rc = core->by_reference ? encode_reference(core, record, callable, args, kwargs, task)
-                                : encode_value(core, member, record, args, kwargs, options, task);
-    if (rc == 0)
-        rc = add_after(core, after, task);
+    int rc;
+    if (core->by_reference) {
+        rc = encode_reference(core, record, callable, args, kwargs, task);
+        if (rc == 0 && after)
+            rc = after_reference(core, record, after, task);
+    } else {
+        rc = encode_value(core, member, record, args, kwargs, options, after, task);
+    }
+    if (rc == 0 && task->futures) {
+        pl_futures_hold(task->futures);
+        task->held = 1;
+    }
     if (rc == 0)
         rc = pl_link_predecessors(core, member, index, task);
     if (rc == 0) {
@@ -268,19 +309,25 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
         return -1;
     if (core->norphans)
         pl_call_sweep(core, 0);
-    PyObject *tuple = tuple_of(args, nargs), *dict = NULL;
+    PyObject *tuple = tuple_of(args, nargs), *dict = NULL, *first = NULL;
     int rc = tuple ? 0 : -1;
+    if (rc == 0 && after && after != Py_None && !(first = after_list(core, after)))
+        rc = -1;
     if (rc == 0 && kwnames && PyTuple_GET_SIZE(kwnames) &&
         !(dict = keywords(args + nargs, kwnames)))
         rc = -1;
     if (rc == 0 && !core->by_reference && !(task->fn = pl_fn_get(core, callable)))
         rc = -1;
     if (rc == 0)
-        rc = submit(core, callable, tuple, dict, options, after, task);
+        rc = submit(core, callable, tuple, dict, options, first, task);
     Py_XDECREF(tuple);
     Py_XDECREF(dict);
-    if (rc < 0)
+    Py_XDECREF(first);
+    if (rc < 0) {
+        PyObject *failed = Py_XNewRef(task->failed); /* the caller may want to know */
         pl_call_free(core, task);
+        task->failed = failed;
+    }
     return rc;
 }
 
@@ -371,7 +418,8 @@ static PyObject *reference_result(struct pl_core *core, struct erg_record *recor
     return NULL;
 }
 
-PyObject *pl_call_result(struct pl_core *core, struct erg_record *record) {
+static PyObject *call_result(struct pl_core *core, struct erg_record *record,
+                             enum pl_read_mode mode) {
     enum erg_outcome outcome = erg_record_outcome(record);
     if (pl_record_by_reference(record))
         return reference_result(core, record, outcome);
@@ -385,22 +433,34 @@ PyObject *pl_call_result(struct pl_core *core, struct erg_record *record) {
         return NULL;
     }
     struct pl_reader r;
-    pl_reader_init(&r, core, pl_member(core), bytes, record->result.len, PL_READ_RESULT);
+    pl_reader_init(&r, core, pl_member(core), bytes, record->result.len, mode);
     PyObject *value = pl_reader_load(&r);
     pl_reader_fini(&r);
     return value;
+}
+
+PyObject *pl_call_result(struct pl_core *core, struct erg_record *record) {
+    return call_result(core, record, PL_READ_RESULT);
+}
+
+PyObject *pl_call_peek(struct pl_core *core, struct erg_record *record) {
+    return call_result(core, record, PL_READ_PEEK);
 }
 
 /* --- freeing ----------------------------------------------------------------------------------------------- */
 
 static void task_clear(struct pl_core *core, struct pl_task *task) {
     struct pl_fn *fn = task->fn;
-    PyObject *futures = task->futures, *blobs = task->blobs;
+    PyObject *futures = task->futures, *blobs = task->blobs, *failed = task->failed;
+    int held = task->held;
     memset(task, 0, sizeof *task);
     task->handle = ERG_HANDLE_NONE;
     pl_fn_unref(core, fn);
+    if (held)
+        pl_futures_release(core, &futures);
     Py_XDECREF(futures);
     Py_XDECREF(blobs);
+    Py_XDECREF(failed);
 }
 
 void pl_call_free(struct pl_core *core, struct pl_task *task) {
@@ -496,7 +556,8 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
         if (nested) {
             rc = erg_worker_help(worker->member, handle, slice, pl_worker_ops(), worker);
         } else {
-            Py_BEGIN_ALLOW_THREADS rc = erg_record_wait(core->member, handle, slice);
+            Py_BEGIN_ALLOW_THREADS
+                rc = erg_record_wait(core->member, handle, slice);
             Py_END_ALLOW_THREADS
         }
         if (rc == 0 || erg_record_done(core->table, handle))

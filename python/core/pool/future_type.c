@@ -49,7 +49,8 @@ static void holders_sweep(struct pl_core *core) {
             continue;
         }
         holder_leave(future);
-        Py_CLEAR(future->task.futures);
+        pl_futures_release(core, &future->task.futures);
+        future->task.held = 0;
     }
 }
 
@@ -135,9 +136,18 @@ int pl_future_poll(struct pl_future *self) {
     self->task.handle = ERG_HANDLE_NONE;
     struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(task.handle));
     int cancelled = erg_record_outcome(record) == ERG_OUT_CANCELLED;
-    PyObject *value = pl_call_result(core, record);
+    /* Entered tasks may still have to read it: then it stays until they are done, and this is a copy. */
+    int needed = self->dependents > 0;
+    PyObject *value = needed ? pl_call_peek(core, record) : pl_call_result(core, record);
     PyObject *raised = value ? NULL : PyErr_GetRaisedException();
-    pl_call_free(core, &task);
+    if (needed && self->dependents) {
+        if (task.held)
+            pl_futures_release(core, &task.futures);
+        task.held = 0;
+        self->task = task;
+    } else {
+        pl_call_free(core, &task);
+    }
     Py_INCREF(self);
     pl_future_resolve(self,
                       value       ? PL_VALUE
@@ -160,8 +170,10 @@ int pl_future_wait(struct pl_future *self, double timeout) {
         if (self->job) {
             rc = pl_job_progress(self->job, left);
         } else if (self->task.handle == ERG_HANDLE_NONE) { /* being decoded in another thread */
-            Py_BEGIN_ALLOW_THREADS pl_nap();
-            Py_END_ALLOW_THREADS rc = PyErr_CheckSignals();
+            Py_BEGIN_ALLOW_THREADS
+                pl_nap();
+            Py_END_ALLOW_THREADS
+            rc = PyErr_CheckSignals();
         } else {
             rc = pl_wait(self->core, self->task.handle, left);
         }
@@ -326,9 +338,12 @@ static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     if (handle == ERG_HANDLE_NONE)
         Py_RETURN_FALSE;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = core->pool ? erg_pool_cancel(core->pool, handle)
-                                           : erg_record_cancel(pl_member(core), handle);
-    Py_END_ALLOW_THREADS if (rc == 1 && pl_future_poll(self) < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+        rc = core->pool ? erg_pool_cancel(core->pool, handle)
+                        : erg_record_cancel(pl_member(core), handle);
+    Py_END_ALLOW_THREADS
+    if (rc == 1 && pl_future_poll(self) < 0)
+        return NULL;
     return PyBool_FromLong(rc > 0);
 }
 

@@ -146,7 +146,10 @@ PyObject *pl_imap(struct pl_core *core, PyObject *callable, PyObject *iterables,
     struct pl_job *job = pl_job_new(core, callable, iterables, 0, options);
     if (!job)
         return NULL;
-    if (fill_window(job) < 0) {
+    job->busy = 1;
+    int rc = fill_window(job);
+    job->busy = 0;
+    if (rc < 0) {
         pl_job_abandon(job, 0);
         return NULL;
     }

@@ -10,7 +10,7 @@ void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args) {
         return;
     if (args->payload.len && !pl_core_foreign(core))
         pl_payload_free(core, NULL, &args->payload);
-    Py_XDECREF(args->futures);
+    pl_futures_release(core, &args->futures);
     Py_XDECREF(args->blobs);
     PyMem_Free(args);
 }
@@ -71,7 +71,7 @@ void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk) {
     }
     pl_argblock_unref(core, chunk->args);
     Py_XDECREF(chunk->error);
-    Py_XDECREF(chunk->futures);
+    pl_futures_release(core, &chunk->futures);
     Py_XDECREF(chunk->blobs);
     PyMem_Free(chunk);
 }
@@ -88,8 +88,18 @@ void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk 
     pl_chunk_free(job->core, chunk);
 }
 
+static void job_unlist(struct pl_job *job) {
+    for (struct pl_job **link = &job->core->jobs; *link; link = &(*link)->sibling)
+        if (*link == job) {
+            *link = job->sibling;
+            return;
+        }
+}
+
 void pl_job_free(struct pl_job *job) {
     struct pl_core *core = job->core;
+    job_unlist(job);
+    pl_jobs_close(core);
     while (job->head) {
         struct pl_chunk *chunk = job->head;
         job->head = chunk->next;

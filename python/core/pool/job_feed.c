@@ -61,6 +61,8 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
     if (!job)
         return (struct pl_job *)PyErr_NoMemory();
     job->core = pl_core_ref(core);
+    job->sibling = core->jobs;
+    core->jobs = job;
     job->star = star;
     pl_options_copy(&job->options, options);
     erg_balance_init(&job->balance, (uint32_t)(core->processes + core->threads));
@@ -79,6 +81,57 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
         return NULL;
     }
     return job;
+}
+
+/* --- closing ----------------------------------------------------------------------------------------- */
+
+void pl_jobs_close(struct pl_core *core) {
+    if (!core->closing || !core->pool || pl_core_foreign(core))
+        return;
+    for (struct pl_job *job = core->jobs; job; job = job->sibling)
+        if (!job->exhausted)
+            return;
+    erg_pool_close(core->pool);
+}
+
+/* The first map that has items left and is not busy in another thread; *others: some are. */
+static struct pl_job *idle_job(struct pl_core *core, int *others) {
+    *others = 0;
+    for (struct pl_job *job = core->jobs; job; job = job->sibling) {
+        if (job->exhausted)
+            continue;
+        if (!job->busy)
+            return job;
+        *others = 1;
+    }
+    return NULL;
+}
+
+int pl_jobs_drain(struct pl_core *core, int unsized) {
+    int others;
+    for (;;) {
+        struct pl_job *job = idle_job(core, &others);
+        if (!job && !others)
+            break;
+        if (!job) {
+            Py_BEGIN_ALLOW_THREADS
+                pl_nap();
+            Py_END_ALLOW_THREADS
+        } else if (job->expected < 0 && !unsized) {
+            job->exhausted = 1;
+        } else {
+            job->busy = 1;
+            int rc = pl_job_feed(job, job->options.chunksize > 0 ? (uint32_t)job->options.chunksize
+                                                                 : 64);
+            job->busy = 0;
+            if (rc < 0)
+                return -1;
+        }
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+    }
+    pl_jobs_close(core);
+    return 0;
 }
 
 /* --- pulling ------------------------------------------------------------------------------------------------ */
@@ -121,7 +174,7 @@ static PyObject *job_repeat(struct pl_job *job, Py_ssize_t which, PyObject *item
         return Py_NewRef(item);
     }
     char scratch[PL_ATOM_MAX];
-    if (job->core->by_reference || pl_atom_dump(item, scratch) ||
+    if (!job->at_once || job->core->by_reference || pl_atom_dump(item, scratch) ||
         Py_TYPE(item) == job->core->state->handle_type ||
         Py_TYPE(item) == job->core->state->future_type)
         return Py_NewRef(item);
@@ -180,19 +233,41 @@ static int watch_chunk(struct pl_job *job, struct pl_chunk *chunk) {
                : 0;
 }
 
+/* The exception that is set, if it is about the item; NULL: it stays set, being about the program. */
+static PyObject *item_error(void) {
+    return PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError)
+               ? PyErr_GetRaisedException()
+               : NULL;
+}
+
+/* An item that could not even be sent: its exception takes its turn. 0, or -1 when it is more than that. */
+static int error_chunk(struct pl_job *job, Py_ssize_t position) {
+    PyObject *error = item_error();
+    struct pl_chunk *chunk = error ? chunk_new(job, job->tail, position) : NULL;
+    if (!chunk) {
+        Py_XDECREF(error);
+        return -1;
+    }
+    chunk->error = error;
+    return 0;
+}
+
 /* One item: a call. */
 static int feed_call(struct pl_job *job, PyObject **items) {
     struct pl_core *core = job->core;
     PyObject *args = job_arguments(job, items);
-    if (!args)
-        return -1;
-    struct pl_chunk *chunk = chunk_new(job, job->tail, job->pulled - 1);
+    struct pl_chunk *chunk = args ? chunk_new(job, job->tail, job->pulled - 1) : NULL;
+    if (!chunk) {
+        Py_XDECREF(args);
+        return args ? -1 : error_chunk(job, job->pulled - 1);
+    }
     struct pl_task task;
-    int rc =
-        chunk ? pl_call_submit_with(core, job->fn, job->callable, args, &job->options, &task) : -1;
+    int rc = pl_call_submit_with(core, job->fn, job->callable, args, &job->options, &task);
     Py_DECREF(args);
-    if (rc < 0)
-        return -1;
+    if (rc < 0) {
+        chunk->error = item_error();
+        return chunk->error ? 0 : -1;
+    }
     chunk->record = ERG_HANDLE_INDEX(task.handle);
     chunk->futures = task.futures;
     chunk->blobs = task.blobs;
@@ -241,8 +316,11 @@ static int dump_item(struct pl_job *job, struct pl_writer *w, PyObject **items, 
         PyObject *item = job->star ? PySequence_Tuple(items[i]) : job_repeat(job, i, items[i]);
         int rc = item ? pl_writer_dump(w, item, n == 1 ? "args[0]" : "args") : -1;
         Py_XDECREF(item);
-        if (rc < 0)
+        if (rc < 0) { /* as if it had never been there */
+            pl_writer_drop_entries(w, at[1]);
+            w->sink.len = at[0];
             return -1;
+        }
     }
     return 0;
 }
@@ -257,8 +335,10 @@ static int chunk_full(const struct pl_writer *w) {
     return bytes >= ERG_BALANCE_CHUNK_BYTES / 4;
 }
 
-/* Pulls up to `most` items into the writer. *count says how many; -1: exception. */
-static int fill_chunk(struct pl_job *job, struct pl_writer *w, uint32_t most, uint32_t *count) {
+/* Pulls up to `most` items into the writer; *count says how many. Ends before an item that cannot be written, with
+ * its exception in *error. -1: exception that ends the job. */
+static int fill_chunk(struct pl_job *job, struct pl_writer *w, uint32_t most, uint32_t *count,
+                      PyObject **error) {
     size_t head = 8 + 8 * (size_t)most;
     if (w->sink.cap < head + 64 && pl_sink_grow(&w->sink, head + 16 * (size_t)most) < 0)
         return -1;
@@ -272,15 +352,20 @@ static int fill_chunk(struct pl_job *job, struct pl_writer *w, uint32_t most, ui
             break;
         rc = dump_item(job, w, items, *count);
         items_drop(items, width);
+        if (rc < 0)
+            break;
     }
     if (items != few)
         PyMem_Free(items);
     memcpy(w->sink.buf + 4, count, 4);
-    return rc;
+    if (rc < 0 && !(*error = item_error()))
+        return -1;
+    return 0;
 }
 
 static int feed_chunk(struct pl_job *job, uint32_t most) {
     struct pl_core *core = job->core;
+    PyObject *error = NULL;
     struct pl_argblock *args = PyMem_Calloc(1, sizeof *args);
     if (!args) {
         PyErr_NoMemory();
@@ -293,12 +378,13 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, head);
     if (rc == 0) {
         w.entry_flags = job->options.retries > 0 ? PL_SHARED : 0;
-        rc = fill_chunk(job, &w, most, &args->count);
+        rc = fill_chunk(job, &w, most, &args->count, &error);
     }
     if (rc == 0 && args->count)
         rc = pl_writer_finish(&w, &args->payload);
     if (rc == 0) {
         args->futures = Py_XNewRef(w.futures);
+        pl_futures_hold(args->futures);
         args->blobs = Py_XNewRef(w.blobs);
     }
     pl_writer_fini(&w);
@@ -308,12 +394,15 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
         rc = rc < 0 ? -1 : 1;
     }
     pl_argblock_unref(core, args);
+    if (rc >= 0 && error) {
+        PyErr_SetRaisedException(error);
+        return error_chunk(job, job->pulled - 1) < 0 ? -1 : 1;
+    }
+    Py_XDECREF(error);
     return rc;
 }
 
-int pl_job_feed(struct pl_job *job, uint32_t most) {
-    if (job->exhausted)
-        return 0;
+static int job_feed(struct pl_job *job, uint32_t most) {
     if (most > CHUNK_ITEMS_MAX)
         most = CHUNK_ITEMS_MAX;
     if (most > 1 && !job->core->by_reference && !(job->options.timeout > 0))
@@ -331,5 +420,20 @@ int pl_job_feed(struct pl_job *job, uint32_t most) {
     }
     if (items != few)
         PyMem_Free(items);
+    return rc;
+}
+
+int pl_job_feed(struct pl_job *job, uint32_t most) {
+    if (job->exhausted)
+        return 0;
+    struct erg_error err = {0};
+    int rc = job->core->pool ? erg_pool_check(job->core->pool, &err) : 0;
+    if (rc < 0) { /* terminated, or broken: close() leaves it open for those that have begun */
+        core_raise_error(job->core->state->module, rc, &err);
+        return -1;
+    }
+    rc = job_feed(job, most);
+    if (job->exhausted && job->core->closing)
+        pl_jobs_close(job->core);
     return rc;
 }

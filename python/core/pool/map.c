@@ -80,12 +80,24 @@ static int step(struct pl_job *job, double timeout) {
     return 0;
 }
 
+/* No code of the caller's runs between two items, so an object that comes twice is the same twice. */
+static int from_sequences(PyObject *iterables) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(iterables); i++) {
+        PyObject *one = PyTuple_GET_ITEM(iterables, i);
+        if (!PyList_CheckExact(one) && !PyTuple_CheckExact(one) && !PyRange_Check(one) &&
+            strcmp(Py_TYPE(one)->tp_name, "itertools.repeat") != 0)
+            return 0;
+    }
+    return 1;
+}
+
 PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
                  const struct pl_options *options) {
     struct pl_job *job = pl_job_new(core, callable, iterables, star, options);
     if (!job)
         return NULL;
-    job->in_order = 1;
+    job->at_once = from_sequences(iterables);
+    job->busy = 1;
     int rc = (job->list = PyList_New(0)) ? 0 : -1;
     while (rc == 0)
         rc = step(job, -1);
@@ -107,15 +119,17 @@ PyObject *pl_amap(struct pl_core *core, PyObject *callable, PyObject *iterables,
     struct pl_job *job = pl_job_new(core, callable, iterables, star, options);
     if (!job)
         return NULL;
-    job->in_order = 1;
+    job->at_once = from_sequences(iterables);
     uint32_t size = 1;
     if (job->options.chunksize > 0)
         size = next_chunk(job);
     else if (job->expected > 0)
         size = erg_balance_chunk_fixed((uint64_t)job->expected, job->balance.workers);
+    job->busy = 1;
     int rc = (job->list = PyList_New(0)) ? 1 : -1;
     while (rc > 0)
         rc = pl_job_feed(job, size);
+    job->busy = 0;
     if (rc == 0 && job->pull_error) {
         PyErr_SetRaisedException(job->pull_error);
         job->pull_error = NULL;
@@ -151,8 +165,10 @@ PyObject *pl_job_take(struct pl_job *job) {
 
 int pl_job_progress(struct pl_job *job, double timeout) {
     if (job->busy || !job->head) {
-        Py_BEGIN_ALLOW_THREADS pl_nap();
-        Py_END_ALLOW_THREADS return PyErr_CheckSignals();
+        Py_BEGIN_ALLOW_THREADS
+            pl_nap();
+        Py_END_ALLOW_THREADS
+        return PyErr_CheckSignals();
     }
     job->busy = 1;
     int rc = pl_job_wait(job, wait_for(job), timeout);

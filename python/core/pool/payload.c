@@ -67,10 +67,13 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     uint64_t offset;
     struct erg_error err;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = erg_arena_alloc(w->member, (uint64_t)view->len, &offset, &err);
-    if (rc >= 0)
-        erg_arena_copy(erg_table_at(w->core->table, offset), view->buf, (size_t)view->len);
-    Py_END_ALLOW_THREADS if (rc < 0) return writer_arena_error(w, rc, &err);
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_arena_alloc(w->member, (uint64_t)view->len, &offset, &err);
+        if (rc >= 0)
+            erg_arena_copy(erg_table_at(w->core->table, offset), view->buf, (size_t)view->len);
+    Py_END_ALLOW_THREADS
+    if (rc < 0)
+        return writer_arena_error(w, rc, &err);
     struct pl_entry *entry = writer_entry(w);
     if (!entry) {
         erg_arena_free(w->member, offset);
@@ -98,6 +101,7 @@ static int ref_future(struct pl_writer *w, struct pl_future *future, PyObject **
             *pid = Py_BuildValue("(sO)", "v", future->result);
             return *pid ? 1 : -1;
         }
+        Py_XSETREF(w->failed, Py_NewRef(future->result));
         PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
         return -1;
     }
@@ -113,6 +117,13 @@ static int ref_future(struct pl_writer *w, struct pl_future *future, PyObject **
     entry->flags = PL_SHARED | PL_TAKEN; /* nothing of ours to free */
     *pid = Py_BuildValue("(sI)", "f", w->nentries - 1);
     return *pid ? 1 : -1;
+}
+
+int pl_writer_after(struct pl_writer *w, PyObject *future) {
+    PyObject *pid = NULL;
+    int rc = ref_future(w, (struct pl_future *)future, &pid);
+    Py_XDECREF(pid);
+    return rc < 0 ? -1 : 0;
 }
 
 static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
@@ -139,7 +150,7 @@ int pl_writer_init(struct pl_writer *w, struct pl_core *core, struct erg_member 
     w->nentries = 0;
     w->entry_cap = sizeof w->few / sizeof w->few[0];
     w->entry_flags = 0;
-    w->futures = w->blobs = NULL;
+    w->futures = w->blobs = w->failed = NULL;
     w->settle = 0;
     w->scratch = NULL;
     w->hooks = (struct pk_hooks){.ctx = w, .buffer = hook_buffer, .ref = hook_ref};
@@ -215,6 +226,13 @@ int pl_writer_finish(struct pl_writer *w, struct erg_payload *out) {
     return 0;
 }
 
+void pl_writer_drop_entries(struct pl_writer *w, uint32_t from) {
+    for (uint32_t i = from; i < w->nentries; i++)
+        if (!(w->entries[i].flags & PL_TAKEN))
+            erg_arena_free(w->member, w->entries[i].offset);
+    w->nentries = from;
+}
+
 void pl_writer_fini(struct pl_writer *w) {
     if (w->block)
         erg_arena_free(w->member, w->block);
@@ -222,12 +240,11 @@ void pl_writer_fini(struct pl_writer *w) {
         *w->scratch = (struct pl_scratch){w->sink.buf, w->sink.cap};
     else if (w->scratch)
         PyMem_Free(w->sink.buf); /* one huge result does not hold memory for ever */
-    for (uint32_t i = 0; i < w->nentries; i++)
-        if (!(w->entries[i].flags & PL_TAKEN))
-            erg_arena_free(w->member, w->entries[i].offset);
+    pl_writer_drop_entries(w, 0);
     if (w->entries != w->few)
         PyMem_Free(w->entries);
     Py_XDECREF(w->futures);
+    Py_XDECREF(w->failed);
     Py_XDECREF(w->blobs);
 }
 
@@ -235,6 +252,11 @@ void pl_writer_fini(struct pl_writer *w) {
 
 int pl_payload_flags(const char *bytes) {
     return (unsigned char)bytes[0];
+}
+
+/* An entry that names a task instead of a buffer. */
+static int is_task(const struct pl_entry *entry) {
+    return !entry->len && (entry->flags & (PL_SHARED | PL_TAKEN)) == (PL_SHARED | PL_TAKEN);
 }
 
 static struct pl_entry *payload_entries(const char *bytes, size_t len, uint32_t *n) {
@@ -250,8 +272,10 @@ static PyObject *copy_buffer(struct pl_reader *r, struct pl_entry *entry) {
     if (!copy)
         return NULL;
     const void *from = erg_table_at(r->core->table, entry->offset);
-    Py_BEGIN_ALLOW_THREADS erg_arena_copy(PyByteArray_AS_STRING(copy), from, entry->len);
-    Py_END_ALLOW_THREADS return copy;
+    Py_BEGIN_ALLOW_THREADS
+        erg_arena_copy(PyByteArray_AS_STRING(copy), from, entry->len);
+    Py_END_ALLOW_THREADS
+    return copy;
 }
 
 static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int readonly,
@@ -270,7 +294,7 @@ static PyObject *reader_next_buffer(void *ctx) {
     /* References to other tasks stand among the buffers. */
     while (r->next < r->nentries) {
         entry = &r->entries[r->next++];
-        if ((entry->flags & (PL_SHARED | PL_TAKEN)) != (PL_SHARED | PL_TAKEN) || entry->len)
+        if (!is_task(entry))
             break;
         entry = NULL;
     }
@@ -361,6 +385,22 @@ int pl_reader_adopt(struct pl_reader *r, struct pl_reader *inner) {
                  : -1;
     Py_CLEAR(inner->keep);
     return rc;
+}
+
+int pl_reader_check_after(struct pl_reader *r) {
+    for (uint32_t i = 0; i < r->nentries; i++) {
+        if (!is_task(&r->entries[i]))
+            continue;
+        struct erg_record *record =
+            erg_table_record(r->core->table, ERG_HANDLE_INDEX(r->entries[i].offset));
+        if (erg_record_outcome(record) == ERG_OUT_OK)
+            continue;
+        PyObject *value = pl_call_peek(r->core, record);
+        if (!value)
+            return -1;
+        Py_DECREF(value);
+    }
+    return 0;
 }
 
 /* --- freeing ----------------------------------------------------------------------------------------- */

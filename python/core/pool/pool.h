@@ -79,9 +79,10 @@ struct pl_core {
     struct erg_member *member; /* tasks are entered through it */
     uint64_t uid;              /* same number in every process */
     int processes, threads;
-    int by_reference;  /* only threads: objects go over as they are */
-    int closed;        /* 1 closed, 2 terminated */
-    struct pl_fn *fns; /* most recently used first */
+    int by_reference;    /* only threads: objects go over as they are */
+    int closing;         /* close() was called: no new calls, maps that have begun go on */
+    struct pl_job *jobs; /* maps and iterators that are alive */
+    struct pl_fn *fns;   /* most recently used first */
     unsigned nfns;
     uint64_t next_fn;
     struct pl_orphan *orphans; /* records whose future is gone */
@@ -173,6 +174,7 @@ struct pl_writer {
     struct pl_entry few[2];
     uint32_t entry_flags; /* added to every entry */
     PyObject *futures;    /* list of futures met among the arguments, or NULL; strong */
+    PyObject *failed;     /* the exception of one that had failed already, or NULL; strong */
     PyObject *blobs;      /* list of Handles met, or NULL; strong: they live as long as the task */
     int settle;           /* results: futures are waited for */
     struct pl_scratch *scratch;
@@ -183,9 +185,13 @@ int pl_writer_init(struct pl_writer *writer, struct pl_core *core, struct erg_me
 /* Writes to scratch memory instead; only the entries' buffers go to the arena. */
 int pl_writer_init_scratch(struct pl_writer *writer, struct pl_core *core,
                            struct erg_member *member, struct pl_scratch *scratch);
+/* Another task the payload's task has to come after: a future. 0 or -1. */
+int pl_writer_after(struct pl_writer *writer, PyObject *future);
 int pl_writer_dump(struct pl_writer *writer, PyObject *obj, const char *root);
 /* Writes the entries and gives the payload to *out. After 0 the writer owns nothing in the arena any more. */
 int pl_writer_finish(struct pl_writer *writer, struct erg_payload *out);
+/* Forgets entries from number `from` on and frees their blocks. */
+void pl_writer_drop_entries(struct pl_writer *writer, uint32_t from);
 void pl_writer_fini(struct pl_writer *writer); /* always; frees blocks unless finished */
 int pl_sink_grow(struct pk_sink *sink, size_t need);
 
@@ -213,6 +219,8 @@ PyObject *pl_reader_load(struct pl_reader *reader);
 void pl_reader_fini(struct pl_reader *reader);
 /* Buffers of an object loaded inside the arguments (a predecessor's result) end with the task as well. 0 or -1. */
 int pl_reader_adopt(struct pl_reader *reader, struct pl_reader *inner);
+/* Raises the exception of a predecessor that did not succeed. 0 none, -1. */
+int pl_reader_check_after(struct pl_reader *reader);
 int pl_payload_flags(const char *bytes);
 /* Frees the blocks of the entries nobody took, not the payload's own block. Any process; no GIL needed. */
 void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,
@@ -269,6 +277,8 @@ struct pl_task {
     erg_handle handle;
     struct pl_fn *fn;
     PyObject *futures; /* predecessors: list or NULL */
+    int held;          /* they are counted in the futures' dependents */
+    PyObject *failed;  /* exception of a predecessor that had failed already, or NULL */
     PyObject *blobs;
 };
 /* Enters a call; `after` is NULL or a sequence of futures. 0 or -1. notify: as in erg_record_notify. */
@@ -278,6 +288,9 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
 /* The same for a function already there (by reference: callable), without `after`; no check whether the pool is open. */
 int pl_call_submit_with(struct pl_core *core, struct pl_fn *fn, PyObject *callable, PyObject *args,
                         const struct pl_options *options, struct pl_task *task);
+/* Counts the futures of a list as needed by an entered task; the task is done: their records may go. */
+void pl_futures_hold(PyObject *futures);
+void pl_futures_release(struct pl_core *core, PyObject **futures);
 int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32_t index,
                          struct pl_task *task);
 /* Result of a finished record: new reference; NULL with the task's exception set. */
@@ -294,10 +307,12 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout);
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
 /* Raises the exception of an error payload: two streams, the traceback's text and the exception. */
 void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len);
+/* The same without taking anything over: the record stays as it is. */
+PyObject *pl_call_peek(struct pl_core *core, struct erg_record *record);
 /* By reference: the record's objects, borrowed; and its result, stolen. */
 int pl_record_by_reference(const struct erg_record *record);
 void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
-                       PyObject **kwargs);
+                       PyObject **kwargs, PyObject **after);
 void pl_record_set_object(struct erg_record *record, PyObject *result);
 int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index);
 void pl_record_options(struct pl_core *core, struct erg_record *record,
@@ -316,8 +331,9 @@ struct pl_future {
     PyObject *result; /* value or exception */
     PyObject *callbacks;
     PyObject *weakrefs;
-    struct pl_job *job; /* amap: many records, one future */
-    uint32_t holder;    /* place in core->holders, ERG_NIL */
+    struct pl_job *job;  /* amap: many records, one future */
+    uint32_t holder;     /* place in core->holders, ERG_NIL */
+    uint32_t dependents; /* entered tasks that will read the record: it stays until they are done */
     int status;
 };
 PyObject *pl_future_new(struct pl_core *core);
@@ -357,13 +373,14 @@ struct pl_chunk {
 };
 struct pl_job {
     struct pl_core *core;
-    struct pl_fn *fn;   /* by value */
-    PyObject *callable; /* by reference */
+    struct pl_job *sibling; /* in core->jobs */
+    struct pl_fn *fn;       /* by value */
+    PyObject *callable;     /* by reference */
     struct pl_options options;
-    PyObject *iterators;  /* tuple */
-    PyObject *source;     /* the one list or tuple items come from, or NULL */
-    int star;             /* items are argument tuples */
-    int in_order;         /* stop at the first error */
+    PyObject *iterators; /* tuple */
+    PyObject *source;    /* the one list or tuple items come from, or NULL */
+    int star;            /* items are argument tuples */
+    int at_once; /* all items are taken within one call, from sequences: what repeats travels once */
     int exhausted;        /* nothing left to pull */
     PyObject *pull_error; /* what an iterable raised */
     int raised;           /* … and was handed over */
@@ -396,6 +413,11 @@ int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
 void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk);
 /* Waits a while for the chunk, then cuts running ones for workers that idle. 0 or -1. */
 int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout);
+/* The pool was closed: ends it in the engine as soon as no map has items left to enter. */
+void pl_jobs_close(struct pl_core *core);
+/* Enters what closed iterators have left, so that the pool can end; of iterables without a length only if asked for,
+ * else those iterators end. 0 or -1. */
+int pl_jobs_drain(struct pl_core *core, int unsized);
 int pl_job_report(struct pl_job *job); /* progress, now and then; 0 or -1 */
 /* map and amap. done: 1 the list is complete, 0 not yet, -1 exception set. */
 int pl_job_done(struct pl_job *job);

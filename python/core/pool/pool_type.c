@@ -192,8 +192,10 @@ static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize
     }
     struct pl_task task;
     if (pl_call_submit(core, args[0], args + 1, nargs - 1, kwnames, &self->options, NULL, &task) <
-        0)
+        0) {
+        Py_CLEAR(task.failed);
         return NULL;
+    }
     pl_core_ref(core);
     PyObject *result = finish_task(core, &task);
     pl_core_unref(core);
@@ -206,10 +208,16 @@ static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_s
     struct pl_future *future = (struct pl_future *)pl_future_new(self->core);
     if (!future)
         return NULL;
-    if (pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, options, after,
-                       &future->task) < 0 ||
-        pl_future_hold(future) < 0)
+    int rc = pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, options, after,
+                            &future->task);
+    PyObject *failed = rc < 0 ? future->task.failed : NULL;
+    if (failed) { /* what it depends on has failed: so has this call */
+        future->task.failed = NULL;
+        PyErr_Clear();
+        pl_future_resolve(future, PL_EXCEPTION, failed);
+    } else if (rc < 0 || pl_future_hold(future) < 0) {
         Py_CLEAR(future);
+    }
     return (PyObject *)future;
 }
 
@@ -376,25 +384,36 @@ static PyObject *pool_close(struct pl_pool *self, PyObject *ignored) {
     if (ended(self))
         Py_RETURN_NONE;
     struct pl_core *core = own_core(self);
-    return core ? none_or_raise(core, erg_pool_close(core->pool), NULL) : NULL;
+    if (!core)
+        return NULL;
+    core->closing = 1;
+    pl_jobs_close(core);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(
     join_doc,
-    "join($self, timeout=None)\n--\n\n"
+    "join($self, timeout=None, *, unsized=True)\n--\n\n"
     "After close() or terminate(): waits until all tasks are done and the workers have gone.\n"
-    "Raises TaskTimeout after ``timeout`` seconds, ValueError while the pool is open.");
+    "Raises TaskTimeout after ``timeout`` seconds, ValueError while the pool is open. Iterators of "
+    "imap and\n"
+    "uimap that are alive take the rest of their items now; with unsized=False those whose "
+    "iterables\n"
+    "have no length end instead.");
 
 static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"timeout", NULL};
+    static char *names[] = {"timeout", "unsized", NULL};
     PyObject *wish = Py_None;
+    int unsized = 1;
     if (ended(self))
         Py_RETURN_NONE;
     struct pl_core *core = own_core(self);
-    if (!core || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", names, &wish))
+    if (!core || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$p:join", names, &wish, &unsized))
         return NULL;
     double timeout = wish == Py_None ? -1 : PyFloat_AsDouble(wish);
     if (PyErr_Occurred())
+        return NULL;
+    if (core->closing && pl_jobs_drain(core, unsized) < 0)
         return NULL;
     int64_t deadline = (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
     struct erg_error err = {0};
@@ -403,8 +422,11 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
         if (timeout >= 0 && left < slice)
             slice = left < 0 ? 0 : left;
         int rc;
-        Py_BEGIN_ALLOW_THREADS rc = erg_pool_join(core->pool, slice, &err);
-        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
+        Py_BEGIN_ALLOW_THREADS
+            rc = erg_pool_join(core->pool, slice, &err);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
         if (rc == ERG_ESTATE) {
             PyErr_SetString(PyExc_ValueError,
                             "the pool is still open: close() or terminate() it before join()");
@@ -430,8 +452,10 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
         return NULL;
     struct erg_error err = {0};
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = erg_pool_terminate(core->pool, &err);
-    Py_END_ALLOW_THREADS pl_call_sweep(core, 1);
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_pool_terminate(core->pool, &err);
+    Py_END_ALLOW_THREADS
+    pl_call_sweep(core, 1);
     return none_or_raise(core, rc, &err);
 }
 
@@ -444,15 +468,19 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     struct pl_core *core = own_core(self);
     if (!core)
         return NULL;
-    if (erg_pool_check(core->pool, NULL) == 0)
+    if (erg_pool_check(core->pool, NULL) == 0 && !core->closing)
         Py_RETURN_NONE;
+    if (core->closing && pl_jobs_drain(core, 0) < 0)
+        return NULL;
     struct erg_error err = {0};
     int rc;
     pl_core_ref(core);
-    Py_BEGIN_ALLOW_THREADS rc = erg_pool_join(core->pool, -1, &err);
-    if (rc == 0)
-        rc = erg_pool_restart(core->pool, &err);
-    Py_END_ALLOW_THREADS PyObject *done = none_or_raise(core, rc, &err);
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_pool_join(core->pool, -1, &err);
+        if (rc == 0)
+            rc = erg_pool_restart(core->pool, &err);
+    Py_END_ALLOW_THREADS
+    PyObject *done = none_or_raise(core, rc, &err);
     pl_core_unref(core);
     return done;
 }
@@ -468,8 +496,11 @@ static PyObject *pool_resize(struct pl_pool *self, PyObject *args) {
         return NULL;
     struct erg_error err = {0};
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = erg_pool_resize(core->pool, processes, threads, &err);
-    Py_END_ALLOW_THREADS if (rc == 0) erg_pool_size(core->pool, &core->processes, &core->threads);
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_pool_resize(core->pool, processes, threads, &err);
+    Py_END_ALLOW_THREADS
+    if (rc == 0)
+        erg_pool_size(core->pool, &core->processes, &core->threads);
     return none_or_raise(core, rc, &err);
 }
 
@@ -489,12 +520,15 @@ static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     for (;;) {
         int64_t left = deadline - (int64_t)erg_clock_ns();
         int rc;
-        Py_BEGIN_ALLOW_THREADS rc = erg_pool_wait_up(core->pool, count,
-                                                     left < 0           ? 0
-                                                     : left < 200000000 ? left
-                                                                        : 200000000,
-                                                     &err);
-        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
+        Py_BEGIN_ALLOW_THREADS
+            rc = erg_pool_wait_up(core->pool, count,
+                                  left < 0           ? 0
+                                  : left < 200000000 ? left
+                                                     : 200000000,
+                                  &err);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
         if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && left > 0))
             continue;
         if (rc == ERG_ETIMEOUT)
@@ -566,7 +600,7 @@ static PyObject *get_closed(struct pl_pool *self, void *ignored) {
     struct pl_core *core = core_of(self);
     if (!core)
         return NULL;
-    return PyBool_FromLong(pl_core_foreign(core) ||
+    return PyBool_FromLong(pl_core_foreign(core) || core->closing ||
                            (core->pool && erg_pool_check(core->pool, NULL) < 0));
 }
 

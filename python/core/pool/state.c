@@ -50,8 +50,10 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     struct erg_error err = {0};
     struct erg_pool *pool;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = erg_pool_open(engine, runtime, &full, &pool, &err);
-    Py_END_ALLOW_THREADS if (rc < 0) {
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_pool_open(engine, runtime, &full, &pool, &err);
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
         core_raise_error(state->module, rc, &err);
         pl_core_release(core);
         return NULL;
@@ -113,7 +115,8 @@ static void core_end(struct pl_core *core) {
     if (core->pool && !pl_core_foreign(core)) {
         if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
             PyErr_Clear();
-        Py_BEGIN_ALLOW_THREADS erg_pool_terminate(core->pool, NULL);
+        Py_BEGIN_ALLOW_THREADS
+            erg_pool_terminate(core->pool, NULL);
         Py_END_ALLOW_THREADS
     }
     pl_call_sweep(core, 1);
@@ -121,9 +124,12 @@ static void core_end(struct pl_core *core) {
     core_unlist(core);
     struct erg_pool *pool = core->gone ? NULL : core->pool;
     core->gone = 1;
-    Py_BEGIN_ALLOW_THREADS if (pool) erg_pool_free(pool);
-    erg_table_unref(core->table);
-    Py_END_ALLOW_THREADS pl_blob_clear(core);
+    Py_BEGIN_ALLOW_THREADS
+        if (pool)
+            erg_pool_free(pool);
+        erg_table_unref(core->table);
+    Py_END_ALLOW_THREADS
+    pl_blob_clear(core);
     if (raised)
         PyErr_SetRaisedException(raised);
     pl_core_release(core);
@@ -141,6 +147,8 @@ void pl_core_unref(struct pl_core *core) {
     core_end(core);
 }
 
+#define CLOSED_TEXT "the pool is closed and takes no more tasks: restart() it or open a new one"
+
 int pl_core_check(struct pl_core *core) {
     PyObject *module = core->state->module;
     if (core->gone) {
@@ -157,13 +165,16 @@ int pl_core_check(struct pl_core *core) {
     }
     if (!core->pool)
         return 0;
+    if (core->closing) {
+        core_raise(module, CORE_EXC_POOL_CLOSED, CLOSED_TEXT);
+        return -1;
+    }
     struct erg_error err = {0};
     int rc = erg_pool_check(core->pool, &err);
     if (rc == 0)
         return 0;
     if (rc == ERG_ECLOSED)
-        core_raise(module, CORE_EXC_POOL_CLOSED,
-                   "the pool is closed and takes no more tasks: restart() it or open a new one");
+        core_raise(module, CORE_EXC_POOL_CLOSED, CLOSED_TEXT);
     else
         core_raise_error(module, rc, &err);
     return -1;
@@ -211,8 +222,10 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
         if (!pl_core_foreign(core))
             core->gone = 1;
     }
-    Py_BEGIN_ALLOW_THREADS erg_engine_free(engine);
-    Py_END_ALLOW_THREADS for (struct pl_core *core = state->cores; core; core = core->sibling)
+    Py_BEGIN_ALLOW_THREADS
+        erg_engine_free(engine);
+    Py_END_ALLOW_THREADS
+    for (struct pl_core *core = state->cores; core; core = core->sibling)
         core->pool = NULL;
     Py_RETURN_NONE;
 }

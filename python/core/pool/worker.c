@@ -335,7 +335,8 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     int flags = pl_payload_flags(bytes);
     pl_reader_init(args_reader, worker->core, worker->member, bytes, record->args.len,
                    flags & PL_IS_READONLY ? PL_READ_READONLY : PL_READ_TASK);
-    PyObject *args = pl_reader_load(args_reader), *result = NULL;
+    PyObject *args = pl_reader_check_after(args_reader) == 0 ? pl_reader_load(args_reader) : NULL;
+    PyObject *result = NULL;
     if (args && flags & PL_IS_SINGLE)
         result = PyObject_CallOneArg(function, args);
     else if (args && flags & PL_HAS_KWARGS)
@@ -459,9 +460,11 @@ static PyObject *settled_kwargs(struct pl_core *core, PyObject *kwargs) {
 }
 
 static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_record *record) {
-    PyObject *callable, *args, *kwargs;
-    pl_record_objects(record, &callable, &args, &kwargs);
-    PyObject *a = settled_args(worker->core, args), *result = NULL;
+    PyObject *callable, *args, *kwargs, *after, *result = NULL;
+    pl_record_objects(record, &callable, &args, &kwargs, &after);
+    PyObject *first = after ? settled_items(worker->core, after) : Py_NewRef(Py_None);
+    PyObject *a = first ? settled_args(worker->core, args) : NULL;
+    Py_XDECREF(first);
     PyObject *k = a && kwargs ? settled_kwargs(worker->core, kwargs) : NULL;
     if (a && (k || !kwargs))
         result = PyObject_Call(callable, a, k);
