@@ -480,6 +480,8 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
         if (rc == 0)
             rc = erg_pool_restart(core->pool, &err);
     Py_END_ALLOW_THREADS
+    if (rc == 0)
+        core->closing = 0;
     PyObject *done = none_or_raise(core, rc, &err);
     pl_core_unref(core);
     return done;
