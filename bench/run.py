@@ -4,6 +4,7 @@ we are from what the machine allows.
     python bench/run.py                     everything (half an hour on a quiet machine)
     python bench/run.py pipe map            these files only
     python bench/run.py --quick --json x    two repetitions each, no waiting; the figures go to x too
+    python bench/run.py --into FILE         also puts the tables into FILE, between its two marks
 """
 
 import os
@@ -11,7 +12,9 @@ import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+import contextlib
 import importlib
+import io
 import platform
 
 from bench import harness, limits
@@ -51,8 +54,35 @@ def machine() -> str:
     )
 
 
+MARKS = "<!-- figures -->", "<!-- end of figures -->"
+
+
+def put_into(path: str, text: str) -> None:
+    """Replaces what is between the marks."""
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    before, mark, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not mark or not end:
+        raise SystemExit(f"{path} lacks the lines {MARKS[0]} and {MARKS[1]}, between which the figures go")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"{before}{mark}\n\n{text.strip()}\n\n{end}{after}")
+
+
+def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate) -> None:
+    print(f"{machine()}; two workers; medians.\n")
+    harness.print_table(
+        ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
+        [row(answer, floors) for answer in answers],
+    )
+    print()
+    limits.print_limits(floors)
+    print(f"\n{gate.report()}")
+
+
 def main() -> None:
     parser = harness.arguments(__doc__)
+    parser.add_argument("--into", metavar="FILE", help="put the tables into this page, between its marks")
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"of: {' '.join(FILES)}")
     options = parser.parse_args()
     unknown = set(options.files) - set(FILES)
@@ -72,14 +102,12 @@ def main() -> None:
         )
     if options.json == "-":
         return
-    print(f"{machine()}; two workers; medians.\n")
-    harness.print_table(
-        ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
-        [row(answer, floors) for answer in answers],
-    )
-    print()
-    limits.print_limits(floors)
-    print(f"\n{gate.report()}")
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report(answers, floors, gate)
+    print(text.getvalue(), end="")
+    if options.into:
+        put_into(options.into, text.getvalue())
     for answer in answers:
         for name, error in answer["errors"].items():
             print(f"{answer['key']}: {name}: {error}", file=sys.stderr)
