@@ -19,7 +19,7 @@ import platform
 
 from bench import harness, limits
 
-FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "start"]
+FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "start", "native"]
 
 
 def row(answer: dict, floors: dict[str, float]) -> list[str]:
@@ -30,10 +30,10 @@ def row(answer: dict, floors: dict[str, float]) -> list[str]:
     verdict = {True: "met", False: "MISSED", None: "no figure"}[answer["met"]]
     return [
         answer["what"],
-        f"{peer}: {harness.figure(theirs, unit)}",
+        f"{peer}: {harness.figure(theirs, unit)}" if peer else "",
         harness.figure(ours, unit),
         harness.times(answer["ratio"]),
-        f"{answer['target']:g}",
+        f"{answer['target']:g}" if peer else harness.figure(answer["target"], unit),
         verdict,
         answer["aim"],
         harness.figure(floor, unit) if floor else "",
