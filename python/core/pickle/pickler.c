@@ -591,8 +591,11 @@ static void unwind(struct pickler *p) {
 int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink) {
     p->sink = sink;
     p->start = sink->len;
-    p->cur = (unsigned char *)sink->buf + sink->len;
-    p->lim = (unsigned char *)sink->buf + sink->cap;
+    p->cur = p->lim = NULL;
+    if (sink->buf) {
+        p->cur = (unsigned char *)sink->buf + sink->len;
+        p->lim = (unsigned char *)sink->buf + sink->cap;
+    }
     int rc = p->flags & PK_BARE ? dump_body(p, obj) : dump_frame(p, obj);
     sink->len = rc < 0 ? p->start : (size_t)(p->cur - (unsigned char *)sink->buf);
     if (rc < 0) {

@@ -32,6 +32,10 @@ static int append(Unpickler *self, PyObject *data) {
     Py_buffer view;
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
         return -1;
+    if (view.len == 0) { /* the end of the file */
+        PyBuffer_Release(&view);
+        return -1;
+    }
     size_t left = (size_t)(u->end - u->cur), need = left + (size_t)view.len;
     unsigned char *room = self->room;
     u->consumed += (size_t)(u->cur - u->start);
@@ -52,7 +56,7 @@ static int append(Unpickler *self, PyObject *data) {
     PyBuffer_Release(&view);
     u->start = u->cur = room;
     u->end = room + need;
-    return view.len > 0 ? 0 : -1;
+    return 0;
 }
 
 static int refill(struct unpickler *u, size_t need) {
