@@ -43,7 +43,7 @@ COUNTS = [
     (re.compile(r"^checks: (\d+) passed, \d+ failed$"), "passed"),
     (re.compile(r"^checks: \d+ passed, (\d+) failed$"), "failed"),
 ]
-PYTEST = re.compile(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
+PYTEST = re.compile(r"^(?:=+ )?((?:\d+ \w+(?: \w+)?(?:, )?)+) in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
 
 
 def count(line: str, totals: dict[str, int]) -> None:
@@ -53,7 +53,7 @@ def count(line: str, totals: dict[str, int]) -> None:
             totals[which] += int(match.group(1))
     match = PYTEST.match(line)
     if match:
-        for number, word in re.findall(r"(\d+) (\w+)", match.group(1)):
+        for number, word in re.findall(r"(\d+) ([\w ]+)", match.group(1)):
             if word in ("passed", "xfailed"):
                 totals["passed"] += int(number)
             elif word in ("failed", "error", "errors", "xpassed"):

@@ -24,6 +24,8 @@ import ci  # noqa: E402
         ("3 passed, 1 xfailed, 2 errors in 1.0s", 4, 2),
         ("checks: 5 passed, 1 failed", 5, 1),
         ("a test prints: 7 passed in the street", 0, 0),
+        ("966 passed, 49 skipped, 486 subtests passed in 83.75s (0:01:23)", 966, 0),
+        ("2 failed, 9 passed, 3 subtests failed in 1.75s", 9, 2),
         ("no tests ran in 0.01s", 0, 0),
     ],
 )
