@@ -1,7 +1,6 @@
 """SerialPool: the methods of a pool, run by the caller. For debugging, and where parallelism is an option."""
 
-import itertools
-
+from . import _core
 from ._methods import Methods
 from .errors import PoolClosed
 
@@ -10,108 +9,102 @@ __all__ = ["SerialPool"]
 _OPTIONS = {"chunksize", "timeout", "retries", "readonly", "progress", "resources"}
 
 
-class _Done:
-    """A future that is done: the outcome of a call that has been made."""
-
-    def __init__(self, call):
-        self._error = self._value = None
-        try:
-            self._value = call()
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            self._error = error
-
-    def result(self, timeout=None):
-        """The call's result; raises what it raised."""
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    get = result
-
-    def exception(self, timeout=None):
-        """What the call raised, or None."""
-        return self._error
-
-    def done(self):
-        """Always True."""
-        return True
-
-    ready = done
-
-    def successful(self):
-        """Whether the call returned."""
-        return self._error is None
-
-    def wait(self, timeout=None):
-        """Returns at once."""
-
-    def running(self):
-        """Always False."""
-        return False
-
-    def cancel(self):
-        """Always False: the call has been made."""
-        return False
-
-    cancelled = running
-
-    def add_done_callback(self, callback):
-        """Calls ``callback(self)`` at once."""
-        callback(self)
-
-    def __await__(self):
-        return self.result()
-        yield
+def _settled(call):
+    """A Future, done, of what call() gives or raises."""
+    try:
+        return _core._settled(call(), None)
+    except Exception as error:
+        return _core._settled(None, error)
 
 
 def _value(argument):
-    return argument.result() if isinstance(argument, _Done) else argument
+    if isinstance(argument, _core.Future):
+        return argument.result()
+    if type(argument) in (list, tuple) and any(isinstance(a, _core.Future) for a in argument):
+        return type(argument)(map(_value, argument))
+    return argument
+
+
+class _Results:
+    """The iterator of imap: calls f for the next items when the next result is asked for."""
+
+    def __init__(self, f, iterables, bar):
+        self._map = map(f, *iterables)
+        self._bar = bar
+        self._done = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            value = next(self._map)
+        except StopIteration:
+            self._close(True)
+            raise
+        except BaseException:
+            self._count()
+            raise
+        self._count()
+        return value
+
+    def next(self, timeout=None):
+        """The next result; there is nobody to wait for, so ``timeout`` means nothing."""
+        return next(self)
+
+    def _count(self):
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._done)
+
+    def _close(self, ok):
+        if self._bar is not None:
+            self._bar.close(ok)
+            self._bar = None
+
+    def __del__(self):
+        self._close(False)
 
 
 class SerialPool(Methods):
-    """A pool whose calls the caller makes itself, one after another; same methods and results as the others."""
+    """A pool whose calls the caller makes itself, one after another; same methods and results as the others.
+
+    imap calls f when a result is asked for. Options are checked and have no effect, but for progress; a call cannot be
+    given a timeout, since nobody could interrupt it.
+    """
 
     processes = threads = 0
     nodes = 1
 
-    def __init__(self, *ignored, **keywords):
+    def __init__(self, n=1, *, initializer=None, initargs=(), **ignored):
         self._closed = False
-        self._options = {}
+        self._set = {}
+        if initializer is not None:
+            initializer(*initargs)
 
-    def _check(self, options):
+    def _check(self, options, f=None):
         if unknown := set(options) - _OPTIONS:
-            raise TypeError(
-                f"unknown option {sorted(unknown)[0]!r}: the pool's options are {', '.join(sorted(_OPTIONS))}"
-            )
+            known = ", ".join(sorted(_OPTIONS))
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r}: the pool's options are {known}")
+        if f is not None and not callable(f):
+            raise TypeError(f"{type(f).__name__!r} object is not callable")
+        _core._check_options(**{k: v for k, v in options.items() if k != "progress"})
         if self._closed:
             raise PoolClosed("the pool is closed and takes no more tasks: restart() it or open a new one")
-        return {**self._options, **options}
+        return {**self._set, **options}
 
     def imap(self, f, /, *iterables, **options):
-        """An iterator over ``f(*items)``, made as it is consumed."""
-        options = self._check(options)
+        """An iterator over ``f(*items)``, called as the results are asked for."""
+        options = self._check(options, f)
         if not iterables:
             raise TypeError("imap() takes a function and at least one iterable")
-        return self._run(f, iterables, options)
+        bar = None
+        if options.get("progress"):
+            from .progress import make
 
-    @staticmethod
-    def _run(f, iterables, options):
-        if not options.get("progress"):
-            yield from map(f, *iterables)
-            return
-        from .progress import make
-
-        sizes = [len(i) for i in iterables if hasattr(i, "__len__")]
-        bar, ok, n = make(options["progress"], min(sizes) if sizes else None), False, 0
-        try:
-            for n, value in enumerate(map(f, *iterables), 1):
-                bar.update(n)
-                yield value
-            ok = True
-        finally:
-            bar.close(ok)
+            sizes = [len(i) for i in iterables if hasattr(i, "__len__")]
+            bar = make(options["progress"], min(sizes) if sizes else None)
+        return _Results(f, iterables, bar)
 
     uimap = imap
 
@@ -121,27 +114,38 @@ class SerialPool(Methods):
 
     def starmap(self, f, iterable, /, **options):
         """The list ``[f(*args) for args in iterable]``."""
-        self._check(options)
-        return list(itertools.starmap(f, iterable))
+        self._check(options, f)
+        return [f(*args) for args in iterable]
 
     def amap(self, f, /, *iterables, **options):
-        """A future, already done, of what `map` returns."""
-        self._check(options)
-        return _Done(lambda: self.map(f, *iterables, **options))
+        """A Future, done, of what `map` returns."""
+        results = self.imap(f, *iterables, **options)
+        return _settled(lambda: list(results))
 
     def pipe(self, f, /, *args, **kwds):
         """``f(*args, **kwds)``."""
-        self._check({})
+        self._check({}, f)
         return f(*map(_value, args), **{k: _value(v) for k, v in kwds.items()})
 
     def apipe(self, f, /, *args, **kwds):
-        """A future, already done, of ``f(*args, **kwds)``."""
-        self._check({})
-        return _Done(lambda: self.pipe(f, *args, **kwds))
+        """A Future, done, of ``f(*args, **kwds)``."""
+        self._check({}, f)
+        return _settled(lambda: self.pipe(f, *args, **kwds))
 
     def submit(self, f, /, *args, after=(), resources=None, retries=0, timeout=None, **kwds):
-        """A future, already done, of ``f(*args, **kwds)``; futures among the arguments stand for their results."""
-        return self.apipe(f, *args, **kwds)
+        """A Future, done, of ``f(*args, **kwds)``; failed when one among the arguments or in ``after`` has failed."""
+        self._check({"resources": resources, "retries": retries, "timeout": timeout}, f)
+        before = [after] if isinstance(after, _core.Future) else list(after or ())
+        for future in before:
+            if not isinstance(future, _core.Future):
+                raise TypeError(f"after= takes Futures, not {type(future).__name__}")
+
+        def call():
+            for future in before:
+                future.result()
+            return self.pipe(f, *args, **kwds)
+
+        return _settled(call)
 
     def put(self, obj):
         """obj itself: nothing has to travel."""
@@ -150,7 +154,7 @@ class SerialPool(Methods):
     def options(self, **options):
         """The same pool with options set for every call through it."""
         view = SerialPool()
-        view._options = self._check(options)
+        view._set = self._check(options)
         return view
 
     def close(self):
@@ -177,7 +181,7 @@ class SerialPool(Methods):
 
     @property
     def stats(self):
-        """Empty: there are no workers."""
+        """No workers, so nothing to tell."""
         return {"workers": []}
 
     def __repr__(self):

@@ -185,7 +185,8 @@ static int start(struct erg_zygote *z, struct erg_error *err) {
         greet(z);
         return 0;
     }
-    erg_error_set(err, ERG_ELAUNCH, "cannot watch %s: out of descriptors or memory", z->runtime->zygote_argv[0]);
+    erg_error_set(err, ERG_ELAUNCH, "cannot watch %s: out of descriptors or memory",
+                  z->runtime->zygote_argv[0]);
     if (z->life) {
         erg_process_signal(z->process.pidfd, SIGKILL);
         return ERG_ELAUNCH;

@@ -391,13 +391,11 @@ void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len) {
     struct pl_reader r;
     pl_reader_init(&r, core, pl_member(core), bytes, len, PL_READ_RESULT);
     PyObject *text = pl_reader_load(&r);
-    PyObject *exception = text ? pl_reader_load(&r) : NULL;
+    PyObject *parts = text ? pl_reader_load(&r) : NULL;
     pl_reader_fini(&r);
-    if (exception && !PyExceptionInstance_Check(exception)) {
-        PyErr_Format(PyExc_TypeError, "'%.100s' object is no exception",
-                     Py_TYPE(exception)->tp_name);
-        Py_CLEAR(exception);
-    }
+    PyObject *exception = parts ? pl_exception_from_parts(parts) : NULL;
+    Py_XDECREF(parts);
+
     if (exception)
         raise_with_trace(core, exception, text);
     else if (text)

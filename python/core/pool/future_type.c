@@ -11,14 +11,33 @@ static struct pl_future *cast(PyObject *obj) {
     return (struct pl_future *)obj;
 }
 
-PyObject *pl_future_new(struct pl_core *core) {
-    PyTypeObject *type = core->state->future_type;
+static struct pl_future *future_alloc(PyTypeObject *type) {
     struct pl_future *self = cast(type->tp_alloc(type, 0));
+    if (self) {
+        self->task.handle = ERG_HANDLE_NONE;
+        self->holder = ERG_NIL;
+    }
+    return self;
+}
+
+/* (value, exception or None): a future that is done. It has no core. */
+PyObject *pl_settled(PyObject *module, PyObject *args) {
+    PyObject *value, *exception;
+    if (!PyArg_ParseTuple(args, "OO:_settled", &value, &exception))
+        return NULL;
+    struct pl_future *self = future_alloc(core_state_of(module)->pool->future_type);
+    if (!self)
+        return NULL;
+    self->status = exception == Py_None ? PL_VALUE : PL_EXCEPTION;
+    self->result = Py_NewRef(exception == Py_None ? value : exception);
+    return (PyObject *)self;
+}
+
+PyObject *pl_future_new(struct pl_core *core) {
+    struct pl_future *self = future_alloc(core->state->future_type);
     if (!self)
         return NULL;
     self->core = pl_core_ref(core);
-    self->task.handle = ERG_HANDLE_NONE;
-    self->holder = ERG_NIL;
     return (PyObject *)self;
 }
 

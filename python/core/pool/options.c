@@ -97,6 +97,16 @@ int pl_options_parse(struct pl_options *o, PyObject *const *values, PyObject *kw
     return 0;
 }
 
+/* (**options): TypeError or ValueError as map() would raise them. */
+PyObject *pl_check_options(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
+    (void)module;
+    struct pl_options options = {0};
+    int rc = pl_options_parse(&options, args + nargs, kwnames);
+    pl_options_clear(&options);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 void pl_options_copy(struct pl_options *to, const struct pl_options *from) {
     *to = *from;
     Py_XINCREF(to->progress);

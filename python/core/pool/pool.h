@@ -124,6 +124,8 @@ struct pl_options {
 /* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
 int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
 int pl_options_resources(struct pl_options *options, PyObject *resources);
+PyObject *pl_check_options(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
 void pl_options_copy(struct pl_options *to, const struct pl_options *from);
 void pl_options_clear(struct pl_options *options);
 
@@ -337,6 +339,7 @@ struct pl_future {
     int status;
 };
 PyObject *pl_future_new(struct pl_core *core);
+PyObject *pl_settled(PyObject *module, PyObject *args);
 int pl_future_check(struct pool_state *state, PyObject *obj);
 /* Takes the result out of the record if it is done. 1 done, 0 not yet, -1 exception. */
 int pl_future_poll(struct pl_future *future);
@@ -484,6 +487,12 @@ struct pl_pool {
 PyObject *pl_pool_by_uid(PyObject *module, PyObject *uid);
 PyObject *pl_parse_resource(PyObject *module, PyObject *text); /* options.c */
 int pl_pool_register(struct pool_state *state);
+
+/* --- exception.c --- */
+/* What to pickle in the place of an exception: itself, or (class, args, attributes). New reference. */
+PyObject *pl_exception_parts(PyObject *exception);
+/* The exception again. New reference; NULL with an exception about the failure. */
+PyObject *pl_exception_from_parts(PyObject *parts);
 
 /* --- worker.c, worker_chunk.c ------------------------------------------------------------------------------ */
 struct pl_worker {

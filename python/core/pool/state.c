@@ -240,6 +240,11 @@ static PyMethodDef methods[] = {
      "_thread_main($module, core, member, /)\n--\n\nBody of a worker thread."},
     {"_interrupt", pl_worker_interrupt_handler, METH_VARARGS,
      "_interrupt($module, signal, frame, /)\n--\n\nHandler of the signal that interrupts a task."},
+    {"_settled", pl_settled, METH_VARARGS,
+     "_settled($module, value, exception, /)\n--\n\nA Future that is done."},
+    {"_check_options", CORE_METHOD(pl_check_options), METH_FASTCALL | METH_KEYWORDS,
+     "_check_options($module, /, **options)\n--\n\nRaises what map() would raise about its "
+     "options."},
     {"_pool_by_uid", pl_pool_by_uid, METH_O,
      "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_parse_resource", pl_parse_resource, METH_O,

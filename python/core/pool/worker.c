@@ -180,14 +180,13 @@ static PyObject *load_result(struct pl_core *core, uint64_t handle, struct pl_re
     pl_reader_init(&r, core, outer->member, bytes, record->result.len, PL_READ_PEEK);
     PyObject *value = pl_reader_load(&r);
     if (value && outcome == ERG_OUT_ERROR) { /* the text came first */
-        PyObject *exception = pl_reader_load(&r);
-        if (exception && PyExceptionInstance_Check(exception))
+        PyObject *parts = pl_reader_load(&r);
+        PyObject *exception = parts ? pl_exception_from_parts(parts) : NULL;
+        if (exception)
             PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
         Py_XDECREF(exception);
+        Py_XDECREF(parts);
         Py_CLEAR(value);
-        if (!PyErr_Occurred())
-            core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
-                       "a task this one depends on failed");
     }
     if (value && pl_reader_adopt(outer, &r) < 0)
         Py_CLEAR(value);
@@ -285,7 +284,8 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     size_t start = w->sink.len;
     int rc = text ? pl_writer_dump(w, text, NULL) : -1;
     size_t middle = w->sink.len;
-    if (rc == 0 && pl_writer_dump(w, exception, "exception") < 0) {
+    PyObject *parts = rc == 0 ? pl_exception_parts(exception) : NULL;
+    if (rc == 0 && (!parts || pl_writer_dump(w, parts, "exception") < 0)) {
         w->sink.len = middle;
         PyObject *other = stand_in(exception, text);
         rc = other ? pl_writer_dump(w, other, "exception") : -1;
@@ -293,6 +293,7 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     }
     if (rc < 0)
         w->sink.len = start;
+    Py_XDECREF(parts);
     Py_XDECREF(text);
     Py_DECREF(exception);
     return rc;

@@ -10,9 +10,8 @@ import struct
 import sys
 import unittest
 
-import pytest
-
 import ergon.pickle as ep
+import pytest
 
 suite = pytest.importorskip("test.pickletester", reason="this Python comes without its test suite")
 
