@@ -1,0 +1,280 @@
+#include "table/rig.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void defaults_take_no_memory(void **state) {
+    (void)state;
+    struct erg_table *t;
+    struct erg_error err;
+    struct stat st;
+    assert_int_equal(erg_table_create(NULL, &t, &err), 0);
+    assert_int_equal(t->header->records_max, 4000000);
+    assert_int_equal(t->header->members_max, 256);
+    assert_true(erg_table_memory(t) < 100000);
+    assert_int_equal(fstat(erg_table_fd(t), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(fcntl(erg_table_fd(t), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    erg_table_close(t);
+}
+
+static void bad_configurations_are_refused(void **state) {
+    (void)state;
+    struct erg_table *t = NULL;
+    struct erg_error err;
+    struct erg_table_config config = {.members_max = ERG_MEMBERS_LIMIT + 1};
+    assert_int_equal(erg_table_create(&config, &t, &err), ERG_EINVALID);
+    config = (struct erg_table_config){.records_max = ERG_RECORDS_LIMIT + 1};
+    assert_int_equal(erg_table_create(&config, &t, &err), ERG_EINVALID);
+    assert_null(t);
+}
+
+static void attach_sees_the_same_and_checks_what_it_gets(void **state) {
+    (void)state;
+    struct rig rig;
+    struct erg_table *other;
+    struct erg_error err;
+    rig_open(&rig, 100);
+    assert_int_equal(erg_table_attach(erg_table_fd(rig.t), &other, &err), 0);
+    assert_true(other->base != rig.t->base);
+    uint32_t index = rig_new(&rig);
+    assert_int_equal(erg_record_phase(erg_table_record(other, index)), ERG_ENTERED);
+    erg_table_close(other);
+    assert_int_equal(rig_phase(&rig, index), ERG_ENTERED);
+    rig.t->header->version++;
+    assert_int_equal(erg_table_attach(erg_table_fd(rig.t), &other, &err), ERG_EPROTOCOL);
+    assert_non_null(strstr(err.text, "version"));
+    rig_close(&rig);
+    assert_int_equal(erg_table_attach(-1, &other, &err), ERG_ESYSTEM);
+    int empty = memfd_create("empty", 0);
+    assert_int_equal(erg_table_attach(empty, &other, &err), ERG_EPROTOCOL);
+    assert_int_equal(ftruncate(empty, 1 << 20), 0);
+    assert_int_equal(erg_table_attach(empty, &other, &err), ERG_EPROTOCOL);
+    close(empty);
+}
+
+static void blocks_outlive_the_pool(void **state) {
+    (void)state;
+    struct rig rig;
+    struct erg_error err;
+    uint64_t offset, other;
+    rig_open(&rig, 100);
+    struct erg_table *t = rig.t;
+    assert_int_equal(erg_arena_alloc(rig.owner, 10000000, &offset, &err), 0);
+    assert_int_equal(erg_arena_alloc(rig.worker, 100000, &other, &err), 0);
+    char *bytes = erg_table_at(t, offset);
+    memset(bytes, 5, 10000000);
+    erg_table_ref(t);
+    erg_table_ref(t);
+    rig_close(&rig);
+    assert_int_equal(bytes[9999999], 5);
+    uint64_t before = erg_table_memory(t);
+    erg_arena_free(rig.owner, offset);
+    assert_true(erg_table_memory(t) <= before - 10000000);
+    erg_table_unref(t);
+    erg_arena_free(rig.owner, other);
+    erg_table_unref(t);
+}
+
+/* In the child nothing reaches the parent's table, and nothing blocks. */
+static void a_forked_child_is_harmless(void **state) {
+    (void)state;
+    struct rig rig;
+    int status;
+    rig_open(&rig, 100);
+    uint32_t index = rig_new(&rig);
+    erg_handle h = rig_handle(&rig, index);
+    pid_t pid = fork();
+    if (pid == 0) {
+        erg_table_fork_child(rig.t);
+        int ok = rig_phase(&rig, index) == ERG_ENTERED &&
+                 erg_record_wait(rig.owner, h, -1) == ERG_ECLOSED &&
+                 erg_bell_wait(rig.t, erg_bell_prepare(rig.t), -1) == ERG_ECLOSED;
+        erg_record_submit(rig.owner, index);
+        memset(rig.t->header, 0, sizeof *rig.t->header);
+        _exit(ok ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(rig_phase(&rig, index), ERG_ENTERED);
+    assert_int_equal(rig.t->header->magic, ERG_TABLE_MAGIC);
+    pid = fork();
+    if (pid == 0) {
+        erg_table_fork_child(rig.t);
+        erg_table_close(rig.t);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(rig.t->members[1].phase, ERG_M_UP);
+    rig_close(&rig);
+}
+
+/* 0, or what went wrong: run in a child, because limits cannot be raised again. */
+static int under_limit(int resource, uint64_t bytes) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit = {bytes, bytes};
+        struct erg_table *t;
+        struct erg_member *m;
+        struct erg_error err;
+        uint64_t offset;
+        uint32_t index;
+        if (setrlimit(resource, &limit) != 0 || erg_table_create(NULL, &t, &err) < 0)
+            _exit(1);
+        if (erg_member_open(t, 0, &m, &err) < 0 || erg_record_new(m, &index) < 0)
+            _exit(2);
+        if (erg_arena_alloc(m, 1000000, &offset, &err) < 0)
+            _exit(3);
+        memset(erg_table_at(t, offset), 1, 1000000);
+        erg_table_close(t);
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void fits_into_small_limits(void **state) {
+    (void)state;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_int_equal(under_limit(RLIMIT_AS, (uint64_t)8 << 30), 0);
+    assert_int_equal(under_limit(RLIMIT_AS, (uint64_t)1 << 30), 0);
+#endif
+    assert_int_equal(under_limit(RLIMIT_FSIZE, (uint64_t)4 << 30), 0);
+    assert_int_equal(under_limit(RLIMIT_FSIZE, (uint64_t)200 << 20), 0);
+}
+
+static void slots_are_given_and_given_back(void **state) {
+    (void)state;
+    struct rig rig;
+    struct erg_error err;
+    struct erg_member *m;
+    uint32_t number, numbers[80];
+    int n = 0;
+    rig_open(&rig, 100);
+    assert_int_equal(erg_member_open(rig.t, 7, &m, &err), ERG_ESTATE);
+    assert_int_equal(erg_member_open(rig.t, 99999, &m, &err), ERG_ESTATE);
+    while (erg_member_reserve(rig.t, ERG_MEMBER_PROCESS, 1, &number, &err) == 0)
+        numbers[n++] = number;
+    assert_int_equal(n, 78);
+    assert_non_null(strstr(err.text, "members"));
+    for (int i = 0; i < n; i++)
+        erg_member_unreserve(rig.t, numbers[i]);
+    m = rig_member(rig.t, 1);
+    uint32_t serial = m->slot->serial;
+    number = m->number;
+    struct erg_member_counts counts;
+    erg_member_count(rig.t, 1, &counts);
+    assert_int_equal(counts.up, 2);
+    erg_member_close(m);
+    m = rig_member(rig.t, 1);
+    assert_int_equal(m->number, number);
+    assert_int_equal(m->slot->serial, serial + 1);
+    rig_close(&rig);
+}
+
+/* --- threads as members: everybody enters, runs, waits and frees ------------------------------------------------ */
+
+enum { RUNNERS = 3, ENTERERS = 2, ROUNDS = 300, BATCH = 40 };
+struct stress {
+    struct rig rig;
+    _Atomic uint32_t ran;
+};
+
+static void *run_tasks(void *arg) {
+    struct stress *s = arg;
+    struct erg_member *m = rig_member(s->rig.t, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+    uint32_t index;
+    while (erg_claim_wait(m, &index, 20000, -1) == 1) {
+        struct erg_record *r = erg_table_record(s->rig.t, index);
+        uint64_t sum = 0;
+        for (uint64_t i = 0; i < r->args.len; i++)
+            sum += erg_record_bytes(s->rig.t, r, &r->args)[i];
+        memcpy(erg_record_result_reserve(m, index, sizeof sum), &sum, sizeof sum);
+        atomic_fetch_add(&s->ran, 1);
+        erg_claim_finish(m, index, ERG_OUT_OK);
+    }
+    erg_member_close(m);
+    return NULL;
+}
+
+static void *enter_tasks(void *arg) {
+    struct stress *s = arg;
+    struct erg_member *m = s->rig.owner; /* shared by both threads */
+    unsigned seed = (unsigned)(uintptr_t)&seed;
+    for (int round = 0; round < ROUNDS; round++) {
+        uint32_t index[BATCH];
+        erg_handle handles[BATCH];
+        for (int i = 0; i < BATCH; i++) {
+            while (erg_record_new(m, &index[i]) < 0)
+                erg_cpu_yield();
+            handles[i] = erg_record_handle(s->rig.t, index[i]);
+            size_t len = (size_t)rand_r(&seed) % 200;
+            memset(erg_record_args_reserve(m, index[i], len), 1, len);
+            if (i == BATCH - 1)
+                assert_int_equal(erg_record_after_many(m, index[i], handles, (size_t)i), 0);
+            else if (i > 1)
+                assert_true(erg_record_after(m, index[i], handles[i - 2]) >= 0);
+            if (round % 2)
+                erg_record_submit(m, index[i]);
+        }
+        if (round % 2 == 0)
+            erg_record_submit_many(m, index, BATCH);
+        for (int i = 0; i < BATCH; i++) {
+            int cancelled = i % 17 == 5 && erg_record_cancel(m, handles[i]) == 1;
+            assert_int_equal(erg_record_wait(m, handles[i], -1), 0);
+            struct erg_record *r = erg_table_record(s->rig.t, index[i]);
+            uint64_t sum = 0;
+            if (!cancelled) {
+                memcpy(&sum, erg_record_bytes(s->rig.t, r, &r->result), sizeof sum);
+                assert_true(sum == r->args.len);
+            }
+        }
+        for (int i = 0; i < BATCH; i++)
+            erg_record_free(m, index[i]);
+    }
+    return NULL;
+}
+
+static void threads_share_a_table(void **state) {
+    (void)state;
+    struct stress *s = calloc(1, sizeof *s);
+    pthread_t runners[RUNNERS], enterers[ENTERERS];
+    rig_open(&s->rig, 200);
+    atomic_store(&s->rig.worker->slot->queues, 0);
+    for (int i = 0; i < RUNNERS; i++)
+        pthread_create(&runners[i], NULL, run_tasks, s);
+    for (int i = 0; i < ENTERERS; i++)
+        pthread_create(&enterers[i], NULL, enter_tasks, s);
+    for (int i = 0; i < ENTERERS; i++)
+        pthread_join(enterers[i], NULL);
+    atomic_store(&s->rig.t->header->closed, 1);
+    erg_member_wake_all(s->rig.t);
+    for (int i = 0; i < RUNNERS; i++)
+        pthread_join(runners[i], NULL);
+    assert_int_equal(rig_count_free(&s->rig), 200);
+    rig_close(&s->rig);
+    free(s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_take_no_memory),
+        cmocka_unit_test(bad_configurations_are_refused),
+        cmocka_unit_test(attach_sees_the_same_and_checks_what_it_gets),
+        cmocka_unit_test(blocks_outlive_the_pool),
+        cmocka_unit_test(a_forked_child_is_harmless),
+        cmocka_unit_test(fits_into_small_limits),
+        cmocka_unit_test(slots_are_given_and_given_back),
+        cmocka_unit_test(threads_share_a_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
