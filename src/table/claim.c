@@ -226,8 +226,7 @@ void erg_claim_finish(struct erg_member *m, uint32_t index, enum erg_outcome out
     atomic_store_explicit(&slot->tasks, tasks + 1, memory_order_relaxed);
     m->last_ns = now;
     ERG_POINT("finish");
-    uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
-    erg_release_done(m, index, s, outcome, !asked_to_stop(m));
+    erg_release_done(m, index, outcome, !asked_to_stop(m));
     ERG_POINT("finished");
     atomic_store_explicit(&slot->depth, depth - 1, memory_order_release);
 }

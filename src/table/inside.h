@@ -56,10 +56,11 @@ uint32_t erg_awake_running(struct erg_table *t);
 /* --- release.c: from one record to those that wait for it ---------------------------------------------- */
 /* Enters the READY record into the ring `queue`; never fails. */
 void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle);
-/* DONE from the phase in `seen`. 1: done, successors released, waiters woken; 0: it is in another phase by now. With
+/* A record that is the caller's alone (RUNNING by it, or ENTERED) -> DONE: waiters are woken, successors released. With
  * keep, one successor the caller can run may stay with it as slot->next. */
-int erg_release_done(struct erg_member *m, uint32_t index, uint64_t seen, enum erg_outcome outcome,
-                     int keep);
+void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome outcome, int keep);
+/* WAITING or READY -> RUNNING by m, to be brought to DONE without being run. 1; 0: it has gone on. */
+int erg_release_seize(struct erg_member *m, uint32_t index, uint64_t *seen);
 /* The submitter cleared the guard and no edge is open: WAITING -> READY, or on for a JOIN. */
 void erg_release_guard(struct erg_member *m, uint32_t index, uint32_t gen);
 /* What a dead member left undone of the above; m is made from its slot (recover.c). */

@@ -345,6 +345,13 @@ int erg_record_notify(struct erg_member *m, erg_handle handle) {
     }
 }
 
+/* For recovery, should we die between taking the record and ending it: it is then a lost task like any other. */
+static void note_claim(struct erg_member *m, erg_handle handle) {
+    uint32_t depth = atomic_load_explicit(&m->slot->depth, memory_order_relaxed);
+    if (!m->shared && depth < ERG_CLAIMS_MAX)
+        atomic_store_explicit(&m->slot->claims[depth], handle, memory_order_release);
+}
+
 int erg_record_cancel(struct erg_member *m, erg_handle handle) {
     uint32_t index = ERG_HANDLE_INDEX(handle);
     struct erg_record *r = &m->table->records[index];
@@ -354,8 +361,11 @@ int erg_record_cancel(struct erg_member *m, erg_handle handle) {
         if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle))
             return 0;
         if (phase == ERG_WAITING || phase == ERG_READY) {
-            if (erg_release_done(m, index, s, ERG_OUT_CANCELLED, 0))
-                return 1;
+            note_claim(m, handle);
+            if (!erg_release_seize(m, index, &s))
+                continue;
+            erg_release_done(m, index, ERG_OUT_CANCELLED, 0);
+            return 1;
         } else if (phase == ERG_RUNNING) {
             if (!atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_CANCEL,
                                                        memory_order_release, memory_order_relaxed))
@@ -401,7 +411,7 @@ void erg_record_free(struct erg_member *m, uint32_t index) {
                                                   memory_order_acq_rel, memory_order_acquire))
             return; /* its runner still walks its list, and recycles it afterwards */
     if (ERG_STATE_PHASE(s) == ERG_ENTERED && (s & ERG_STATE_SUCC)) {
-        erg_release_done(m, index, s, ERG_OUT_CANCELLED, 0);
+        erg_release_done(m, index, ERG_OUT_CANCELLED, 0);
         s = erg_record_state(r);
     }
     if (ERG_DEPS_GUARD & atomic_load_explicit(&r->deps, memory_order_relaxed))
@@ -435,5 +445,5 @@ void erg_record_retry(struct erg_member *m, uint32_t index) {
 void erg_record_fail(struct erg_member *m, uint32_t index, enum erg_outcome outcome) {
     uint64_t s = erg_record_state(&m->table->records[index]);
     if (ERG_STATE_PHASE(s) == ERG_RUNNING)
-        erg_release_done(m, index, s, outcome, 0);
+        erg_release_done(m, index, outcome, 0);
 }

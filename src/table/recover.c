@@ -39,20 +39,34 @@ static int was_running(struct erg_member *ghost, erg_handle handle) {
            ERG_STATE_RUNNER(s) == ghost->number;
 }
 
+/* A JOIN of the dead member: it goes on by itself, once its guard is gone. */
+static void finish_submit(struct erg_member *owner, uint32_t index, uint64_t s) {
+    struct erg_record *r = &owner->table->records[index];
+    uint64_t deps = atomic_fetch_and(&r->deps, ~(uint64_t)ERG_DEPS_GUARD);
+    if (ERG_STATE_PHASE(s) == ERG_WAITING && (uint32_t)(deps >> 32) == ERG_STATE_GEN(s) &&
+        (deps & ERG_DEPS_EDGES) == 0)
+        erg_release_guard(owner, index, ERG_STATE_GEN(s));
+}
+
 /* A record the dead member had submitted. */
-static void disown(struct erg_member *owner, uint32_t index) {
+static void disown(struct erg_member *owner, uint32_t dead, uint32_t index) {
     struct erg_record *r = &owner->table->records[index];
     for (;;) {
         uint64_t s = erg_record_state(r);
         switch (ERG_STATE_PHASE(s)) {
         case ERG_WAITING:
         case ERG_READY:
-            if (!(s & ERG_STATE_ORPHAN))
-                erg_record_cancel(owner, ERG_HANDLE(index, ERG_STATE_GEN(s)));
-            else
+            if (s & ERG_STATE_ORPHAN) {
+                finish_submit(owner, index, s);
                 return;
+            }
+            erg_record_cancel(owner, ERG_HANDLE(index, ERG_STATE_GEN(s)));
             continue;
-        case ERG_RUNNING: /* whoever runs it frees it at the end */
+        case ERG_RUNNING:                      /* whoever runs it frees it at the end */
+            if (ERG_STATE_RUNNER(s) == dead) { /* it had only seized it */
+                erg_record_fail(owner, index, ERG_OUT_LOST);
+                continue;
+            }
             if (!atomic_compare_exchange_weak(&r->state, &s, s | ERG_STATE_ORPHAN))
                 continue;
             erg_record_cancel(owner, ERG_HANDLE(index, ERG_STATE_GEN(s)));
@@ -89,7 +103,7 @@ static void sweep_records(struct erg_member *owner, uint32_t dead) {
         if (erg_record_phase(r) == ERG_FREE) {
             keep_free(owner, i);
         } else {
-            disown(owner, i);
+            disown(owner, dead, i);
         }
     }
 }

@@ -23,7 +23,7 @@ static const char *const points[] = {
     "ready",        "edge-cleared", "edge-followed", "release-ended",   "finished",
     "orphan",       "retire",       "store-free",    "store-entered",   "store-batch",
     "submit-ready", "after-bit",    "wake-promised", "sleep-announced", "allocated",
-    "extent-taken", "returned",
+    "extent-taken", "returned",     "seized",
 };
 enum { POINTS = sizeof points / sizeof points[0] };
 

@@ -83,16 +83,16 @@ static void stack_pop(struct erg_member *m) {
     atomic_store_explicit(&m->slot->releasing, NOTE(below, second), memory_order_release);
 }
 
-/* Swaps `seen` for DONE. With successors the record goes on the stack first, so that a note of it exists. */
-static int swap_done(struct erg_member *m, uint32_t index, uint64_t *seen,
-                     enum erg_outcome outcome) {
+/* Swaps `seen`, the state of a record that is the caller's alone (others only set flags), for DONE. With successors it
+ * goes on the stack first, so that a note of it exists. */
+static void swap_done(struct erg_member *m, uint32_t index, uint64_t *seen,
+                      enum erg_outcome outcome) {
     struct erg_record *r = &m->table->records[index];
-    enum erg_record_phase phase = ERG_STATE_PHASE(*seen);
-    uint32_t gen = ERG_STATE_GEN(*seen);
+    uint64_t done;
     int pushed = 0;
-    for (;;) {
-        uint64_t done = (uint64_t)gen << 32 | (uint64_t)m->number << 16 | (uint64_t)outcome << 12 |
-                        (*seen & DONE_KEEPS) | ERG_DONE;
+    do {
+        done = (*seen & ~(uint64_t)UINT32_MAX) | (uint64_t)m->number << 16 |
+               (uint64_t)outcome << 12 | (*seen & DONE_KEEPS) | ERG_DONE;
         if (*seen & ERG_STATE_SUCC) {
             if (!pushed)
                 stack_push(m, index);
@@ -101,15 +101,8 @@ static int swap_done(struct erg_member *m, uint32_t index, uint64_t *seen,
             done |= ERG_STATE_RELEASING;
         }
         /* release: result and bytes are visible to who sees DONE; acquire: the edges of who joined the list */
-        if (atomic_compare_exchange_weak_explicit(&r->state, seen, done, memory_order_acq_rel,
-                                                  memory_order_relaxed))
-            return 1;
-        if (ERG_STATE_GEN(*seen) != gen || ERG_STATE_PHASE(*seen) != phase) {
-            if (pushed)
-                stack_pop(m);
-            return 0;
-        }
-    }
+    } while (!atomic_compare_exchange_weak_explicit(&r->state, seen, done, memory_order_acq_rel,
+                                                    memory_order_relaxed));
 }
 
 /* The last step of a record that frees itself. */
@@ -118,9 +111,31 @@ static void free_orphan(struct erg_member *m, uint32_t index) {
     erg_record_free(m, index);
 }
 
+/* Takes the record for itself, as if to run it, because only one may bring it to DONE: its link is then ours to write.
+ * `seen` is its state and follows. 0: it has gone on. */
+int erg_release_seize(struct erg_member *m, uint32_t index, uint64_t *seen) {
+    struct erg_record *r = &m->table->records[index];
+    uint32_t gen = ERG_STATE_GEN(*seen);
+    for (;;) {
+        enum erg_record_phase phase = ERG_STATE_PHASE(*seen);
+        if (ERG_STATE_GEN(*seen) != gen || (phase != ERG_WAITING && phase != ERG_READY))
+            return 0;
+        uint64_t ours = (uint64_t)gen << 32 | (uint64_t)m->number << 16 |
+                        (*seen & (DONE_KEEPS | ERG_STATE_WAITER | ERG_STATE_SUCC)) | ERG_RUNNING;
+        if (atomic_compare_exchange_weak_explicit(&r->state, seen, ours, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            *seen = ours;
+            ERG_POINT("seized");
+            return 1;
+        }
+    }
+}
+
 static void complete_join(struct erg_member *m, uint32_t index, uint64_t seen) {
-    if (!swap_done(m, index, &seen, ERG_OUT_OK))
+    int ours = ERG_STATE_PHASE(seen) == ERG_RUNNING; /* seized before we died */
+    if (!ours && !erg_release_seize(m, index, &seen))
         return;
+    swap_done(m, index, &seen, ERG_OUT_OK);
     announce(m, index, seen);
     if ((seen & ERG_STATE_ORPHAN) && !(seen & ERG_STATE_SUCC)) /* otherwise the stack sees to it */
         free_orphan(m, index);
@@ -139,10 +154,17 @@ static void make_ready(struct erg_member *m, uint32_t index, uint32_t gen) {
     struct erg_record *r = &m->table->records[index];
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     for (;;) {
-        if (ERG_STATE_GEN(s) != gen || ERG_STATE_PHASE(s) != ERG_WAITING)
-            return; /* cancelled meanwhile (then its canceller released it), or done before we died */
+        if (ERG_STATE_GEN(s) != gen)
+            return;
         uint32_t kind = __atomic_load_n(&r->kind, __ATOMIC_RELAXED);
         uint32_t queue = __atomic_load_n(&r->queue, __ATOMIC_RELAXED) % ERG_QUEUES;
+        if (kind == ERG_KIND_JOIN && ERG_STATE_PHASE(s) == ERG_RUNNING &&
+            ERG_STATE_RUNNER(s) == m->number) {
+            complete_join(m, index, s);
+            return;
+        }
+        if (ERG_STATE_PHASE(s) != ERG_WAITING)
+            return; /* cancelled meanwhile (then its canceller released it), or done before we died */
         if (kind == ERG_KIND_JOIN) {
             complete_join(m, index, s);
             return;
@@ -250,22 +272,19 @@ static void release_all(struct erg_member *m) {
         }
 }
 
-int erg_release_done(struct erg_member *m, uint32_t index, uint64_t seen, enum erg_outcome outcome,
-                     int keep) {
+void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome outcome, int keep) {
+    uint64_t seen = atomic_load_explicit(&m->table->records[index].state, memory_order_relaxed);
     if (m->shared)
         erg_lock(&m->release_lock);
     m->keep = keep;
-    int done = swap_done(m, index, &seen, outcome);
-    if (done) {
-        announce(m, index, seen);
-        if (seen & ERG_STATE_SUCC)
-            release_all(m);
-        else if (seen & ERG_STATE_ORPHAN)
-            free_orphan(m, index);
-    }
+    swap_done(m, index, &seen, outcome);
+    announce(m, index, seen);
+    if (seen & ERG_STATE_SUCC)
+        release_all(m);
+    else if (seen & ERG_STATE_ORPHAN)
+        free_orphan(m, index);
     if (m->shared)
         erg_unlock(&m->release_lock);
-    return done;
 }
 
 void erg_release_guard(struct erg_member *m, uint32_t index, uint32_t gen) {

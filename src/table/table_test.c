@@ -248,7 +248,7 @@ static void threads_share_a_table(void **state) {
     (void)state;
     struct stress *s = calloc(1, sizeof *s);
     pthread_t runners[RUNNERS], enterers[ENTERERS];
-    rig_open(&s->rig, 200);
+    rig_open(&s->rig, 1000);
     atomic_store(&s->rig.worker->slot->queues, 0);
     for (int i = 0; i < RUNNERS; i++)
         pthread_create(&runners[i], NULL, run_tasks, s);
@@ -260,7 +260,7 @@ static void threads_share_a_table(void **state) {
     erg_member_wake_all(s->rig.t);
     for (int i = 0; i < RUNNERS; i++)
         pthread_join(runners[i], NULL);
-    assert_int_equal(rig_count_free(&s->rig), 200);
+    assert_int_equal(rig_count_free(&s->rig), 1000);
     rig_close(&s->rig);
     free(s);
 }
