@@ -130,7 +130,7 @@ clean-clone: ## does a fresh clone build and pass its quick tests?
 # --- programs ---------------------------------------------------------------------------------------------
 
 demo: dev ## the census of the standard library, serial and parallel, and its report
-	@$(BIN)/ergon run examples/census/census.py $(ARGS)
+	@$(BIN)/ergon run examples/census/census.py --report $(BUILD)/census.html $(ARGS)
 
 $(VENV)/.bench: scripts/requirements-bench.txt $(VENV)/.ready
 	$(BIN)/python -m pip install -q -r scripts/requirements-bench.txt

@@ -1,5 +1,6 @@
 /* What the page says about the run itself. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/report/html.h"
@@ -93,36 +94,48 @@ void erg_page_budget(struct erg_page *page) {
     fputs("</ul>\n</section>\n", page->out);
 }
 
+static void worker_row(struct erg_page *page, uint32_t w, double wall) {
+    const struct erg_summary_worker *worker = &page->summary->workers[w];
+    char name[NAME_SIZE], share[ERG_HTML_UNIT_SIZE], tasks[ERG_HTML_UNIT_SIZE];
+    double busy = fmin(1, worker->busy / wall);
+    fputs("<div><span class=\"label\">", page->out);
+    erg_html_text(page->out, erg_page_worker(page, w, name, sizeof name));
+    fprintf(page->out,
+            "</span><span class=\"track\"><i style=\"--v:%.4f\"></i></span>"
+            "<span class=\"number\">%s <small>%s</small></span></div>\n",
+            busy, erg_html_share(share, busy), erg_html_count(tasks, worker->tasks));
+}
+
+/* Few workers stand in one column beside the durations, many in three across the page. */
 void erg_page_workers(struct erg_page *page) {
     const struct erg_summary *s = page->summary;
-    char name[NAME_SIZE], share[ERG_HTML_UNIT_SIZE], tasks[ERG_HTML_UNIT_SIZE];
     double wall = s->end - s->origin;
+    uint32_t used = 0, shown = 0;
     if (!s->tasks || !(wall > 0)) {
         return;
     }
-    fputs("<section id=\"workers\">\n<h2>Workers</h2>\n<p class=\"note\">Share of the whole run "
-          "that each "
-          "was busy, and its tasks.</p>\n<div class=\"bars\">\n",
-          page->out);
-    uint32_t shown = 0, left = 0;
     for (uint32_t w = 0; w < page->trace->workers_count; w++) {
-        if (!s->workers[w].tasks || shown == MOST_WORKERS) {
-            left += s->workers[w].tasks > 0;
-            continue;
-        }
-        shown++;
-        fputs("<div><span class=\"label\">", page->out);
-        erg_html_text(page->out, erg_page_worker(page, w, name, sizeof name));
-        fprintf(page->out,
-                "</span><span class=\"track\"><i style=\"--v:%.4f\"></i></span>"
-                "<span class=\"number\">%s <small>%s</small></span></div>\n",
-                fmin(1, s->workers[w].busy / wall),
-                erg_html_share(share, fmin(1, s->workers[w].busy / wall)),
-                erg_html_count(tasks, s->workers[w].tasks));
+        used += s->workers[w].tasks > 0;
     }
-    fputs("</div>\n", page->out);
-    if (left) {
-        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", left);
+    uint32_t most = used < MOST_WORKERS ? used : MOST_WORKERS;
+    uint32_t column = used > 16 ? (most + 2) / 3 : most;
+    fprintf(page->out,
+            "<section id=\"workers\"%s>\n<h2>Workers</h2>\n<p class=\"note\">Share of the whole "
+            "run that "
+            "each was busy, and its tasks.</p>\n<div class=\"columns\"><div class=\"bars\">\n",
+            used > 16 ? " class=\"wide\"" : "");
+    for (uint32_t w = 0; w < page->trace->workers_count && shown < most; w++) {
+        if (s->workers[w].tasks > 0) {
+            if (shown && shown % column == 0) {
+                fputs("</div><div class=\"bars\">\n", page->out);
+            }
+            worker_row(page, w, wall);
+            shown++;
+        }
+    }
+    fputs("</div></div>\n", page->out);
+    if (used > shown) {
+        fprintf(page->out, "<p class=\"note\">And %u more.</p>\n", used - shown);
     }
     fputs("</section>\n", page->out);
 }
@@ -254,32 +267,58 @@ void erg_page_slowest(struct erg_page *page) {
     fputs("</tbody></table></div>\n</section>\n", out);
 }
 
-static void trouble_row(struct erg_page *page, double at, uint32_t function, int64_t number,
-                        uint32_t worker, uint32_t outcome) {
-    char name[NAME_SIZE], a[ERG_HTML_UNIT_SIZE];
-    fprintf(page->out, "<tr><td class=\"n\">%s</td><td>",
-            erg_html_duration(a, at - page->summary->origin));
-    dot(page, function);
-    fprintf(page->out, "</td><td class=\"n\">%s</td><td>",
-            number < 0 ? "–" : erg_html_count(a, (double)number));
-    erg_html_text(page->out, erg_page_worker(page, worker, name, sizeof name));
-    fprintf(page->out, "</td><td class=\"bad\">%s</td></tr>\n", erg_outcome_names[outcome]);
+/* A task that did not simply succeed, wherever the trace tells of it. */
+struct trouble {
+    double at;
+    int64_t number;
+    uint32_t function, worker, outcome;
+};
+
+static int by_moment(const void *one, const void *other) {
+    const struct trouble *a = one, *b = other;
+    if (a->at != b->at) {
+        return a->at < b->at ? -1 : 1;
+    }
+    return (a->number > b->number) - (a->number < b->number);
 }
 
-void erg_page_trouble(struct erg_page *page) {
-    const struct erg_trace *trace = page->trace;
+/* All of them, the first in time first; the caller frees them. NULL when memory ran out. */
+static struct trouble *find_trouble(const struct erg_trace *trace, size_t count) {
+    struct trouble *found = malloc((count + 1) * sizeof *found);
+    size_t used = 0;
+    if (!found) {
+        return NULL;
+    }
+    for (size_t i = 0; i < trace->instants_count && used < count; i++) {
+        const struct erg_trace_instant *t = &trace->instants[i];
+        found[used++] = (struct trouble){t->at, t->number, t->function, t->worker, t->outcome};
+    }
+    for (size_t i = 0; i < trace->tasks_count && used < count; i++) {
+        const struct erg_trace_task *t = &trace->tasks[i];
+        if (t->outcome != ERG_OUTCOME_OK) {
+            found[used++] = (struct trouble){t->start + t->lasted, t->number, t->function,
+                                             t->worker, t->outcome};
+        }
+    }
+    qsort(found, used, sizeof *found, by_moment);
+    return found;
+}
+
+static void trouble_row(struct erg_page *page, const struct trouble *t) {
+    char name[NAME_SIZE], a[ERG_HTML_UNIT_SIZE];
+    fputs("<tr><td>", page->out);
+    dot(page, t->function);
+    fprintf(page->out, "</td><td class=\"n\">%s</td><td>",
+            t->number < 0 ? "–" : erg_html_count(a, (double)t->number));
+    erg_html_text(page->out, erg_page_worker(page, t->worker, name, sizeof name));
+    fprintf(page->out, "</td><td class=\"n\">%s</td><td class=\"bad\">%s</td></tr>\n",
+            erg_html_duration(a, t->at - page->summary->origin), erg_outcome_names[t->outcome]);
+}
+
+/* "3 lost, 1 retried." */
+static void trouble_counts(struct erg_page *page) {
     char count[ERG_HTML_UNIT_SIZE];
-    double wrong = 0;
     const char *separator = "";
-    for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
-        wrong += page->summary->outcomes[i];
-    }
-    if (!(wrong > 0)) {
-        return;
-    }
-    fputs(
-        "<section id=\"trouble\">\n<h2>Tasks that did not simply succeed</h2>\n<p class=\"note\">",
-        page->out);
     for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
         if (page->summary->outcomes[i] > 0) {
             fprintf(page->out, "%s%s %s", separator,
@@ -287,26 +326,29 @@ void erg_page_trouble(struct erg_page *page) {
             separator = ", ";
         }
     }
-    fputs(".</p>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">ended "
-          "at</th><th>function</th>"
-          "<th class=\"n\">task</th><th>worker</th><th>outcome</th></tr></thead>\n<tbody>\n",
-          page->out);
-    int left = MOST_TROUBLE;
-    for (size_t i = 0; i < trace->instants_count && left > 0; i++, left--) {
-        const struct erg_trace_instant *t = &trace->instants[i];
-        trouble_row(page, t->at, t->function, t->number, t->worker, t->outcome);
+}
+
+void erg_page_trouble(struct erg_page *page) {
+    size_t wrong = 0;
+    for (uint32_t i = 1; i < ERG_OUTCOMES; i++) {
+        wrong += (size_t)page->summary->outcomes[i];
     }
-    for (size_t i = 0; i < trace->tasks_count && left > 0; i++) {
-        const struct erg_trace_task *t = &trace->tasks[i];
-        if (t->outcome != ERG_OUTCOME_OK) {
-            trouble_row(page, t->start + t->lasted, t->function, t->number, t->worker, t->outcome);
-            left--;
-        }
+    struct trouble *found = wrong ? find_trouble(page->trace, wrong) : NULL;
+    if (!found) {
+        return;
     }
-    fputs("</tbody></table></div>\n", page->out);
-    if (wrong > MOST_TROUBLE) {
-        fprintf(page->out, "<p class=\"note\">The first %d of %s.</p>\n", MOST_TROUBLE,
-                erg_html_count(count, wrong));
+    fputs(
+        "<section id=\"trouble\">\n<h2>Tasks that did not simply succeed</h2>\n<p class=\"note\">",
+        page->out);
+    trouble_counts(page);
+    fputs(wrong > MOST_TROUBLE ? "; the first of them are listed." : ".", page->out);
+    fputs(
+        "</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>function</th><th class=\"n\">task</th>"
+        "<th>worker</th><th class=\"n\">ended at</th><th>outcome</th></tr></thead>\n<tbody>\n",
+        page->out);
+    for (size_t i = 0; i < wrong && i < MOST_TROUBLE; i++) {
+        trouble_row(page, &found[i]);
     }
-    fputs("</section>\n", page->out);
+    fputs("</tbody></table></div>\n</section>\n", page->out);
+    free(found);
 }
