@@ -115,7 +115,7 @@ class SerialPool(Methods):
     def starmap(self, f, iterable, /, **options):
         """The list ``[f(*args) for args in iterable]``."""
         self._check(options, f)
-        return [f(*args) for args in iterable]
+        return self.map(lambda args: f(*args), iterable, **options)
 
     def amap(self, f, /, *iterables, **options):
         """A Future, done, of what `map` returns."""

@@ -84,7 +84,9 @@ def corpus() -> list[bytes]:
             except (pickle.PicklingError, AttributeError, TypeError):
                 pass
     buffers: list[pickle.PickleBuffer] = []
-    made.append(ep.dumps([pickle.PickleBuffer(b"abc"), pickle.PickleBuffer(bytearray(9))], buffer_callback=buffers.append))
+    made.append(
+        ep.dumps([pickle.PickleBuffer(b"abc"), pickle.PickleBuffer(bytearray(9))], buffer_callback=buffers.append)
+    )
     made += [b"(lp0\nI1\naF1.5\naS'x'\naVy\na.", b"(icollections\nOrderedDict\n.", b"(cbuiltins\nlist\no.", b"P1\n."]
     return made
 

@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
+import ergon
 import pytest
 from ergon import progress
 
@@ -306,3 +308,80 @@ def test_updates_are_cheap() -> None:
     ours = min(timeit.repeat(lambda: display.update(1), number=10_000, repeat=5))
     plain = min(timeit.repeat(lambda: threading.get_ident(), number=10_000, repeat=5))
     assert ours < 100 * plain
+
+
+# --- maps of pools -------------------------------------------------------------------------------------------------
+
+
+def slow_square(x: int) -> int:
+    time.sleep(0.004)
+    if x < 0:
+        raise ValueError(x)
+    return x * x
+
+
+POOLS = ["SerialPool", "ThreadPool", "ProcessPool"]
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("method", ["map", "imap", "uimap", "amap", "starmap"])
+def test_pools_tell_a_function(kind: str, method: str) -> None:
+    told: list[tuple[int, int | None]] = []
+    pool_type = getattr(ergon, kind)
+    with pool_type() if kind == "SerialPool" else pool_type(2) as pool:
+        items = [(x,) for x in range(60)] if method == "starmap" else range(60)
+        found = getattr(pool, method)(slow_square, items, progress=lambda *now: told.append(now))
+        found = found.get() if method == "amap" else list(found)
+    assert sorted(found) == [x * x for x in range(60)]
+    assert told[-1] == (60, 60)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_pools_do_not_know_the_length_of_generators(kind: str) -> None:
+    told: list[tuple[int, int | None]] = []
+    pool_type = getattr(ergon, kind)
+    with pool_type() if kind == "SerialPool" else pool_type(2) as pool:
+        list(pool.imap(slow_square, (x for x in range(40)), progress=lambda *now: told.append(now)))
+    assert told[-1][0] == 40 and told[0][1] is None
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_pools_close_the_display(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
+    pool_type = getattr(ergon, kind)
+    with pool_type() if kind == "SerialPool" else pool_type(2) as pool:
+        pool.map(slow_square, range(30), progress="good")
+        with pytest.raises(ValueError):
+            pool.map(slow_square, [1, 2, -3, 4], progress="bad")
+        pool.options(progress="view").map(slow_square, range(10))
+    good, bad, view = log.getvalue().splitlines()
+    assert good.startswith("good: 30 in ") and view.startswith("view: 10 in ")
+    assert re.match(r"bad: \d of 4, stopped after ", bad)
+
+
+def test_a_map_on_a_terminal() -> None:
+    raw = on_terminal(
+        "import ergon, time\n"
+        "def f(x):\n    time.sleep(0.01)\n    return x\n"
+        "with ergon.ProcessPool(2) as pool:\n"
+        "    print(sum(pool.map(f, range(100), progress='squares')))\n"
+    )
+    left = screen(raw)
+    assert left[0].startswith("squares  100 in ") and left[1] == "4950"
+    assert "━".encode() in raw
+
+
+def test_ctrl_c_in_a_map_on_a_terminal() -> None:
+    raw = on_terminal(
+        "import ergon, sys, time\n"
+        "def f(x):\n    time.sleep(0.05)\n    return x\n"
+        "with ergon.ProcessPool(2) as pool:\n"
+        "    try:\n        pool.map(f, range(10000), progress='long')\n"
+        "    except KeyboardInterrupt:\n        print('stopped', type(sys.stdout).__name__)\n"
+        "    print(pool.map(f, range(3)))\n",
+        interrupt_at=b"/10,000",
+    )
+    left = [line.removeprefix("^C") for line in screen(raw)]
+    assert left == ["stopped TextIOWrapper", "[0, 1, 2]", ""], left

@@ -88,6 +88,22 @@ void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk 
     pl_chunk_free(job->core, chunk);
 }
 
+/* The last word to the display: how many there are, and whether those are all. */
+static void end_progress(struct pl_job *job) {
+    PyObject *raised = PyErr_GetRaisedException();
+    int ok = !raised && job->exhausted && !job->pull_error &&
+             (job->expected < 0 || job->delivered == job->expected);
+    PyObject *r =
+        ok ? PyObject_CallMethod(job->progress, "update", "n", job->delivered) : Py_NewRef(Py_None);
+    if (r)
+        Py_SETREF(r, PyObject_CallMethod(job->progress, "close", "i", ok));
+    if (!r)
+        PyErr_WriteUnraisable(job->progress);
+    Py_XDECREF(r);
+    if (raised)
+        PyErr_SetRaisedException(raised);
+}
+
 static void job_unlist(struct pl_job *job) {
     for (struct pl_job **link = &job->core->jobs; *link; link = &(*link)->sibling)
         if (*link == job) {
@@ -109,16 +125,8 @@ void pl_job_free(struct pl_job *job) {
         else
             pl_chunk_free(core, chunk);
     }
-    if (job->progress) {
-        PyObject *raised = PyErr_GetRaisedException();
-        int ok = !raised && job->exhausted && !job->pull_error;
-        PyObject *r = PyObject_CallMethod(job->progress, "close", "i", ok);
-        if (!r)
-            PyErr_WriteUnraisable(job->progress);
-        Py_XDECREF(r);
-        if (raised)
-            PyErr_SetRaisedException(raised);
-    }
+    if (job->progress)
+        end_progress(job);
     Py_ssize_t width = job->iterators ? PyTuple_GET_SIZE(job->iterators) : 0;
     for (Py_ssize_t i = 0; i < width; i++) {
         Py_XDECREF(job->last[i]);
