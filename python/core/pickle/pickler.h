@@ -139,8 +139,9 @@ PyObject *pk_scratch(struct pickler *p, PyObject *obj);
 
 /* --- sink.c --- */
 struct pk_bytes_sink {
-    struct pk_sink base; /* first: what pk_dump() is given */
-    PyObject *bytes;     /* NULL while the stream fits below */
+    struct pk_sink base;                            /* first: what pk_dump() is given */
+    int (*grow)(struct pk_sink *sink, size_t need); /* what base.grow is unless somebody wraps it */
+    PyObject *bytes;                                /* NULL while the stream fits below */
     char small[1024];
 };
 void pk_bytes_sink_init(struct pk_bytes_sink *sink);

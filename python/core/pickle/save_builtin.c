@@ -98,16 +98,18 @@ static int bytes_out_of_band(struct pickler *p, PyObject *obj) {
 }
 
 int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *content) {
+    if (!content)
+        return -1;
     const char *dot = strrchr(func, '.');
     PyObject *name = PyUnicode_FromStringAndSize(func, dot - func);
     PyObject *module = name ? PyImport_Import(name) : NULL;
     PyObject *callable = module ? PyObject_GetAttrString(module, dot + 1) : NULL;
-    PyObject *value = callable && content ? PyTuple_Pack(2, callable, content) : NULL;
+    PyObject *value = callable ? PyTuple_Pack(2, callable, content) : NULL;
     int rc = value ? pk_save_reduced(p, value, obj) : -1;
     Py_XDECREF(name);
     Py_XDECREF(module);
     Py_XDECREF(callable);
-    Py_XDECREF(content);
+    Py_DECREF(content);
     Py_XDECREF(value);
     return rc;
 }
@@ -232,10 +234,27 @@ int pk_save_long(struct pickler *p, PyObject *obj) {
 
 /* --- sets: written in an order that depends on their values alone --------------------------------------------- */
 
+enum { SCRATCH_LIMIT = 1 << 16, SCRATCH_DEPTH = 16 };
+
+/* A sink that gives up: what takes more than this is not worth an order. */
+static int grow_little(struct pk_sink *sink, size_t need) {
+    struct pk_bytes_sink *self = (struct pk_bytes_sink *)sink;
+    if (sink->len + need > SCRATCH_LIMIT) {
+        PyErr_SetString(PyExc_ValueError, "too large to be ordered by");
+        return -1;
+    }
+    return self->grow(sink, need);
+}
+
 PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
     PyObject *made = NULL;
     struct pk_bytes_sink sink;
+    if (p->nested >= SCRATCH_DEPTH) {
+        PyErr_SetString(PyExc_ValueError, "nested too deep to be ordered by");
+        return NULL;
+    }
     pk_bytes_sink_init(&sink);
+    sink.base.grow = grow_little;
     if (pk_dump_watched(p->st->module, obj, &sink.base, NULL, PK_BARE, p->root, NULL,
                         p->nested + 1) == 0)
         made = pk_bytes_sink_take(&sink);
@@ -295,7 +314,11 @@ static PyObject *ordered_items(struct pickler *p, PyObject *set) {
     if (!items || PyList_GET_SIZE(items) < 2)
         return items;
     int rc = sorts_itself(items) ? PyList_Sort(items) : sort_by_pickle(p, items);
-    if (rc < 0)
+    /* Objects that are compared by identity, or cannot be pickled at all, keep the order they have; the error
+     * comes again, with its path, when they are written. */
+    if (rc < 0 && PyErr_ExceptionMatches(PyExc_Exception))
+        PyErr_Clear();
+    else if (rc < 0)
         Py_CLEAR(items);
     return items;
 }

@@ -27,6 +27,7 @@ static int grow(struct pk_sink *sink, size_t need) {
 
 void pk_bytes_sink_init(struct pk_bytes_sink *sink) {
     sink->base = (struct pk_sink){sink->small, 0, sizeof sink->small, grow, NULL};
+    sink->grow = grow;
     sink->bytes = NULL;
 }
 
