@@ -2,7 +2,7 @@
 
 import sys
 
-__all__ = ["message", "setup", "start_thread", "zygote", "zygote_argv"]
+__all__ = ["message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
 
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core,_worker;sys.exit(_worker.zygote())"
 
@@ -70,7 +70,8 @@ def message(initializer=None, initargs=()):
             "environ": dict(os.environ),
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
-            "initializer": initializer and (initializer, tuple(initargs)),
+            # bytes of their own: they may name modules only the path above leads to
+            "initializer": initializer and _core.dumps((initializer, tuple(initargs))),
         }
     )
 
@@ -119,6 +120,16 @@ def _setup_process(m):
     _signal.signal(_signal.SIGURG, _core._interrupt)
 
 
+def set_path(data):
+    """The owner's sys.path has changed since this worker started."""
+    import importlib
+
+    from . import _core
+
+    sys.path[:] = _core.loads(data)
+    importlib.invalidate_caches()
+
+
 def setup(data):
     """Runs in each worker process before its first task."""
     from . import _core
@@ -126,7 +137,7 @@ def setup(data):
     m = _core.loads(data)
     _setup_process(m)
     if m["initializer"]:
-        function, args = m["initializer"]
+        function, args = _core.loads(m["initializer"])
         function(*args)
 
 

@@ -33,7 +33,7 @@ struct pk_sink {
 struct pk_hooks {
     void *ctx;
     /* An out-of-band candidate (a pickle.PickleBuffer). 1: taken, the stream says NEXT_BUFFER
-     * (+ READONLY_BUFFER if it is read-only); 0: write it in band; -1: exception set. */
+     * (+ READONLY_BUFFER if it is read-only); 2: taken, as a copy that may be written to; 0: write it in band; -1: exception set. */
     int (*buffer)(void *ctx, PyObject *pickle_buffer);
     /* An object whose exact type was registered with pk_register_ref_type() (futures, put handles, pools).
      * 1: *pid is a new reference to a small picklable object, written as a persistent id (BINPERSID);

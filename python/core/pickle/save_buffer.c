@@ -15,7 +15,7 @@ int pk_offer_buffer(struct pickler *p, PyObject *pickle_buffer, int *taken) {
     *taken = 1;
     if (pk_put(p, OP_NEXT_BUFFER) < 0)
         return -1;
-    return readonly ? pk_put(p, OP_READONLY_BUFFER) : 0;
+    return readonly && rc == 1 ? pk_put(p, OP_READONLY_BUFFER) : 0;
 }
 
 int pk_save_buffer(struct pickler *p, PyObject *obj) {

@@ -19,7 +19,7 @@ static struct objects *record_objects(struct erg_record *record) {
     return (struct objects *)record->inline_bytes;
 }
 
-/* A future among the arguments of a by-reference task, looked for one container deep. */
+/* A future among the arguments of a by-reference task, looked for up to eight containers deep. */
 static int reference_met(struct pl_core *core, PyObject *obj, struct pl_task *task) {
     if (Py_TYPE(obj) != core->state->future_type)
         return 0;
@@ -46,7 +46,7 @@ static int references_in(struct pl_core *core, PyObject *container, struct pl_ta
         Py_ssize_t pos = 0;
         while (PyDict_Next(container, &pos, &key, &value))
             if (reference_met(core, value, task) < 0 ||
-                (deeper && references_in(core, value, task, 0) < 0))
+                (deeper && references_in(core, value, task, deeper - 1) < 0))
                 return -1;
         return 0;
     }
@@ -55,7 +55,7 @@ static int references_in(struct pl_core *core, PyObject *container, struct pl_ta
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(container); i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(container, i);
         if (reference_met(core, item, task) < 0 ||
-            (deeper && references_in(core, item, task, 0) < 0))
+            (deeper && references_in(core, item, task, deeper - 1) < 0))
             return -1;
     }
     return 0;
@@ -63,8 +63,8 @@ static int references_in(struct pl_core *core, PyObject *container, struct pl_ta
 
 static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable,
                             PyObject *args, PyObject *kwargs, struct pl_task *task) {
-    if (references_in(core, args, task, 1) < 0 ||
-        (kwargs && references_in(core, kwargs, task, 1) < 0))
+    if (references_in(core, args, task, 8) < 0 ||
+        (kwargs && references_in(core, kwargs, task, 8) < 0))
         return -1;
     struct objects *o = record_objects(record);
     o->args = Py_NewRef(args);
@@ -346,7 +346,9 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
         words = "the task ran longer than its timeout";
         break;
     default:
-        which = CORE_EXC_WORKER_LOST;
+        which = core->pool && erg_pool_check(core->pool, NULL) == ERG_ELAUNCH
+                    ? CORE_EXC_LAUNCH_ERROR
+                    : CORE_EXC_WORKER_LOST;
         words = "the worker that ran the task died";
     }
     /* Text of the engine's; a payload that was being written when the worker died is none of it. */

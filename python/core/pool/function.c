@@ -41,6 +41,7 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
     struct pl_fn_head *head = erg_table_at(core->table, offset);
     head->uid = (uint64_t)w->member->number << 48 | ++core->next_fn;
     head->stable = (uint32_t)fn->callee.stable;
+    head->path = core->path_offset;
     head->len = total;
     head->payload[0] = w->nentries ? PL_HAS_ENTRIES : 0;
     memcpy(head->payload + 1, bytes, (size_t)len);
@@ -96,12 +97,67 @@ static int fn_name(struct pl_core *core, struct pl_fn *fn, PyObject *callable) {
     return rc;
 }
 
+struct path_head {
+    uint64_t len;
+    char bytes[];
+};
+
+/* What was imported since the pool was opened may come from folders workers do not know. */
+static int path_publish(struct pl_core *core, PyObject *path) {
+    PyObject *bytes = PyObject_CallMethod(core->state->module, "dumps", "O", path);
+    if (!bytes)
+        return -1;
+    struct erg_error err;
+    uint64_t offset;
+    size_t len = (size_t)PyBytes_GET_SIZE(bytes);
+    int rc = erg_arena_alloc(pl_member(core), sizeof(struct path_head) + len, &offset, &err);
+    if (rc < 0) {
+        core_raise_error(core->state->module, rc, &err);
+    } else {
+        struct path_head *head = erg_table_at(core->table, offset);
+        head->len = len;
+        memcpy(head->bytes, PyBytes_AS_STRING(bytes), len);
+        core->path_offset = offset; /* the one before stays: tasks may name it */
+        Py_XSETREF(core->path, PySequence_List(path));
+    }
+    Py_DECREF(bytes);
+    return rc < 0 || !core->path ? -1 : 0;
+}
+
+static int path_check(struct pl_core *core) {
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    if (!path || !PyList_Check(path) || !core->pool)
+        return 0;
+    if (!core->path)
+        return (core->path = PySequence_List(path)) ? 0 : -1;
+    int same = PyObject_RichCompareBool(path, core->path, Py_EQ);
+    return same < 0 ? -1 : same ? 0 : path_publish(core, path);
+}
+
+int pl_fn_apply_path(struct pl_worker *worker, uint64_t offset) {
+    if (!offset || offset == worker->path_seen || !worker->is_process)
+        return 0;
+    struct path_head *head = erg_table_at(worker->core->table, offset);
+    PyObject *helper = PyImport_ImportModule("ergon._worker");
+    PyObject *bytes = helper ? PyBytes_FromStringAndSize(head->bytes, (Py_ssize_t)head->len) : NULL;
+    PyObject *done = bytes ? PyObject_CallMethod(helper, "set_path", "O", bytes) : NULL;
+    Py_XDECREF(bytes);
+    Py_XDECREF(helper);
+    Py_XDECREF(done);
+    worker->path_seen = offset;
+    return done ? 0 : -1;
+}
+
 static struct pl_fn *fn_make(struct pl_core *core, PyObject *callable) {
     struct pl_fn *fn = PyMem_Calloc(1, sizeof *fn);
     if (!fn)
         return (struct pl_fn *)PyErr_NoMemory();
     fn->refs = 1;
     struct pl_writer w;
+    if (path_check(core) < 0) {
+        PyMem_Free(fn);
+        return NULL;
+    }
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, 0);
     if (rc == 0) {
         w.entry_flags = PL_SHARED;

@@ -107,6 +107,10 @@ int pl_handle_pid(PyObject *handle, PyObject **pid) {
     return *pid ? 1 : -1;
 }
 
+struct pl_core *pl_handle_core(PyObject *handle) {
+    return ((struct pl_handle *)handle)->core;
+}
+
 PyObject *pl_handle_object(PyObject *handle) {
     return ((struct pl_handle *)handle)->object;
 }

@@ -61,6 +61,11 @@ static void end(struct pl_imap *self) {
 
 /* The end of the items: StopIteration, or what the iterable raised. */
 static PyObject *finish(struct pl_imap *self) {
+    self->job->progress_ns = 0;
+    if (pl_job_report(self->job) < 0) {
+        end(self);
+        return NULL;
+    }
     PyObject *error = self->job->pull_error;
     self->job->pull_error = NULL;
     end(self);

@@ -73,8 +73,10 @@ static int step(struct pl_job *job, double timeout) {
     Py_ssize_t before = job->delivered;
     if (collect(job) < 0 || pl_job_report(job) < 0)
         return -1;
-    if (!job->head && job->exhausted)
-        return 1;
+    if (!job->head && job->exhausted) {
+        job->progress_ns = 0;
+        return pl_job_report(job) < 0 ? -1 : 1;
+    }
     if (before == job->delivered && job->head)
         return pl_job_wait(job, wait_for(job), timeout) < 0 ? -1 : 0;
     return 0;

@@ -81,8 +81,8 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     }
     entry->offset = offset;
     entry->len = (uint64_t)view->len;
-    entry->flags = w->entry_flags | (view->readonly ? PL_READONLY : 0);
-    return 1;
+    entry->flags = w->entry_flags;
+    return 2; /* a copy is its receiver's own, as everywhere where arguments are pickled */
 }
 
 static int keep_in(PyObject **list, PyObject *obj) {
@@ -132,6 +132,12 @@ static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
     if (Py_TYPE(obj) == state->future_type)
         return ref_future(w, (struct pl_future *)obj, pid);
     if (Py_TYPE(obj) == state->handle_type) {
+        if (pl_handle_core(obj) != w->core) {
+            PyErr_SetString(
+                PyExc_ValueError,
+                "this handle was put() into another pool: put() the object into this one");
+            return -1;
+        }
         if (keep_in(&w->blobs, obj) < 0)
             return -1;
         return pl_handle_pid(obj, pid);
@@ -302,11 +308,10 @@ static PyObject *reader_next_buffer(void *ctx) {
         return core_raise(r->core->state->module, CORE_EXC_UNPICKLING_ERROR,
                           "the stream asks for more buffers than travelled with it");
     uint32_t flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
-    int readonly = flags & PL_READONLY;
     switch (r->mode) {
     case PL_READ_RESULT:
         atomic_fetch_or_explicit(&entry->flags, PL_TAKEN, memory_order_relaxed);
-        return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, readonly,
+        return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, 0,
                              PL_BUFFER_OWNED, NULL);
     case PL_READ_BLOB:
         return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, 1,
@@ -317,14 +322,14 @@ static PyObject *reader_next_buffer(void *ctx) {
         break;
     case PL_READ_TASK:
         if (!(flags & PL_SHARED))
-            return task_buffer(r, entry, readonly, PL_BUFFER_LENT);
+            return task_buffer(r, entry, 0, PL_BUFFER_LENT);
         break;
     case PL_READ_PEEK:
         break;
     }
     if (entry->len <= PL_COPY_MAX)
         return copy_buffer(r, entry);
-    return task_buffer(r, entry, readonly, PL_BUFFER_MAPPED);
+    return task_buffer(r, entry, 0, PL_BUFFER_MAPPED);
 }
 
 void pl_reader_init(struct pl_reader *r, struct pl_core *core, struct erg_member *member,

@@ -85,6 +85,9 @@ struct pl_core {
     struct pl_fn *fns;   /* most recently used first */
     unsigned nfns;
     uint64_t next_fn;
+    PyObject
+        *path; /* sys.path as workers know it; its block in the arena, 0: what they started with */
+    uint64_t path_offset;
     struct pl_orphan *orphans; /* records whose future is gone */
     uint32_t norphans, orphan_cap, orphan_cursor;
     struct pl_future **holders; /* futures whose tasks keep predecessors alive; borrowed */
@@ -141,9 +144,8 @@ enum {
 };
 
 enum pl_entry_flags {
-    PL_READONLY = 1, /* the object it came from was read-only */
-    PL_SHARED = 2,   /* several tasks may look at it: writers need a copy */
-    PL_TAKEN = 4,    /* whoever read it keeps it: the payload's owner must not free it */
+    PL_SHARED = 2, /* several tasks may look at it: writers need a copy */
+    PL_TAKEN = 4,  /* whoever read it keeps it: the payload's owner must not free it */
 };
 
 struct pl_entry {
@@ -252,6 +254,8 @@ struct pl_fn_head {
     uint64_t uid;
     uint32_t stable;
     uint32_t pad;
+    uint64_t
+        path; /* offset of the sys.path the callable was found with, if it is not the one workers started with */
     uint64_t len; /* of the payload that follows */
     char payload[];
 };
@@ -272,6 +276,8 @@ uint64_t pl_fn_name_of(struct pl_core *core,
                        PyObject *callable); /* what a trace calls it; 0 where nobody asked */
 void pl_fn_unref(struct pl_core *core, struct pl_fn *fn);
 void pl_fn_clear(struct pl_core *core);
+/* In a worker, before a function is loaded: sys.path as it was when the function was first met. 0 or -1. */
+int pl_fn_apply_path(struct pl_worker *worker, uint64_t offset);
 
 /* --- call.c ----------------------------------------------------------------------------------------------- */
 /* One entered task, before and after. */
@@ -473,6 +479,7 @@ struct pl_blob_head {
 /* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
 PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh);
 int pl_handle_pid(PyObject *handle, PyObject **pid);
+struct pl_core *pl_handle_core(PyObject *handle); /* the pool it belongs to */
 PyObject *pl_handle_object(PyObject *handle); /* by reference pools: the object; borrowed or NULL */
 int pl_handle_register(struct pool_state *state);
 void pl_blob_sweep(struct pl_core *core);
@@ -502,6 +509,7 @@ struct pl_worker {
     PyThreadState *saved;
     PyObject *functions; /* uid -> callable */
     uint64_t last_uid;
+    uint64_t path_seen;      /* pl_fn_head.path applied last */
     PyObject *last_function; /* borrowed from functions */
     PyObject *objects;       /* offset of a shared object -> (the object, what keeps its memory) */
     PyObject *interrupted;   /* ergon.errors.TaskInterrupted */

@@ -59,6 +59,8 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
         return NULL;
     }
     pl_core_bind(core, pool);
+    PyObject *path = PySys_GetObject("path");
+    core->path = path ? PySequence_List(path) : NULL;
     core->uid = uid_of(core->table);
     core->sibling = state->cores;
     state->cores = core;
@@ -95,6 +97,7 @@ void pl_core_release(struct pl_core *core) {
         Py_XDECREF(core->watched);
         Py_XDECREF(core->fn_names);
         Py_XDECREF(core->thread_setup);
+        Py_XDECREF(core->path);
         PyMem_Free(core->orphans);
         PyMem_Free(core->holders);
         PyMem_Free(core);

@@ -55,7 +55,7 @@ PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct p
             return NULL;
         function = PyDict_GetItemWithError(worker->functions, key);
     }
-    if (!function && !PyErr_Occurred()) {
+    if (!function && !PyErr_Occurred() && pl_fn_apply_path(worker, head->path) == 0) {
         pl_reader_init(reader, worker->core, worker->member, head->payload, head->len,
                        PL_READ_TASK);
         function = pl_reader_load(reader);
@@ -395,13 +395,35 @@ static enum erg_outcome run_call(struct pl_worker *worker, struct erg_record *re
 
 /* --- by reference --------------------------------------------------------------------------------------------------- */
 
-static PyObject *settled(struct pl_core *core, PyObject *obj, int deeper);
+enum { SETTLED_DEPTH = 8 }; /* containers inside containers that are looked into */
 
-static PyObject *settled_items(struct pl_core *core, PyObject *obj) {
+/* 1 if a future or handle stands in the container, however deep. */
+static int unsettled(struct pl_core *core, PyObject *obj, int depth) {
+    if (Py_TYPE(obj) == core->state->handle_type || Py_TYPE(obj) == core->state->future_type)
+        return 1;
+    if (depth == 0)
+        return 0;
+    if (PyTuple_CheckExact(obj) || PyList_CheckExact(obj)) {
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++)
+            if (unsettled(core, PySequence_Fast_GET_ITEM(obj, i), depth - 1))
+                return 1;
+    } else if (PyDict_CheckExact(obj)) {
+        PyObject *key, *value;
+        Py_ssize_t pos = 0;
+        while (PyDict_Next(obj, &pos, &key, &value))
+            if (unsettled(core, value, depth - 1))
+                return 1;
+    }
+    return 0;
+}
+
+static PyObject *settled(struct pl_core *core, PyObject *obj, int depth);
+
+static PyObject *settled_items(struct pl_core *core, PyObject *obj, int depth) {
     Py_ssize_t n = PySequence_Fast_GET_SIZE(obj);
     PyObject *copy = PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
     for (Py_ssize_t i = 0; copy && i < n; i++) {
-        PyObject *item = settled(core, PySequence_Fast_GET_ITEM(obj, i), 0);
+        PyObject *item = settled(core, PySequence_Fast_GET_ITEM(obj, i), depth);
         if (!item)
             Py_CLEAR(copy);
         else if (PyTuple_CheckExact(obj))
@@ -412,10 +434,23 @@ static PyObject *settled_items(struct pl_core *core, PyObject *obj) {
     return copy;
 }
 
-/* The argument with futures and handles in their places; itself when there are none. New reference. */
-static PyObject *settled(struct pl_core *core, PyObject *obj, int deeper) {
+static PyObject *settled_dict(struct pl_core *core, PyObject *dict, int depth) {
+    PyObject *copy = PyDict_New(), *key, *value;
+    Py_ssize_t pos = 0;
+    while (copy && PyDict_Next(dict, &pos, &key, &value)) {
+        PyObject *item = settled(core, value, depth);
+        if (!item || PyDict_SetItem(copy, key, item) < 0)
+            Py_CLEAR(copy);
+        Py_XDECREF(item);
+    }
+    return copy;
+}
+
+/* The argument with results and put objects in the place of futures and handles; itself when there are none: objects
+ * go to threads as they are. New reference. */
+static PyObject *settled(struct pl_core *core, PyObject *obj, int depth) {
     if (Py_TYPE(obj) == core->state->handle_type)
-        return Py_NewRef(pl_handle_object(obj));
+        return Py_XNewRef(pl_handle_object(obj));
     if (Py_TYPE(obj) == core->state->future_type) {
         struct pl_future *future = (struct pl_future *)obj;
         if (pl_future_wait(future, -1) < 0)
@@ -425,48 +460,21 @@ static PyObject *settled(struct pl_core *core, PyObject *obj, int deeper) {
         PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
         return NULL;
     }
-    if (!deeper || !(PyTuple_CheckExact(obj) || PyList_CheckExact(obj)))
+    if (!unsettled(core, obj, depth))
         return Py_NewRef(obj);
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++) {
-        PyTypeObject *type = Py_TYPE(PySequence_Fast_GET_ITEM(obj, i));
-        if (type == core->state->handle_type || type == core->state->future_type)
-            return settled_items(core, obj);
-    }
-    return Py_NewRef(obj);
-}
-
-static PyObject *settled_args(struct pl_core *core, PyObject *args) {
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    PyObject *tuple = PyTuple_New(n);
-    for (Py_ssize_t i = 0; tuple && i < n; i++) {
-        PyObject *item = settled(core, PyTuple_GET_ITEM(args, i), 1);
-        if (!item)
-            Py_CLEAR(tuple);
-        else
-            PyTuple_SET_ITEM(tuple, i, item);
-    }
-    return tuple;
-}
-
-static PyObject *settled_kwargs(struct pl_core *core, PyObject *kwargs) {
-    PyObject *copy = PyDict_New(), *key, *value;
-    Py_ssize_t pos = 0;
-    while (copy && PyDict_Next(kwargs, &pos, &key, &value)) {
-        PyObject *item = settled(core, value, 1);
-        if (!item || PyDict_SetItem(copy, key, item) < 0)
-            Py_CLEAR(copy);
-        Py_XDECREF(item);
-    }
-    return copy;
+    if (PyDict_CheckExact(obj))
+        return settled_dict(core, obj, depth - 1);
+    return settled_items(core, obj, depth - 1);
 }
 
 static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_record *record) {
     PyObject *callable, *args, *kwargs, *after, *result = NULL;
     pl_record_objects(record, &callable, &args, &kwargs, &after);
-    PyObject *first = after ? settled_items(worker->core, after) : Py_NewRef(Py_None);
-    PyObject *a = first ? settled_args(worker->core, args) : NULL;
+    PyObject *first =
+        after ? settled_items(worker->core, after, SETTLED_DEPTH) : Py_NewRef(Py_None);
+    PyObject *a = first ? settled_items(worker->core, args, SETTLED_DEPTH) : NULL;
     Py_XDECREF(first);
-    PyObject *k = a && kwargs ? settled_kwargs(worker->core, kwargs) : NULL;
+    PyObject *k = a && kwargs ? settled_dict(worker->core, kwargs, SETTLED_DEPTH) : NULL;
     if (a && (k || !kwargs))
         result = PyObject_Call(callable, a, k);
     Py_XDECREF(a);
@@ -580,6 +588,16 @@ static int load_setup(struct pl_worker *worker) {
     return done ? 0 : -1;
 }
 
+/* Of a traceback: what was raised. Cuts what comes behind it. */
+static const char *last_line(const char *text) {
+    const char *end = text + strlen(text);
+    while (end > text && end[-1] == '\n')
+        end--;
+    while (end > text && end[-1] != '\n')
+        end--;
+    return end;
+}
+
 static int op_setup(void *ctx, struct erg_member *member, struct erg_error *err) {
     struct pl_worker *worker = ctx;
     worker->member = member;
@@ -593,10 +611,8 @@ static int op_setup(void *ctx, struct erg_member *member, struct erg_error *err)
     PyObject *exception = PyErr_GetRaisedException();
     PyObject *text = traceback_text(exception);
     const char *words = text ? PyUnicode_AsUTF8(text) : NULL;
-    size_t len = words ? strlen(words) : 0;
-    /* The end of a traceback says most. */
     erg_error_set(err, ERG_ELAUNCH, "a worker could not be set up: %s",
-                  words ? words + (len > 180 ? len - 180 : 0) : "");
+                  words ? last_line(words) : "?");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(exception);
