@@ -229,25 +229,34 @@ static int is_alive(pid_t pid) {
     return end && end[2] != 'Z' && end[2] != 'X';
 }
 
-/* Zygotes and workers of this program, alive: they carry its name and the zygote's argument. */
+/* Processes started by this run of the tests, alive: they carry a mark in their environment. */
+static char mark[64];
+
+static int has_mark(const char *pid) {
+    static char text[1 << 16];
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%s/environ", pid);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    for (char *at = text; at < text + n; at += strlen(at) + 1)
+        if (strcmp(at, mark) == 0)
+            return 1;
+    return 0;
+}
+
 static int count_ours(pid_t *first) {
     DIR *d = opendir("/proc");
     int n = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
-        char path[300], text[4096];
-        snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
-        FILE *f = e->d_name[0] >= '0' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
-        if (!f)
-            continue;
-        size_t len = fread(text, 1, sizeof text - 1, f);
-        fclose(f);
-        text[len] = '\0';
-        size_t arg = strlen(text) + 1;
-        if (!strstr(text, "test_engine_pool") || arg >= len || strncmp(text + arg, "--", 2) != 0 ||
-            !is_alive((pid_t)atoi(e->d_name)))
+        pid_t pid = (pid_t)atoi(e->d_name);
+        if (pid <= 0 || pid == getpid() || !has_mark(e->d_name) || !is_alive(pid))
             continue;
         if (first && n == 0)
-            *first = (pid_t)atoi(e->d_name);
+            *first = pid;
         n++;
     }
     closedir(d);
@@ -1013,6 +1022,8 @@ int main(int argc, char **argv) {
         _exit(strange_zygote(argv[1]));
     if (argc == 2)
         cmocka_set_test_filter(argv[1]);
+    snprintf(mark, sizeof mark, "ERGON_POOL_TEST=%d", (int)getpid());
+    putenv(mark);
     /* What the loop's library keeps for good is not a leak: have it now. */
     struct erg_engine *engine;
     if (erg_engine_new(&engine, &err) == 0)

@@ -159,6 +159,7 @@ struct erg_pool {
     uint32_t workers_max;
     struct thread_worker *threads;
     int threads_len;
+    int threads_up; /* when last looked at */
     struct interrupt_request *requests;
     size_t requests_len, requests_cap;
     _Atomic uint64_t least_timeout_ns; /* UINT64_MAX: no task has one */

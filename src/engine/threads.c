@@ -1,6 +1,7 @@
 /* Worker threads of the owner. They cannot be killed: a pool that is freed while one is still inside a task leaves it
  * behind with a reference of the table, and the thread closes the table when it gets that far. */
 #include "engine/private.h"
+#include "os/clock.h"
 #include "table/member.h"
 
 #include <errno.h>
@@ -123,12 +124,20 @@ void erg_threads_stop(struct erg_pool *p, int keep) {
 
 int erg_threads_reap(struct erg_pool *p) {
     struct thread_worker *next;
+    int up = 0;
     for (struct thread_worker *t = p->threads; t; t = next) {
         next = t->next;
-        if (!atomic_load(&t->left))
+        if (!atomic_load(&t->left)) {
+            up += atomic_load(&t->up);
             continue;
+        }
         take_out(p, t);
         thread_unref(t);
+    }
+    if (up != p->threads_up) { /* somebody may wait for them to come, or to go */
+        p->threads_up = up;
+        if (up > 0 && !p->counts.first_up_ns)
+            p->counts.first_up_ns = (int64_t)erg_clock_ns() - p->opened_at;
         erg_pool_news(p);
     }
     return p->threads_len;
