@@ -76,15 +76,23 @@ static int room(void **array, size_t *size, size_t count, size_t element) {
     return 0;
 }
 
+/* Nothing a trace measures is larger; what is, is nonsense that must not become infinite on the way. */
+static const double largest = 9e15;
+
+static double within(double value) {
+    return fmax(-largest, fmin(largest, value));
+}
+
 static double number_in(const json_t *object, const char *key, double otherwise) {
     const json_t *found = json_object_get(object, key);
     if (json_is_number(found)) {
-        return json_number_value(found);
+        return within(json_number_value(found));
     }
     if (json_is_string(found)) { /* some writers quote them */
         char *end;
         double parsed = strtod(json_string_value(found), &end);
-        return *end || end == json_string_value(found) || !isfinite(parsed) ? otherwise : parsed;
+        return *end || end == json_string_value(found) || !isfinite(parsed) ? otherwise
+                                                                            : within(parsed);
     }
     return otherwise;
 }
@@ -95,7 +103,7 @@ static const char *text_in(const json_t *object, const char *key, const char *ot
 }
 
 static int64_t whole(double value) {
-    return value >= -9e15 && value <= 9e15 ? (int64_t)value : -1;
+    return value > -largest && value < largest ? (int64_t)value : -1;
 }
 
 static uint32_t outcome_in(const json_t *args) {
@@ -131,7 +139,7 @@ static int64_t worker_of(struct erg_trace *trace, const json_t *event) {
 static int add_task(struct erg_trace *trace, const json_t *event) {
     const json_t *args = json_object_get(event, "args");
     double start = number_in(event, "ts", NAN), lasted = number_in(event, "dur", 0);
-    if (!isfinite(start) || !isfinite(lasted) || fabs(start) > 9e15 || lasted > 9e15) {
+    if (!isfinite(start) || !isfinite(lasted) || fabs(start) >= largest || lasted >= largest) {
         return 0; /* nothing to show */
     }
     int64_t worker = worker_of(trace, event);

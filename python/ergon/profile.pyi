@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from cProfile import Profile
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = [
+    "clear_stats",
+    "disable_profiling",
+    "dump_stats",
+    "enable_profiling",
+    "get_stats",
+    "not_profiled",
+    "print_stats",
+    "process_id",
+    "profile",
+    "profiled",
+    "start_profiling",
+    "stop_profiling",
+    "thread_id",
+]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+def process_id() -> int: ...
+def thread_id() -> int: ...
+def enable_profiling(*ignored: object) -> None: ...
+def disable_profiling(*ignored: object) -> None: ...
+def start_profiling(*ignored: object) -> None: ...
+def stop_profiling(*ignored: object) -> None: ...
+def clear_stats(*ignored: object) -> None: ...
+def get_stats(*ignored: object) -> list[Any] | None: ...
+def print_stats(*ignored: object, sort: int | str = -1) -> None: ...
+def dump_stats(
+    *ignored: object, gen: Callable[[], object] | None = None, prefix: str = "id-", suffix: str = ".prof"
+) -> None: ...
+def not_profiled(function: Callable[_P, _R]) -> Callable[_P, _R]: ...
+
+class profiled:
+    prefix: str
+    suffix: str
+    sort: int | str
+    pid: Callable[..., object]
+    def __init__(
+        self, gen: bool | str | Callable[[], object] | None = None, prefix: str = "id-", suffix: str = ".prof"
+    ) -> None: ...
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]: ...
+    def finish(self, profile: Profile) -> None: ...
+
+class profile:
+    config: dict[str, Any]
+    pipe: Callable[..., Any]
+    def __init__(self, sort: bool | str | None = None, **config: Any) -> None: ...
+    def __call__(self, function: Callable[..., _R], *args: Any, **kwds: Any) -> _R: ...
