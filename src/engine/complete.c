@@ -1,6 +1,10 @@
 /* The thread that hands out completions. It is not the loop: what it calls may have to wait for an
- * interpreter's lock for as long as user code pleases, and processes have to be watched meanwhile. */
+ * interpreter's lock for as long as user code pleases, and processes have to be watched meanwhile.
+ *
+ * It also gives warm memory of the owner's back when the pool has been idle for a while; workers do so for theirs
+ * (worker.c). */
 #include "engine/private.h"
+#include "table/arena.h"
 #include "table/bell.h"
 
 #include <signal.h>
@@ -14,9 +18,21 @@ static size_t take(struct erg_table *t, erg_handle *tasks) {
     return n;
 }
 
+/* Has no task ended since it was asked last? */
+static int was_idle(struct erg_table *t, uint64_t *last) {
+    uint64_t tasks = 0;
+    uint32_t top = atomic_load(&t->header->members_top);
+    for (uint32_t m = 0; m < top; m++)
+        tasks += atomic_load_explicit(&erg_table_slot(t, m)->tasks, memory_order_relaxed);
+    int same = tasks == *last;
+    *last = tasks;
+    return same;
+}
+
 static void *completer_main(void *arg) {
     struct erg_pool *p = arg;
     erg_handle tasks[BATCH];
+    uint64_t seen_tasks = UINT64_MAX;
     pthread_setname_np(pthread_self(), "ergon-done");
     for (;;) {
         size_t n = take(p->table, tasks);
@@ -26,8 +42,11 @@ static void *completer_main(void *arg) {
             if (n == 0) {
                 if (atomic_load(&p->completer_stop))
                     return NULL;
-                if (erg_bell_wait(p->table, seen, -1) == ERG_ECLOSED)
+                int rc = erg_bell_wait(p->table, seen, ERG_TRIM_IDLE_NS);
+                if (rc == ERG_ECLOSED)
                     return NULL;
+                if (rc == ERG_ETIMEOUT && was_idle(p->table, &seen_tasks))
+                    erg_arena_trim(p->owner, ERG_TRIM_KEEP_BYTES);
                 continue;
             }
         }

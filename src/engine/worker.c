@@ -3,6 +3,7 @@
 #include "engine/worker.h"
 #include "engine/forks.h"
 #include "os/clock.h"
+#include "table/arena.h"
 #include "table/claim.h"
 #include "table/member.h"
 #include "table/record.h"
@@ -28,7 +29,11 @@ static int wait_for_task(struct erg_member *m, uint32_t *index, const struct erg
                          void *ctx) {
     if (ops->idle_enter)
         ops->idle_enter(ctx);
-    int rc = erg_claim_wait(m, index, SPIN_NS, ops->should_leave ? LOOK_UP_NS : -1);
+    int rc = erg_claim_wait(m, index, SPIN_NS, ops->should_leave ? LOOK_UP_NS : ERG_TRIM_IDLE_NS);
+    if (rc == ERG_ETIMEOUT && !ops->should_leave) {
+        erg_arena_trim(m, ERG_TRIM_KEEP_BYTES);
+        rc = erg_claim_wait(m, index, 0, -1);
+    }
     if (ops->idle_leave)
         ops->idle_leave(ctx);
     return rc;

@@ -17,6 +17,10 @@
 struct erg_table;
 struct erg_member;
 
+/* Memory kept warm for the next task goes back to the system, but for so much, when there was none for so long. */
+#define ERG_TRIM_IDLE_NS 5000000000
+#define ERG_TRIM_KEEP_BYTES ((uint64_t)32 << 20)
+
 /* The runtime's part of the loop. All are called in the worker's thread. */
 struct erg_worker_ops {
     /* Called once when the member is open, before it counts as up: read the start-up message
