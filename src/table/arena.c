@@ -695,18 +695,6 @@ void erg_arena_orphan(struct erg_member *m, uint32_t number) {
         erg_unlock(&m->arena_lock);
 }
 
-/* --- views and copies -------------------------------------------------------------------------------------------------------------- */
-
-void *erg_arena_map_private(struct erg_table *t, uint64_t offset, uint64_t len) {
-    void *view =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, t->fd, (off_t)offset);
-    return view == MAP_FAILED ? NULL : view;
-}
-
-void erg_arena_unmap_private(void *view, uint64_t len) {
-    munmap(view, len);
-}
-
 void erg_arena_copy(void *to, const void *from, size_t len) {
     memcpy(to, from, len);
 }

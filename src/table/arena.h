@@ -19,9 +19,12 @@ uint64_t erg_arena_block_size(const struct erg_table *t, uint64_t offset);
 /* Gives back the tail behind the first len bytes where that frees pages. By the member that allocated it, before it hands the block on. Returns the new size. */
 uint64_t erg_arena_shrink(struct erg_member *m, uint64_t offset, uint64_t len);
 
-/* A private, writable copy-on-write view of [offset, offset + len): what is written there reaches nobody. Offset must be page aligned. NULL: no memory. */
+/* A private, writable view of [offset, offset + len): it shows what is there now, and what is written to it reaches
+ * nobody. Usually a copy in memory that is kept warm for the next view, see view.c; a very long one is a copy-on-write
+ * mapping, and then offset must be page aligned and the block must stay as it is while the view lives. NULL: no
+ * memory. Any thread. */
 void *erg_arena_map_private(struct erg_table *t, uint64_t offset, uint64_t len);
-void erg_arena_unmap_private(void *view, uint64_t len);
+void erg_arena_unmap_private(struct erg_table *t, void *view, uint64_t len);
 
 /* Takes back what others freed, and returns the memory of free blocks to the system until at most keep_bytes of
  * it stay warm. Returns how many bytes were given back. */

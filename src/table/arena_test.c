@@ -130,19 +130,49 @@ static void a_block_can_shrink(void **state) {
 
 static void a_private_view_keeps_writes_to_itself(void **state) {
     (void)state;
+    static const uint64_t lengths[] = {1, 100000, 1 << 20, (1 << 20) + 1, 30000000, 200000000};
     struct rig rig;
     rig_open(&rig, 100);
-    uint64_t offset = take(rig.owner, 1 << 20);
-    char *shared = erg_table_at(rig.t, offset);
-    memset(shared, 'a', 1 << 20);
-    char *view = erg_arena_map_private(rig.t, offset, 1 << 20);
-    assert_non_null(view);
-    assert_int_equal(view[70000], 'a');
-    memset(view, 'b', 200000);
-    assert_int_equal(shared[70000], 'a');
-    assert_int_equal(view[70000], 'b');
-    assert_int_equal(view[300000], 'a');
-    erg_arena_unmap_private(view, 1 << 20);
+    for (int mapped = 0; mapped < 2; mapped++) {
+        if (mapped)
+            rig.t->view_most = 0; /* as if each were too long to copy */
+        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+            uint64_t len = lengths[i], offset = take(rig.owner, len < 65536 ? 65536 : len);
+            char *shared = erg_table_at(rig.t, offset);
+            memset(shared, 'a', len);
+            char *view = erg_arena_map_private(rig.t, offset, len);
+            assert_non_null(view);
+            assert_int_equal(view[len - 1], 'a');
+            assert_int_equal(view[len / 2], 'a');
+            memset(view, 'b', len);
+            assert_int_equal(shared[len - 1], 'a');
+            assert_int_equal(view[len - 1], 'b');
+            erg_arena_unmap_private(rig.t, view, len);
+            erg_arena_free(rig.owner, offset);
+        }
+    }
+    rig_close(&rig);
+}
+
+static void views_are_kept_within_limits(void **state) {
+    (void)state;
+    struct rig rig;
+    void *views[20];
+    rig_open(&rig, 100);
+    rig.t->view_most = (uint64_t)50 << 20;
+    uint64_t offset = take(rig.owner, 20 << 20);
+    memset(erg_table_at(rig.t, offset), 1, 20 << 20);
+    for (int i = 0; i < 20; i++) {
+        views[i] = erg_arena_map_private(rig.t, offset, (2 << 20) + i * 700000);
+        assert_non_null(views[i]);
+    }
+    for (int i = 0; i < 20; i++)
+        erg_arena_unmap_private(rig.t, views[i], (2 << 20) + i * 700000);
+    assert_true(rig.t->view_count > 0 && rig.t->view_count <= ERG_VIEWS_KEPT);
+    assert_true(rig.t->view_bytes <= rig.t->view_most);
+    void *again = erg_arena_map_private(rig.t, offset, (2 << 20) + 19 * 700000);
+    assert_ptr_equal(again, views[19]);
+    erg_arena_unmap_private(rig.t, again, (2 << 20) + 19 * 700000);
     rig_close(&rig);
 }
 
@@ -298,6 +328,7 @@ int main(void) {
         cmocka_unit_test(memory_is_given_back),
         cmocka_unit_test(a_block_can_shrink),
         cmocka_unit_test(a_private_view_keeps_writes_to_itself),
+        cmocka_unit_test(views_are_kept_within_limits),
         cmocka_unit_test(no_two_blocks_ever_overlap),
         cmocka_unit_test(what_a_leaver_handed_out_stays_good),
         cmocka_unit_test(members_free_one_anothers_blocks),

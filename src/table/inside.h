@@ -78,4 +78,8 @@ void erg_arena_close(struct erg_member *m);
  * the owner's member after a death, the member's own when it leaves. */
 void erg_arena_orphan(struct erg_member *m, uint32_t number);
 
+/* --- view.c ------------------------------------------------------------------------------------------------- */
+void erg_view_init(struct erg_table *t);
+void erg_view_fini(struct erg_table *t);
+
 #endif

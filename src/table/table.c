@@ -88,6 +88,7 @@ static struct erg_table *view_new(int fd, void *base, const struct plan *p) {
     t->records = erg_table_at(t, p->records_offset);
     t->extents = erg_table_at(t, p->extents_offset);
     atomic_store(&t->refs, 1);
+    erg_view_init(t);
     return t;
 }
 
@@ -220,6 +221,7 @@ static void view_free(struct erg_table *t) {
         erg_arena_close(m);
         free(m);
     }
+    erg_view_fini(t);
     munmap(t->base, t->size);
     if (t->fd >= 0)
         close(t->fd);

@@ -20,6 +20,13 @@ struct erg_table_config {
 
 struct erg_member;
 
+/* A private buffer kept for the next view (view.c). */
+enum { ERG_VIEWS_KEPT = 8 };
+struct erg_view {
+    void *buffer;
+    uint64_t capacity;
+};
+
 /* A process's view of a table. */
 struct erg_table {
     unsigned char *base; /* of the mapping */
@@ -35,6 +42,10 @@ struct erg_table {
     _Atomic uint32_t forked;   /* we are a forked child that must not touch the pool */
     struct erg_member *opened; /* members opened in this process; freed with the table */
     _Atomic uint32_t opened_lock;
+    _Atomic uint32_t view_lock;
+    int view_count;
+    uint64_t view_bytes, view_most; /* kept now; longest view that is a copy, and most to keep */
+    struct erg_view views[ERG_VIEWS_KEPT]; /* oldest first */
 };
 
 /* Makes the memory and the table in it; the caller's process becomes member 0, reserved but not yet open (see

@@ -25,7 +25,7 @@ PyObject *pl_buffer_new(struct pl_core *core, struct erg_member *member, uint64_
     struct pl_buffer *self = (struct pl_buffer *)type->tp_alloc(type, 0);
     if (!self) {
         if (kind == PL_BUFFER_MAPPED)
-            erg_arena_unmap_private(data, len);
+            erg_arena_unmap_private(core->table, data, len);
         return NULL;
     }
     self->core = pl_core_ref(core);
@@ -64,7 +64,7 @@ int pl_buffer_detach(PyObject *buffer) {
 static void buffer_dealloc(struct pl_buffer *self) {
     PyTypeObject *type = Py_TYPE(self);
     if (self->kind == PL_BUFFER_MAPPED)
-        erg_arena_unmap_private(self->data, self->len);
+        erg_arena_unmap_private(self->core->table, self->data, self->len);
     else if (self->kind == PL_BUFFER_OWNED && !pl_core_foreign(self->core))
         erg_arena_free(self->member, self->offset);
     Py_XDECREF(self->keep);
