@@ -194,7 +194,33 @@ static void release(struct erg_engine *e) {
     free(e);
 }
 
-int erg_engine_new(struct erg_engine **out, struct erg_error *err) {
+/* In a program that closed its standard descriptors ours would get their numbers, which libuv refuses to close and
+ * whatever prints would write to: something harmless takes them meanwhile. */
+struct low_fds {
+    int fd[3];
+    int len;
+};
+
+static void occupy_low_fds(struct low_fds *low) {
+    low->len = 0;
+    for (;;) {
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            return;
+        if (fd > STDERR_FILENO || low->len == 3) {
+            close(fd);
+            return;
+        }
+        low->fd[low->len++] = fd;
+    }
+}
+
+static void free_low_fds(struct low_fds *low) {
+    while (low->len > 0)
+        close(low->fd[--low->len]);
+}
+
+static int make_engine(struct erg_engine **out, struct erg_error *err) {
     struct erg_engine *e = calloc(1, sizeof *e);
     if (!e)
         return erg_error_set(err, ERG_ENOMEM, "no memory for the engine");
@@ -221,6 +247,14 @@ int erg_engine_new(struct erg_engine **out, struct erg_error *err) {
     }
     *out = e;
     return 0;
+}
+
+int erg_engine_new(struct erg_engine **out, struct erg_error *err) {
+    struct low_fds low;
+    occupy_low_fds(&low);
+    int rc = make_engine(out, err);
+    free_low_fds(&low);
+    return rc;
 }
 
 void erg_engine_free(struct erg_engine *e) {
