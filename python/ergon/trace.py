@@ -170,6 +170,7 @@ _WAITS = 20_000  # as many tasks get an arrow of their own for the time they wai
 
 def _write(stream, found):
     """One line an event, so that a long trace is never held as one string."""
+    found = _numbered(found)
     zero = min((e.queued_ns or e.start_ns or e.end_ns for e in found), default=0)
     dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
     stream.write('{"displayTimeUnit":"ms","otherData":' + dump(_about()) + ",\n")
@@ -186,17 +187,35 @@ def _write(stream, found):
     stream.write("\n]}\n")
 
 
+def _numbered(found):
+    """The events in the order in which their tasks were queued, pools and tasks counted from 1 in that order."""
+    pools, tasks, ordered = {}, {}, []
+    for event in sorted(found, key=lambda e: e.queued_ns or e.start_ns or e.end_ns):
+        pool = pools.setdefault(event.pool, len(pools) + 1)
+        task = tasks.setdefault((pool, event.task), len(tasks) + 1)
+        ordered.append(event._replace(pool=pool, task=task))
+    return ordered
+
+
 def _about():
     from . import __version__
 
     return {
-        "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) and sys.argv[0] else "python",
+        "program": _program(),
         "recorded": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "host": os.uname().nodename,
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
         "ergon": __version__,
     }
+
+
+def _program():
+    path = next(iter(getattr(sys, "argv", ())), "")
+    folder, name = os.path.split(path)
+    if name == "__main__.py":  # python -m package
+        name = os.path.basename(folder)
+    return name if name not in ("", "-", "-c", "-m") else "python"
 
 
 def _names(found):

@@ -84,7 +84,7 @@ def test_totals_and_tables(tmp_path: pathlib.Path) -> None:
     text = words(page_of(tmp_path, run_of(300)).read_text())
     assert "sample.py" in text and "on here · Python 3.11.7 · Ergon 0.1.0 · 4 cores" in text
     assert "300 tasks" in text and "by 3 workers" in text
-    assert "Items 600" in text and "Data to workers 300 kB" in text and "Data back 600 kB" in text
+    assert "Items 600" in text and "Data moved 900 kB" in text and "100 kB 200 kB" in text
     for name in ("analyse", "similarity", "reduce", "process 100", "process 102", "Longest tasks", "Functions"):
         assert name in text
     assert "did not simply succeed" not in text and "Findings" not in text
@@ -366,3 +366,40 @@ def test_nothing_in_a_name_runs(tmp_path: pathlib.Path) -> None:
     page = page_of(tmp_path, events, [{"title": evil, "kind": "table", "rows": [[evil]]}], program=evil)
     shown = browse(tmp_path, page, "--dump-dom").decode()
     assert 'data-drawn="3"' in shown and "data-owned" not in shown
+
+
+PROBE = """<script>
+const lanes = document.getElementById("lanes"), box = lanes.getBoundingClientRect(), said = [];
+const at = (share, kind = "pointermove", more = {}) => lanes.dispatchEvent(new (kind === "wheel" ? WheelEvent : PointerEvent)(kind, {
+  clientX: box.left + box.width * share, clientY: box.top + 24 + 15, pointerId: 1, pointerType: "mouse", bubbles: true, cancelable: true, ...more}));
+const tip = () => { const t = document.getElementById("tip"); return t.hidden ? "" : t.innerText.replace(/\\s+/g, " "); };
+lanes.setPointerCapture = () => {};
+at(0.5); said.push(tip());
+at(0.01); said.push(tip());
+for (let i = 0; i < 5; i++) at(0.5, "wheel", {deltaY: -100, ctrlKey: true});
+at(0.5); said.push(tip());
+at(0.55); said.push(tip());
+at(0.5, "pointerdown"); at(0.3); at(0.3, "pointerup"); at(0.3); said.push(tip());
+for (let i = 0; i < 30; i++) at(0.5, "wheel", {deltaY: 900, ctrlKey: true});
+at(0.5); said.push(tip());
+document.documentElement.dataset.said = JSON.stringify(said);
+</script>"""
+
+
+@in_browser
+def test_the_pointer_shows_tasks_and_the_wheel_looks_closer(tmp_path: pathlib.Path) -> None:
+    events = [
+        {"ph": "X", "name": f"t{i:03}", "pid": 1, "tid": 1, "ts": i * 100, "dur": 95, "args": {"task": i, "wait_us": 1}}
+        for i in range(300)
+    ]
+    page = page_of(tmp_path, events)
+    page.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
+    shown = browse(tmp_path, page, "--dump-dom", "--window-size=1000,800").decode()
+    said = json.loads(html.unescape(re.search(r'data-said="([^"]*)"', shown).group(1)))
+    task = [int(re.search(r"task (\d+)", text).group(1)) if text else None for text in said]
+    middle, gutter, closer, beside, dragged, whole = task
+    assert gutter is None and "ran 95.0 µs" in said[0] and "waited 1.00 µs" in said[0]
+    assert 100 < middle < 200 and closer == pytest.approx(middle, abs=1)  # the point under the pointer stays
+    assert 0 < beside - closer < 4  # near the whole run, a twentieth of the width would be fifteen tasks
+    assert dragged == pytest.approx(closer, abs=1)  # what was taken hold of moves along
+    assert whole == pytest.approx(middle, abs=1)

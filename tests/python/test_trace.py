@@ -83,7 +83,7 @@ def test_the_file(recorder: Recorder, tmp_path: pathlib.Path) -> None:
     trace.start()
     recorder.add(1)
     recorder.add(2, worker=2, worker_name="thread 11", queued_ns=1001 * MS, outcome="error", items=7)
-    recorder.add(3, kind="lost", start_ns=0, end_ns=1009 * MS, outcome="lost")
+    recorder.add(3, kind="lost", queued_ns=1002 * MS, start_ns=0, end_ns=1009 * MS, outcome="lost")
     trace.stop()
     file = saved(tmp_path / "t.json")
     assert file["displayTimeUnit"] == "ms" and file["ergon"]["format"] == 1
@@ -112,18 +112,27 @@ def test_a_long_trace_has_no_arrows(recorder: Recorder, tmp_path: pathlib.Path) 
     assert phases.count("X") == trace._WAITS + 1 and "b" not in phases
 
 
+def test_pools_and_tasks_are_counted_in_the_order_of_queueing(recorder: Recorder, tmp_path: pathlib.Path) -> None:
+    trace.start()
+    recorder.add(task=7 << 32, pool=900, queued_ns=1003 * MS)
+    recorder.add(task=8 << 32, pool=901, queued_ns=1001 * MS)
+    recorder.add(task=7 << 32, pool=900, queued_ns=1003 * MS, outcome="retried")
+    runs = [e for e in saved(tmp_path / "t.json")["traceEvents"] if e["ph"] == "X"]
+    assert [(e["pid"], e["args"]["task"]) for e in runs] == [(1, 1), (2, 2), (2, 2)]
+
+
 def test_an_empty_trace_is_a_file(recorder: Recorder, tmp_path: pathlib.Path) -> None:
     assert saved(tmp_path / "t.json")["traceEvents"] == []
 
 
 def test_record_saves_after_an_exception(recorder: Recorder, tmp_path: pathlib.Path) -> None:
     with pytest.raises(KeyError), trace.record(tmp_path / "t.json") as recording:
-        recorder.add(5)
+        recorder.add(5, items=55)
         assert recording is trace
         raise KeyError("x")
     assert not recorder.on
-    tasks = [e["args"]["task"] for e in json.loads((tmp_path / "t.json").read_text())["traceEvents"] if e["ph"] == "X"]
-    assert tasks == [5]
+    runs = [e for e in json.loads((tmp_path / "t.json").read_text())["traceEvents"] if e["ph"] == "X"]
+    assert [run["args"]["items"] for run in runs] == [55]
 
 
 def test_save_replaces_in_one_step(recorder: Recorder, tmp_path: pathlib.Path, monkeypatch) -> None:
@@ -175,10 +184,10 @@ def test_autostart(recorder: Recorder, tmp_path: pathlib.Path, monkeypatch) -> N
     monkeypatch.setenv("ERGON_TRACE", str(tmp_path / "t.json"))
     trace.autostart()
     assert "ERGON_TRACE" not in os.environ and recorder.on
-    recorder.add(9)
+    recorder.add(9, items=99)
     ((function, *arguments),) = at_exit
     function(*arguments)
-    assert '"task":9' in (tmp_path / "t.json").read_text()
+    assert '"items":99' in (tmp_path / "t.json").read_text()
 
 
 def test_autostart_that_cannot_save_says_so(recorder: Recorder, tmp_path, capsys) -> None:

@@ -136,8 +136,7 @@ static void figures(struct erg_page *page) {
         double rate = s->items / (wall(page) / 1e6);
         figure(page, "Items a second", erg_html_count(text, rate < 10 ? rate : round(rate)), false);
     }
-    figure(page, "Data to workers", erg_html_bytes(text, s->bytes_in), false);
-    figure(page, "Data back", erg_html_bytes(text, s->bytes_out), false);
+    figure(page, "Data moved", erg_html_bytes(text, s->bytes_in + s->bytes_out), false);
     if (wrong > 0) {
         figure(page, "Lost, failed or retried", erg_html_count(text, wrong), true);
     }
