@@ -328,10 +328,11 @@ static void recover(struct ending *end) {
     erg_table_recover(p->owner, w->member, on_lost, end);
 }
 
-static uint64_t tasks_done(const struct erg_pool *p) {
+/* By all its workers, those gone and `gone`, which recover() counted already, included. */
+static uint64_t tasks_done(const struct erg_pool *p, const struct worker *gone) {
     uint64_t n = p->tasks_of_gone;
     for (uint32_t i = 0; i < p->workers_max; i++)
-        if (p->workers[i].stage == W_UP)
+        if (p->workers[i].stage == W_UP && &p->workers[i] != gone)
             n += atomic_load(&slot_of(&p->workers[i])->tasks);
     return n;
 }
@@ -339,7 +340,7 @@ static uint64_t tasks_done(const struct erg_pool *p) {
 static void tell_scheduler(const struct ending *end, int left_in_order) {
     struct worker *w = end->w;
     struct erg_pool *p = w->pool;
-    struct erg_exit how = {.had_task = end->lost > 0, .place_tasks = tasks_done(p)};
+    struct erg_exit how = {.had_task = end->lost > 0, .place_tasks = tasks_done(p, w)};
     if (w->stage != W_UP) {
         erg_error_set(&p->failure, ERG_ELAUNCH, "%s before it was up%s%s", end->how,
                       w->unable[0] ? ": " : "", w->unable);

@@ -106,7 +106,7 @@ int erg_place_on_gone(struct erg_place *place, const struct erg_exit *how, int64
     place->up--;
     if (was_leaving)
         place->leaving--;
-    if (how->place_tasks > place->tasks || now - up_since >= place->limits.settle_ns)
+    if (how->place_tasks != place->tasks || now - up_since >= place->limits.settle_ns)
         forget(place);
     place->tasks = how->place_tasks;
     if (how->kind == ERG_EXIT_ASKED || how->kind == ERG_EXIT_IDLE || was_leaving || how->had_task)
