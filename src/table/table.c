@@ -269,6 +269,14 @@ void erg_table_fork_child(struct erg_table *t) {
              -1, 0);
     close(t->fd);
     t->fd = -1;
+    /* Threads that held a lock do not exist here. */
+    for (struct erg_member *m = t->opened; m; m = m->sibling) {
+        atomic_store(&m->lock, 0);
+        atomic_store(&m->release_lock, 0);
+        atomic_store(&m->arena_lock, 0);
+    }
+    atomic_store(&t->opened_lock, 0);
+    atomic_store(&t->view_lock, 0);
 }
 
 uint64_t erg_table_memory(const struct erg_table *t) {

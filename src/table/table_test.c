@@ -91,16 +91,25 @@ static void a_forked_child_is_harmless(void **state) {
     rig_open(&rig, 100);
     uint32_t index = rig_new(&rig);
     erg_handle h = rig_handle(&rig, index);
+    erg_lock(&rig.owner->lock); /* as if another thread were just inside */
+    erg_lock(&rig.owner->arena_lock);
     pid_t pid = fork();
     if (pid == 0) {
         erg_table_fork_child(rig.t);
-        int ok = rig_phase(&rig, index) == ERG_ENTERED &&
+        uint32_t other;
+        uint64_t offset;
+        alarm(20);
+        int ok = erg_record_new(rig.owner, &other) == 0 &&
+                 erg_arena_alloc(rig.owner, 100, &offset, NULL) == 0 &&
+                 rig_phase(&rig, index) == ERG_ENTERED &&
                  erg_record_wait(rig.owner, h, -1) == ERG_ECLOSED &&
                  erg_bell_wait(rig.t, erg_bell_prepare(rig.t), -1) == ERG_ECLOSED;
         erg_record_submit(rig.owner, index);
         memset(rig.t->header, 0, sizeof *rig.t->header);
         _exit(ok ? 0 : 1);
     }
+    erg_unlock(&rig.owner->lock);
+    erg_unlock(&rig.owner->arena_lock);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     assert_int_equal(rig_phase(&rig, index), ERG_ENTERED);
