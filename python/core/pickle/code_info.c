@@ -9,7 +9,7 @@ enum { MARSHAL_VERSION = 2, MAX_CHAIN = 6 };
 
 struct opcodes {
     int load_global, store_global, delete_global, load_name, store_name, load_attr, load_method;
-    int extended_arg, from_dict_or_globals;
+    int extended_arg, from_dict_or_globals, load_deref;
 };
 
 static int opcode_of(PyObject *opmap, const char *name) {
@@ -32,14 +32,16 @@ static int find_opcodes(struct opcodes *ops) {
     ops->load_method = opcode_of(opmap, "LOAD_METHOD");
     ops->extended_arg = opcode_of(opmap, "EXTENDED_ARG");
     ops->from_dict_or_globals = opcode_of(opmap, "LOAD_FROM_DICT_OR_GLOBALS");
+    ops->load_deref = opcode_of(opmap, "LOAD_DEREF");
     Py_DECREF(opmap);
     return PyErr_Occurred() ? -1 : 0;
 }
 
 struct scan {
-    struct opcodes ops;
     PyObject *names;  /* dict used as an ordered set */
     PyObject *chains; /* the same, of tuples */
+    PyObject *cell_chains;
+    struct opcodes ops;
 };
 
 static int add_name(PyObject *set, PyObject *name) {
@@ -48,8 +50,9 @@ static int add_name(PyObject *set, PyObject *name) {
 
 /* The attributes loaded right after a global. */
 struct chain {
-    PyObject *part[MAX_CHAIN]; /* borrowed from co_names */
+    PyObject *part[MAX_CHAIN]; /* borrowed from the code object */
     int n;
+    int of_cell; /* it begins with a free variable */
 };
 
 static int end_chain(struct scan *s, struct chain *c) {
@@ -58,7 +61,7 @@ static int end_chain(struct scan *s, struct chain *c) {
         PyObject *tuple = PyTuple_New(c->n);
         for (int i = 0; tuple && i < c->n; i++)
             PyTuple_SET_ITEM(tuple, i, Py_NewRef(c->part[i]));
-        rc = tuple ? add_name(s->chains, tuple) : -1;
+        rc = tuple ? add_name(c->of_cell ? s->cell_chains : s->chains, tuple) : -1;
         Py_XDECREF(tuple);
     }
     c->n = 0;
@@ -83,7 +86,8 @@ static PyObject *global_of(const struct opcodes *ops, int op, unsigned int arg, 
     return NULL;
 }
 
-static int scan_bytes(struct scan *s, PyObject *bytes, PyObject *names, PyObject *stored) {
+static int scan_bytes(struct scan *s, PyCodeObject *code, PyObject *bytes, PyObject *stored) {
+    PyObject *names = code->co_names;
     const unsigned char *at = (const unsigned char *)PyBytes_AS_STRING(bytes);
     const unsigned char *end = at + PyBytes_GET_SIZE(bytes);
     const struct opcodes *ops = &s->ops;
@@ -106,9 +110,14 @@ static int scan_bytes(struct scan *s, PyObject *bytes, PyObject *names, PyObject
         if (end_chain(s, &chain) < 0)
             return -1;
         PyObject *name = global_of(ops, op, arg, names, stored);
-        if (name) {
+        if (op == ops->load_deref) {
+            chain.part[0] = name_at(code->co_localsplusnames, arg);
+            chain.n = chain.part[0] != NULL;
+            chain.of_cell = 1;
+        } else if (name) {
             chain.part[0] = name;
             chain.n = 1;
+            chain.of_cell = 0;
             if (add_name(s->names, name) < 0)
                 return -1;
         } else if (op == ops->store_name && (name = name_at(names, arg))) {
@@ -122,7 +131,7 @@ static int scan_bytes(struct scan *s, PyObject *bytes, PyObject *names, PyObject
 static int scan_code(struct scan *s, PyCodeObject *code) {
     PyObject *bytes = PyObject_GetAttrString((PyObject *)code, "co_code");
     PyObject *stored = bytes ? PySet_New(NULL) : NULL;
-    int rc = stored ? scan_bytes(s, bytes, code->co_names, stored) : -1;
+    int rc = stored ? scan_bytes(s, code, bytes, stored) : -1;
     Py_XDECREF(stored);
     Py_XDECREF(bytes);
     if (rc < 0 || Py_EnterRecursiveCall(" while scanning nested code"))
@@ -142,6 +151,7 @@ static void info_free(void *extra) {
         return;
     Py_XDECREF(info->names);
     Py_XDECREF(info->chains);
+    Py_XDECREF(info->cell_chains);
     Py_XDECREF(info->bytes);
     PyMem_Free(info);
 }
@@ -152,16 +162,18 @@ static struct pk_code_info *info_new(PyObject *code) {
         PyErr_NoMemory();
         return NULL;
     }
-    struct scan s = {.names = PyDict_New(), .chains = PyDict_New()};
-    if (s.names && s.chains && find_opcodes(&s.ops) == 0 &&
+    struct scan s = {.names = PyDict_New(), .chains = PyDict_New(), .cell_chains = PyDict_New()};
+    if (s.names && s.chains && s.cell_chains && find_opcodes(&s.ops) == 0 &&
         scan_code(&s, (PyCodeObject *)code) == 0) {
         info->names = PySequence_Tuple(s.names);
         info->chains = PySequence_Tuple(s.chains);
+        info->cell_chains = PySequence_Tuple(s.cell_chains);
         info->bytes = PyMarshal_WriteObjectToString(code, MARSHAL_VERSION);
     }
     Py_XDECREF(s.names);
     Py_XDECREF(s.chains);
-    if (!info->names || !info->chains || !info->bytes) {
+    Py_XDECREF(s.cell_chains);
+    if (!info->names || !info->chains || !info->cell_chains || !info->bytes) {
         info_free(info);
         return NULL;
     }

@@ -9,7 +9,8 @@ struct pk_code_info {
     PyObject *names; /* tuple: names of globals in the order of their first use */
     PyObject *
         chains; /* tuple of tuples (global, attribute, attribute, …): loads that may name submodules */
-    PyObject *bytes; /* the code object marshalled, the same bytes in every process */
+    PyObject *cell_chains; /* the same, beginning with a free variable */
+    PyObject *bytes;       /* the code object marshalled, the same bytes in every process */
 };
 
 /* Borrowed from the code object, which must be kept alive meanwhile; NULL with an exception. */

@@ -273,11 +273,9 @@ static PyObject *core_copy(PyObject *module, PyObject *obj) {
 /* --- by value ----------------------------------------------------------------------------------------------------------- */
 
 static PyObject *name_of_module(PyObject *module) {
-    if (PyUnicode_Check(module))
-        return Py_NewRef(module);
     if (PyModule_Check(module))
         return PyModule_GetNameObject(module);
-    PyErr_Format(PyExc_ValueError, "Input should be a module object, got %R instead", module);
+    PyErr_Format(PyExc_ValueError, "Input should be a module object, got %S instead", module);
     return NULL;
 }
 
@@ -327,6 +325,21 @@ static PyObject *core_registered(PyObject *module, PyObject *unused) {
     return PySet_New(pk_state_of(module)->by_value);
 }
 
+PyDoc_STRVAR(importable_doc, "importable($module, obj, /)\n--\n\n"
+                             "Whether obj (a class or function) travels by reference.");
+
+static PyObject *core_importable(PyObject *module, PyObject *obj) {
+    struct pickler p;
+    PyObject *module_name, *qualname;
+    pk_pickler_init(&p, module);
+    int rc = pk_by_reference(&p, obj, NULL, &module_name, &qualname);
+    if (rc > 0) {
+        Py_DECREF(module_name);
+        Py_DECREF(qualname);
+    }
+    return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
 #define KEYWORDS METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef pk_module_methods[] = {
@@ -337,6 +350,7 @@ PyMethodDef pk_module_methods[] = {
     {"copy", core_copy, METH_O, copy_doc},
     {"register_pickle_by_value", core_register, METH_O, register_doc},
     {"unregister_pickle_by_value", core_unregister, METH_O, unregister_doc},
+    {"importable", core_importable, METH_O, importable_doc},
     {"by_value_modules", core_registered, METH_NOARGS, registered_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -169,6 +169,8 @@ int pk_save_global(struct pickler *p, PyObject *obj, PyObject *name);
 int pk_by_reference(struct pickler *p, PyObject *obj, PyObject *name, PyObject **module,
                     PyObject **qualname);
 int pk_write_global(struct pickler *p, PyObject *obj, PyObject *module, PyObject *qualname);
+/* Names turn up in many places, as different objects: the interned one is written and goes into the memo. */
+int pk_save_name(struct pickler *p, PyObject *name);
 int pk_write_helper(struct pickler *p, enum pk_helper which);
 int pk_save_module(struct pickler *p, PyObject *obj);
 
@@ -176,6 +178,9 @@ int pk_save_module(struct pickler *p, PyObject *obj);
 int pk_save_function(struct pickler *p, PyObject *obj);
 int pk_save_code(struct pickler *p, PyObject *obj);
 int pk_save_cell(struct pickler *p, PyObject *obj);
+/* A copy of a dict of attributes that does not depend on how they were set: keys in order, names as the interned
+ * objects they are; new reference. */
+PyObject *pk_canonical(PyObject *dict);
 int pk_save_class(struct pickler *p, PyObject *obj);
 int pk_save_std(struct pickler *p, PyObject *obj, int *taken);
 int pk_save_buffer(struct pickler *p, PyObject *obj);

@@ -123,6 +123,7 @@ struct pk_state {
     PyObject *empty_tuple;
     PyObject *core_name; /* "ergon._core" */
     PyObject *empty_str;
+    PyObject *reducers;    /* ergon._reducers.REDUCERS; NULL until needed */
     PyObject *by_value;    /* set of module names registered for pickling by value */
     PyObject *ref_types;   /* set of types pk_dump asks hooks->ref about */
     PyObject *compat[2];   /* _compat_pickle: NAME_MAPPING, IMPORT_MAPPING; NULL until needed */

@@ -63,6 +63,38 @@ static int made_elsewhere(PyObject *name, int of_enum) {
     return of_enum && is_one_of(name, enums, Py_ARRAY_LENGTH(enums));
 }
 
+/* Equal names are one object where the compiler made them, and several after they were loaded. */
+static PyObject *as_name(PyObject *obj) {
+    Py_INCREF(obj);
+    if (PyUnicode_CheckExact(obj) && PyUnicode_GET_LENGTH(obj) < 64 && PyUnicode_IsIdentifier(obj))
+        PyUnicode_InternInPlace(&obj);
+    return obj;
+}
+
+PyObject *pk_canonical(PyObject *dict) {
+    PyObject *names = PyDict_Keys(dict), *made = PyDict_New();
+    if (!names || !made || PyList_Sort(names) < 0) {
+        if (names && made && PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Clear(); /* names that are not strings */
+            Py_DECREF(names);
+            Py_DECREF(made);
+            return Py_NewRef(dict);
+        }
+        Py_CLEAR(made);
+    }
+    for (Py_ssize_t i = 0; made && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = as_name(PyList_GET_ITEM(names, i));
+        PyObject *value = PyDict_GetItemWithError(dict, name);
+        value = value ? as_name(value) : NULL;
+        if (!value || PyDict_SetItem(made, name, value) < 0)
+            Py_CLEAR(made);
+        Py_DECREF(name);
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(names);
+    return made;
+}
+
 /* New dict of what the second step sets. */
 static PyObject *class_attributes(struct pk_state *st, PyTypeObject *cls) {
     PyObject *dict = core_type_dict(cls), *attrs = PyDict_New(), *members = NULL;
@@ -86,7 +118,9 @@ static PyObject *class_attributes(struct pk_state *st, PyTypeObject *cls) {
             Py_CLEAR(attrs);
     }
     Py_DECREF(dict);
-    return attrs;
+    PyObject *ordered = attrs ? pk_canonical(attrs) : NULL;
+    Py_XDECREF(attrs);
+    return ordered;
 }
 
 /* {name: value} of an enum's members, aliases too; with `extra` the attributes its __init__ gave them. */
@@ -119,19 +153,30 @@ static PyObject *enum_members(struct pk_state *st, PyTypeObject *cls, int extra)
     return made;
 }
 
+/* A name, as the one object all equal names are written as: new reference. */
+static PyObject *interned_attr(PyObject *obj, PyObject *attr) {
+    PyObject *name = PyObject_GetAttr(obj, attr);
+    if (name && PyUnicode_CheckExact(name))
+        PyUnicode_InternInPlace(&name);
+    return name;
+}
+
 /* The namespace the skeleton is made with. */
 static PyObject *skeleton_namespace(struct pk_state *st, PyTypeObject *cls) {
     PyObject *const names[] = {PK_STR(__module__), PK_STR(__slots__), PK_STR(__orig_bases__)};
     PyObject *dict = core_type_dict(cls), *made = PyDict_New();
     for (size_t i = 0; made && i < Py_ARRAY_LENGTH(names); i++) {
-        PyObject *value = PyDict_GetItemWithError(dict, names[i]);
+        PyObject *value = Py_XNewRef(PyDict_GetItemWithError(dict, names[i]));
+        if (value && PyUnicode_CheckExact(value))
+            PyUnicode_InternInPlace(&value);
         if (value && PyDict_SetItem(made, names[i], value) < 0)
             Py_CLEAR(made);
+        Py_XDECREF(value);
     }
     Py_DECREF(dict);
     if (!made)
         return NULL;
-    PyObject *qualname = PyObject_GetAttr((PyObject *)cls, PK_STR(__qualname__));
+    PyObject *qualname = interned_attr((PyObject *)cls, PK_STR(__qualname__));
     if (!qualname || PyDict_SetItem(made, PK_STR(__qualname__), qualname) < 0)
         Py_CLEAR(made);
     Py_XDECREF(qualname);
@@ -247,7 +292,7 @@ static int save_skeleton(struct pickler *p, PyObject *obj) {
     struct pk_state *st = p->st;
     PyTypeObject *cls = (PyTypeObject *)obj;
     PyObject *space = skeleton_namespace(st, cls), *id = space ? pk_track_id(st, obj) : NULL;
-    PyObject *name = id ? PyObject_GetAttr(obj, PK_STR(__name__)) : NULL;
+    PyObject *name = id ? interned_attr(obj, PK_STR(__name__)) : NULL;
     PyObject *members = name && is_enum(st, cls) ? enum_members(st, cls, 0) : NULL;
     int rc = -1;
     if (name && !PyErr_Occurred() && pk_push_call(p, save_content, obj) == 0 &&

@@ -138,7 +138,7 @@ static int write_global_basics(struct pickler *p, PyObject *dict) {
             return -1;
         int rc = 0;
         if (value && PyUnicode_CheckExact(value))
-            rc = pk_save_str(p, names[i]) < 0 || pk_save_str(p, value) < 0 ||
+            rc = pk_save_name(p, names[i]) < 0 || pk_save_name(p, value) < 0 ||
                          pk_put(p, OP_SETITEM) < 0
                      ? -1
                      : 0;
@@ -172,7 +172,7 @@ static int write_submodules(struct pickler *p, PyObject *package, PyObject *chai
             rc = -1;
         if (rc < 0 || !module)
             break;
-        if (pk_write_helper(p, PK_HELPER_IMPORT) < 0 || pk_save_str(p, name) < 0 ||
+        if (pk_write_helper(p, PK_HELPER_IMPORT) < 0 || pk_save_name(p, name) < 0 ||
             pk_write(p, call, sizeof call) < 0)
             rc = -1;
         Py_DECREF(module);
@@ -192,6 +192,31 @@ static int write_chains(struct pickler *p, const struct pk_code_info *info, PyOb
             return -1;
     }
     return 0;
+}
+
+/* The same for packages that are variables of an enclosing function. */
+static int write_cell_chains(struct pickler *p, const struct pk_code_info *info,
+                             PyFunctionObject *func) {
+    if (PyTuple_GET_SIZE(info->cell_chains) == 0 || !func->func_closure)
+        return 0;
+    PyObject *names = core_code_freevars((PyCodeObject *)func->func_code);
+    int rc = names ? 0 : -1;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_GET_SIZE(info->cell_chains); i++) {
+        PyObject *chain = PyTuple_GET_ITEM(info->cell_chains, i);
+        Py_ssize_t at = PySequence_Index(names, PyTuple_GET_ITEM(chain, 0));
+        if (at < 0 || at >= PyTuple_GET_SIZE(func->func_closure)) {
+            PyErr_Clear(); /* a variable of the nested code itself */
+            continue;
+        }
+        PyObject *value = PyCell_GET(PyTuple_GET_ITEM(func->func_closure, at));
+        if (value && PyModule_Check(value)) {
+            Py_INCREF(value);
+            rc = write_submodules(p, value, chain);
+            Py_DECREF(value);
+        }
+    }
+    Py_XDECREF(names);
+    return rc;
 }
 
 /* The globals the function refers to that are not in the pickle yet: new dict or NULL. */
@@ -219,6 +244,8 @@ static int save_globals(struct pickler *p, PyObject *func) {
     const struct pk_code_info *info =
         pk_code_info_get(p->st, ((PyFunctionObject *)func)->func_code);
     if (!info)
+        return -1;
+    if (write_cell_chains(p, info, (PyFunctionObject *)func) < 0)
         return -1;
     if (PyTuple_GET_SIZE(info->names) == 0)
         return 0;
@@ -310,9 +337,10 @@ static int save_attributes(struct pickler *p, PyObject *func) {
     if (!has_dict)
         return pk_push_write(p, (char[]){OP_NONE}, 1);
     pk_watch_mutable(p);
-    if (pk_put(p, OP_EMPTY_DICT) < 0)
-        return -1;
-    return pk_push_items(p, f->func_dict, PK_FF_ATTRS);
+    PyObject *dict = pk_canonical(f->func_dict);
+    int rc = dict && pk_put(p, OP_EMPTY_DICT) == 0 ? pk_push_items(p, dict, PK_FF_ATTRS) : -1;
+    Py_XDECREF(dict);
+    return rc;
 }
 
 /* --- the whole ----------------------------------------------------------------------------------------------------- */
@@ -335,10 +363,11 @@ static int save_by_value(struct pickler *p, PyObject *obj) {
         return -1;
     if (pk_write_helper(p, PK_HELPER_FUNCTION) < 0 || pk_put(p, OP_MARK) < 0 ||
         pk_save_code(p, f->func_code) < 0 || write_globals(p, f->func_globals) < 0 ||
-        write_closure(p, f) < 0 || pk_save_str(p, f->func_qualname) < 0)
+        write_closure(p, f) < 0 || pk_save_name(p, f->func_qualname) < 0)
         return -1;
-    int rc = f->func_module && PyUnicode_CheckExact(f->func_module) ? pk_save_str(p, f->func_module)
-                                                                    : pk_put(p, OP_NONE);
+    int rc = f->func_module && PyUnicode_CheckExact(f->func_module)
+                 ? pk_save_name(p, f->func_module)
+                 : pk_put(p, OP_NONE);
     if (rc < 0 || pk_write(p, call, sizeof call) < 0)
         return -1;
     return pk_memoize(p, obj);

@@ -23,6 +23,30 @@ static int wanted_by_value(struct pk_state *st, PyObject *module) {
     }
 }
 
+static int importable(struct pk_state *st, PyObject *module);
+
+/* a.b.c without a spec of its own, put into sys.modules by the importable a.b: importing a.b.c does the same. */
+static int made_by_parent(struct pk_state *st, PyObject *module) {
+    PyObject *name = PyModule_GetNameObject(module);
+    if (!name) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
+    Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, n, -1);
+    PyObject *outer = dot > 0 ? PyUnicode_Substring(name, 0, dot) : NULL, *parent = NULL,
+             *there = NULL;
+    int rc = dot > 0 && !outer ? -1 : 0;
+    if (outer && PyDict_GetItemRef(PyImport_GetModuleDict(), outer, &parent) > 0 &&
+        PyDict_GetItemRef(PyImport_GetModuleDict(), name, &there) > 0 && there == module)
+        rc = importable(st, parent);
+    Py_DECREF(name);
+    Py_XDECREF(outer);
+    Py_XDECREF(parent);
+    Py_XDECREF(there);
+    return rc;
+}
+
 /* A module object that an import statement elsewhere would find too: 1, 0, -1. */
 static int importable(struct pk_state *st, PyObject *module) {
     if (!PyModule_CheckExact(module))
@@ -32,7 +56,7 @@ static int importable(struct pk_state *st, PyObject *module) {
         return -1;
     int rc = spec && spec != Py_None;
     Py_XDECREF(spec);
-    return rc;
+    return rc ? 1 : made_by_parent(st, module);
 }
 
 /* One step of a dotted name: new reference; NULL without an exception when it is not there. */
@@ -190,8 +214,7 @@ static int write_extension(struct pickler *p, PyObject *module, PyObject *qualna
     return pk_write(p, op, number < 256 ? 2 : number < 65536 ? 3 : 5) < 0 ? -1 : 1;
 }
 
-/* Names of modules turn up in many globals, as different objects: the interned one goes into the memo. */
-static int save_name(struct pickler *p, PyObject *name) {
+int pk_save_name(struct pickler *p, PyObject *name) {
     if (!PyUnicode_CheckExact(name)) {
         PyErr_SetString(PyExc_TypeError, "the name of a global must be a plain string");
         return -1;
@@ -241,7 +264,8 @@ int pk_write_global(struct pickler *p, PyObject *obj, PyObject *module, PyObject
     }
     if (p->proto < 4)
         return write_old_global(p, obj, module, qualname);
-    if (save_name(p, module) < 0 || save_name(p, qualname) < 0 || pk_put(p, OP_STACK_GLOBAL) < 0)
+    if (pk_save_name(p, module) < 0 || pk_save_name(p, qualname) < 0 ||
+        pk_put(p, OP_STACK_GLOBAL) < 0)
         return -1;
     return pk_memoize(p, obj);
 }
@@ -345,7 +369,8 @@ int pk_save_module(struct pickler *p, PyObject *obj) {
     static const char call[] = {OP_TUPLE1, OP_REDUCE};
     int rc = -1;
     if (by_ref >= 0 && pk_write_helper(p, by_ref ? PK_HELPER_IMPORT : PK_HELPER_MODULE) == 0 &&
-        save_name(p, name) == 0 && pk_write(p, call, sizeof call) == 0 && pk_memoize(p, obj) == 0) {
+        pk_save_name(p, name) == 0 && pk_write(p, call, sizeof call) == 0 &&
+        pk_memoize(p, obj) == 0) {
         if (!by_ref)
             pk_watch_mutable(p);
         rc = by_ref ? 0 : save_module_content(p, obj);

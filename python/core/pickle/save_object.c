@@ -417,6 +417,71 @@ static int never_changes(struct pk_state *st, PyTypeObject *type) {
     return rc;
 }
 
+/* --- objects of the standard library that pickle refuses (ergon/_reducers.py) -------------------------------- */
+
+static int load_reducers(struct pk_state *st) {
+    if (st->reducers)
+        return 0;
+    PyObject *module = PyImport_ImportModule("ergon._reducers");
+    PyObject *found = module ? PyObject_GetAttrString(module, "REDUCERS") : NULL;
+    Py_XDECREF(module);
+    if (!found)
+        return -1;
+    if (st->reducers || !PyDict_CheckExact(found)) {
+        Py_DECREF(found); /* the import let somebody else do it */
+        return st->reducers ? 0 : -1;
+    }
+    st->reducers = found;
+    return 0;
+}
+
+/* These can be pickled otherwise, but not well. */
+static int wants_reducer(PyTypeObject *type) {
+    static const char *const names[] = {"WeakSet",     "WeakKeyDictionary", "WeakValueDictionary",
+                                        "array.array", "NewType",           "ParamSpec",
+                                        "TypeVarTuple"};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
+        if (strcmp(type->tp_name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* What a reducer of ours says: new reference; NULL without an exception: there is none for the type. */
+static PyObject *our_reduction(struct pickler *p, PyObject *obj) {
+    PyObject *reducer;
+    if (load_reducers(p->st) < 0 ||
+        PyDict_GetItemRef(p->st->reducers, (PyObject *)Py_TYPE(obj), &reducer) <= 0)
+        return NULL;
+    PyObject *value = PyObject_CallFunction(reducer, "Oi", obj, p->proto);
+    Py_DECREF(reducer);
+    return value;
+}
+
+/* object.__reduce_ex__ refused: one of our reducers, or the refusal in our words. */
+static PyObject *second_try(struct pickler *p, PyObject *obj) {
+    if (p->flags & PK_BYREF || !PyErr_ExceptionMatches(PyExc_TypeError))
+        return NULL;
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *value = our_reduction(p, obj);
+    if (value || PyErr_Occurred()) {
+        Py_DECREF(exception);
+        return value;
+    }
+    PyErr_SetRaisedException(exception);
+    return NULL;
+}
+
+static PyObject *reduction(struct pickler *p, PyObject *obj) {
+    PyTypeObject *type = Py_TYPE(obj);
+    if (!(p->flags & PK_BYREF) && wants_reducer(type)) {
+        PyObject *value = our_reduction(p, obj);
+        if (value || PyErr_Occurred())
+            return value;
+    }
+    PyObject *value = call_reduce(p, obj);
+    return value ? value : second_try(p, obj);
+}
+
 int pk_save_instance(struct pickler *p, PyObject *obj) {
     if (p->nested && Py_TYPE(obj)->tp_hash == PyBaseObject_Type.tp_hash) {
         PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
@@ -429,7 +494,7 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
         pk_watch_mutable(p);
         return save_plain(p, obj);
     }
-    PyObject *value = call_reduce(p, obj);
+    PyObject *value = reduction(p, obj);
     if (!value)
         return refused(p, obj);
     int stable = p->watch && p->watch->stable && never_changes(p->st, Py_TYPE(obj));
