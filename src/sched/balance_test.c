@@ -360,7 +360,11 @@ static void test_chunk_keeps_its_limits(void **state) {
     erg_balance_measure(&b, 100000, 10000000);
     assert_in_range(erg_balance_chunk(&b, ERG_ITEMS_UNKNOWN), 9000, 11000);
     assert_int_equal(erg_balance_chunk(&b, 7), 7);
-    erg_balance_entered(&b, 10, 10 << 20, 0); /* a megabyte each */
+    erg_balance_init(&b, 4);
+    erg_balance_measure(&b, 50, 50 * 10 * US);
+    assert_int_equal(erg_balance_chunk(&b, 100000), 100);
+    assert_int_equal(erg_balance_chunk(&b, 240), 20); /* near the end a share of what is left */
+    erg_balance_entered(&b, 10, 10 << 20, 0);         /* a megabyte each */
     assert_int_equal(erg_balance_chunk(&b, ERG_ITEMS_UNKNOWN), ERG_BALANCE_CHUNK_BYTES >> 20);
     erg_balance_entered(&b, 1, 200u << 20, 0);
     assert_int_equal(erg_balance_chunk(&b, ERG_ITEMS_UNKNOWN), 1);

@@ -217,6 +217,16 @@ static const struct {
     {"stopped for long", UP2 "1000 probe 0 1\n2000 probe 0 1\n3000 probe 0 0\n"
                              "4000 probe 0 1\n5000 probe 0 1\n6000 probe 0 1 => kill 0\n"
                              "6000 lost 0 7 0 => lost\n6000 gone 0 kill 1 => start 1 at 0\n"},
+    {"workers we kill are no failures of the place",
+     UP2 "1 probe 0 1\n1 probe 1 1\n2 probe 0 1\n2 probe 1 1\n3 probe 0 1 => kill 0\n3 probe 1 1 "
+         "=> kill 1\n"
+         "4 gone 0 code => start 1 at 0\n4 gone 1 code => start 1 at 0\n"},
+    {"a broken place lives as long as its last worker",
+     "places 2 => start 2 at 0\n0 started 0 0\n0 up 0\n"
+     "0 failed 0 => start 1 at 0\n0 failed 0 => wake 20\n20 tick => start 1 at 0\n"
+     "20 failed 0 => wake 60\n60 tick => start 1 at 0\n60 failed 0 => wake 140\n"
+     "140 tick => start 1 at 0\n140 failed 0 => break 0 after 5\n"
+     "200 gone 0 kill 1 => break\n"},
     {"resize", UP2 "5 resize 0 4 => start 2 at 0\n"
                    "5 started 0 2\n5 started 0 3\n6 up 2\n"
                    "7 resize 0 1 => stop 2, stop 1\n"
@@ -433,6 +443,26 @@ static void test_random_runs(void **state) {
         random_run(seed);
 }
 
+/* What is not said yet when a worker is to be killed is never said. */
+static void test_kill_silences_the_rest(void **state) {
+    (void)state;
+    struct erg_sched *s = erg_sched_new(NULL);
+    struct erg_action action;
+    assert_int_equal(erg_sched_add_place(s, 1), 0);
+    assert_int_equal(erg_sched_next(s, 0, &action), 1);
+    assert_int_equal(erg_sched_on_started(s, 0, 3), 0);
+    assert_int_equal(erg_sched_on_up(s, 3, 0), 0);
+    assert_int_equal(erg_sched_on_interrupt(s, 3, 7, ERG_ASKED_CANCEL, 0), 0);
+    assert_int_equal(erg_sched_resize(s, 0, 0), 0);
+    erg_sched_terminate(s);
+    assert_int_equal(erg_sched_next(s, 0, &action), 1);
+    assert_int_equal(action.kind, ERG_ACT_KILL);
+    assert_int_equal(action.worker, 3);
+    assert_int_equal(action.why, ERG_ASKED_CANCEL);
+    assert_int_equal(erg_sched_next(s, 0, &action), 0);
+    erg_sched_free(s);
+}
+
 static void test_many_places(void **state) {
     (void)state;
     struct erg_sched *s = erg_sched_new(NULL);
@@ -447,6 +477,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scripts),
         cmocka_unit_test(test_random_runs),
+        cmocka_unit_test(test_kill_silences_the_rest),
         cmocka_unit_test(test_many_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
