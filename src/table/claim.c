@@ -134,17 +134,17 @@ static void stop_spinning(struct erg_member *m) {
     erg_awake_bit(m->table->header->spinning, m->number, 0);
 }
 
-/* We no longer stand ready to take what comes: producers counted on us, so see that somebody else does. */
-static void pass_on(struct erg_member *m) {
-    if (!m->spinning)
-        return;
+/* We got a task after having stood ready, spinning or asleep. Producers may have counted on us for more than this one, so
+ * once no bit of ours says so any more, see that what is left is somebody else's: whoever that is does the same. */
+static int arrived(struct erg_member *m) {
     stop_spinning(m);
     for (uint32_t q = 0; q < ERG_QUEUES; q++) {
         struct erg_ring *ring = &m->table->header->ready[q];
         struct erg_ring_peek peek;
         if ((m->queues & ERG_QUEUE_BIT(q)) && erg_ring_peek(m->table, ring, &peek))
-            erg_wake(m->table, q, 1);
+            erg_wake(m->table, q, 1 + erg_ring_len(ring));
     }
+    return 1;
 }
 
 static int claim_spinning(struct erg_member *m, uint32_t *index, uint64_t until) {
@@ -190,24 +190,24 @@ int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int6
             uint64_t until = now + spin_ns < deadline ? now + spin_ns : deadline;
             m->spinning = 1;
             erg_awake_bit(m->table->header->spinning, m->number, 1);
-            if (claim_spinning(m, index, until)) {
-                pass_on(m);
-                return 1;
-            }
+            if (claim_spinning(m, index, until))
+                return arrived(m);
             now = erg_clock_ns();
         }
         if (leaving(m) || code < 0 || now >= deadline) {
             stop_spinning(m);
             if (!asked_to_stop(m) && erg_claim_next(m, index))
-                return 1;
-            return leaving(m) ? 0 : code < 0 ? code : ERG_ETIMEOUT;
+                return arrived(m);
+            if (leaving(m)) {
+                arrived(m); /* elsewhere, but the promise is the same */
+                return 0;
+            }
+            return code < 0 ? code : ERG_ETIMEOUT;
         }
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         code = claim_sleeping(m, index, left);
-        if (code == 1)
-            return 1;
-        if (!asked_to_stop(m) && erg_claim_next(m, index))
-            return 1;
+        if (code == 1 || (!asked_to_stop(m) && erg_claim_next(m, index)))
+            return arrived(m);
     }
 }
 

@@ -238,7 +238,7 @@ static void *enter_tasks(void *arg) {
         if (round % 2 == 0)
             erg_record_submit_many(m, index, BATCH);
         for (int i = 0; i < BATCH; i++) {
-            int cancelled = i % 17 == 5 && erg_record_cancel(m, handles[i]) == 1;
+            int cancelled = i % 5 == 3 && erg_record_cancel(m, handles[i]) == 1;
             assert_int_equal(erg_record_wait(m, handles[i], -1), 0);
             struct erg_record *r = erg_table_record(s->rig.t, index[i]);
             uint64_t sum = 0;
@@ -274,6 +274,68 @@ static void threads_share_a_table(void **state) {
     free(s);
 }
 
+/* --- nobody sleeps while there is work ---------------------------------------------------------------------------- */
+
+enum { MEETINGS = 3000 };
+struct meeting {
+    struct rig rig;
+    _Atomic uint32_t present[MEETINGS];
+};
+
+/* A task ends only when its partner has begun: one runner alone can never end it. */
+static void *meet(void *arg) {
+    struct meeting *s = arg;
+    struct erg_member *m = rig_member(s->rig.t, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+    uint32_t index;
+    while (erg_claim_wait(m, &index, m->number % 2 ? 3000 : 30000, -1) == 1) {
+        _Atomic uint32_t *present = &s->present[erg_table_record(s->rig.t, index)->fn];
+        atomic_fetch_add(present, 1);
+        while (atomic_load(present) < 2)
+            erg_cpu_yield();
+        erg_claim_finish(m, index, ERG_OUT_OK);
+    }
+    erg_member_close(m);
+    return NULL;
+}
+
+static void work_is_never_left_to_a_busy_worker(void **state) {
+    (void)state;
+    struct meeting *s = calloc(1, sizeof *s);
+    pthread_t runners[2];
+    unsigned seed = 1;
+    rig_open(&s->rig, 1000);
+    atomic_store(&s->rig.worker->slot->queues, 0);
+    s->rig.t->header->cores = 4; /* spin, however few there are */
+    for (int i = 0; i < 2; i++)
+        pthread_create(&runners[i], NULL, meet, s);
+    for (uint32_t i = 0; i < MEETINGS; i++) {
+        uint32_t pair[2];
+        for (int k = 0; k < 2; k++) {
+            pair[k] = rig_new(&s->rig);
+            erg_table_record(s->rig.t, pair[k])->fn = i;
+            if (i % 2 == 0)
+                erg_record_submit(s->rig.owner, pair[k]);
+            for (int pause = rand_r(&seed) % 500; pause > 0; pause--)
+                erg_cpu_relax();
+        }
+        if (i % 2)
+            erg_record_submit_many(s->rig.owner, pair, 2);
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(
+                erg_record_wait(s->rig.owner, rig_handle(&s->rig, pair[k]), 20000000000), 0);
+            erg_record_free(s->rig.owner, pair[k]);
+        }
+        for (int pause = rand_r(&seed) % 5000; pause > 0; pause--)
+            erg_cpu_relax();
+    }
+    atomic_store(&s->rig.t->header->closed, 1);
+    erg_member_wake_all(s->rig.t);
+    for (int i = 0; i < 2; i++)
+        pthread_join(runners[i], NULL);
+    rig_close(&s->rig);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_take_no_memory),
@@ -284,6 +346,7 @@ int main(void) {
         cmocka_unit_test(fits_into_small_limits),
         cmocka_unit_test(slots_are_given_and_given_back),
         cmocka_unit_test(threads_share_a_table),
+        cmocka_unit_test(work_is_never_left_to_a_busy_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
