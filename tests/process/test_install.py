@@ -100,5 +100,5 @@ def test_wheel_works_in_a_clean_environment(tmp_path):
     command = tmp_path / "venv" / "bin" / "ergon"
     assert version in run(command, "--version", env=clean)
     # ... and is tied to that interpreter.
-    (tmp_path / "program.py").write_text("import sys; print(sys.executable, sys.argv[1:])")
-    assert run(command, "run", tmp_path / "program.py", "a", env=clean).split() == [str(python), "['a']"]
+    (tmp_path / "program.py").write_text("import sys; print(sys.prefix, sys.argv[1:])")
+    assert run(command, "run", tmp_path / "program.py", "a", env=clean).split() == [str(tmp_path / "venv"), "['a']"]
