@@ -139,6 +139,16 @@ static void time_over(struct erg_pool *p, uint32_t member, erg_handle task, int6
         interrupt_thread(p, t, task);
 }
 
+/* When the task has to be over; NEVER without a limit. The record may become another task's while it is read: whoever
+ * asks looks again afterwards whether it was the same all the time, and throws the answer away if not. */
+__attribute__((noinline, no_sanitize("thread"))) static int64_t
+limit_of(const struct erg_record *r) {
+    uint64_t allowed = __atomic_load_n(&r->timeout_ns, __ATOMIC_ACQUIRE);
+    if (allowed == 0 || allowed > INT64_MAX / 2)
+        return NEVER;
+    return (int64_t)(__atomic_load_n(&r->start_ns, __ATOMIC_ACQUIRE) + allowed);
+}
+
 /* Looks at what a member runs; returns when the first limit of what is not over yet is due. *busy: it runs something. */
 static int64_t check_member(struct erg_pool *p, uint32_t member, int64_t now, int *busy) {
     struct erg_member_slot *slot = erg_table_slot(p->table, member);
@@ -151,11 +161,9 @@ static int64_t check_member(struct erg_pool *p, uint32_t member, int64_t now, in
         if (task == ERG_HANDLE_NONE || !erg_limits_runs(p, member, task))
             continue;
         *busy = 1;
-        struct erg_record *r = erg_table_record(p->table, ERG_HANDLE_INDEX(task));
-        uint64_t allowed = r->timeout_ns;
-        if (allowed == 0 || allowed > INT64_MAX / 2)
+        int64_t at = limit_of(erg_table_record(p->table, ERG_HANDLE_INDEX(task)));
+        if (at == NEVER)
             continue;
-        int64_t at = (int64_t)(r->start_ns + allowed);
         if (!erg_limits_runs(p, member, task))
             continue; /* what was read may be another task's */
         if (at <= now)
