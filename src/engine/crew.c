@@ -319,7 +319,6 @@ static void on_lost(void *ctx, uint32_t index) {
 static void recover(struct ending *end) {
     struct worker *w = end->w;
     struct erg_pool *p = w->pool;
-    p->tasks_of_gone += atomic_load(&slot_of(w)->tasks);
     if (atomic_load(&slot_of(w)->phase) == ERG_M_RESERVED) {
         erg_member_unreserve(p->table, w->member);
         return;
@@ -328,7 +327,7 @@ static void recover(struct ending *end) {
     erg_table_recover(p->owner, w->member, on_lost, end);
 }
 
-/* By all its workers, those gone and `gone`, which recover() counted already, included. */
+/* By all its workers, those gone and `gone`, which was counted already, included. */
 static uint64_t tasks_done(const struct erg_pool *p, const struct worker *gone) {
     uint64_t n = p->tasks_of_gone;
     for (uint32_t i = 0; i < p->workers_max; i++)
@@ -369,6 +368,8 @@ void erg_crew_on_exited(struct worker *w, int status, int64_t now) {
     struct ending end = {.w = w, .status = status, .top = ERG_HANDLE_NONE, .now = now};
     int left_in_order = status == 0 && !owns_slot(w);
     describe(&end);
+    if (atomic_load(&slot_of(w)->serial) == w->serial) /* nobody else has the number yet */
+        w->pool->tasks_of_gone += atomic_load(&slot_of(w)->tasks);
     if (!left_in_order && owns_slot(w))
         recover(&end);
     if (!w->stray)
