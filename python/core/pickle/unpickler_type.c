@@ -201,7 +201,8 @@ static int not_ready(Unpickler *self) {
 static PyObject *own_find_class(Unpickler *self) {
     struct pk_state *st = self->u.st;
     PyObject *mine = core_type_lookup(Py_TYPE(self), PK_STR(find_class));
-    if (mine == core_type_lookup(st->unpickler_type, PK_STR(find_class)))
+    if (mine == core_type_lookup(st->unpickler_type, PK_STR(find_class)) &&
+        !(self->dict && PyDict_GetItemWithError(self->dict, PK_STR(find_class))))
         return NULL;
     return PyObject_GetAttr((PyObject *)self, PK_STR(find_class));
 }
@@ -265,13 +266,9 @@ static PyObject *unpickler_find_class(PyObject *op, PyObject *const *args, Py_ss
     if (!before)
         self->u.source = &none;
     self->u.find_class = NULL;
-    int proto = self->u.proto;
-    if (!before)
-        self->u.proto = 5;
     PyObject *found = pk_find_class(&self->u, args[0], args[1]);
     self->u.find_class = override;
     self->u.source = before;
-    self->u.proto = proto;
     return found;
 }
 

@@ -33,6 +33,7 @@ WHY_NOT = {
     "test_c_methods": "the error is PicklingError with a path, where pickle's is TypeError",
     "test_local_lookup_error": "local functions travel by value",
     "test_bad_getattr": "no RecursionError: nesting is bounded by memory alone",
+    "test_recursive_nested_names2": "a class whose only name leads through itself, before protocol 4",
     "test_unpickler_bad_file": "looks for the use of peek and readinto, which are not used",
 }
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
