@@ -298,10 +298,15 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="two repetitions, and no waiting for quiet moments")
     parser.add_argument("--patience", type=float, default=20.0, help="seconds to wait for quiet, for one figure")
     parser.add_argument("--budget", type=float, default=600.0, help="seconds to wait for quiet in all")
+    parser.add_argument(
+        "--nice", type=int, default=0, metavar="N", help="measure at this niceness; below 0 (as root) where others work"
+    )
     return parser
 
 
 def gate_of(options: argparse.Namespace) -> Gate:
+    if options.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, options.nice)  # contenders inherit it
     if options.quick:
         return Gate(patience=0.0, budget=0.0)
     return Gate(patience=options.patience, budget=options.budget)

@@ -69,8 +69,9 @@ def put_into(path: str, text: str) -> None:
         f.write(f"{before}{mark}\n\n{text.strip()}\n\n{end}{after}")
 
 
-def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate) -> None:
-    print(f"{machine()}; two workers; medians.\n")
+def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, nice: int) -> None:
+    priority = f"; at niceness {nice}, beside other work" if nice else ""
+    print(f"{machine()}; two workers; medians{priority}.\n")
     harness.print_table(
         ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
         [row(answer, floors) for answer in answers],
@@ -88,7 +89,7 @@ def main() -> None:
     unknown = set(options.files) - set(FILES)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {' '.join(FILES)}")
-    gate = harness.gate_of(options)
+    gate = harness.gate_of(options)  # before the limits: they are measured at the same priority
     floors = limits.measure()
     answers = []
     for file in options.files or FILES:
@@ -104,7 +105,7 @@ def main() -> None:
         return
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report(answers, floors, gate)
+        report(answers, floors, gate, options.nice)
     print(text.getvalue(), end="")
     if options.into:
         put_into(options.into, text.getvalue())
