@@ -289,6 +289,20 @@ static void fail_lost(struct ending *end, uint32_t index, enum erg_verdict verdi
     fail_with(p, index, ERG_OUT_LOST, text);
 }
 
+/* How a verdict ends the task; ERG_OUT_NONE when it runs again. */
+static enum erg_outcome outcome_of(enum erg_verdict verdict) {
+    switch (verdict) {
+    case ERG_VERDICT_RETRY:
+        return ERG_OUT_NONE;
+    case ERG_VERDICT_FAIL_TIMEOUT:
+        return ERG_OUT_TIMEOUT;
+    case ERG_VERDICT_FAIL_CANCELLED:
+        return ERG_OUT_CANCELLED;
+    default:
+        return ERG_OUT_LOST;
+    }
+}
+
 static void on_lost(void *ctx, uint32_t index) {
     struct ending *end = ctx;
     struct worker *w = end->w;
@@ -305,6 +319,8 @@ static void on_lost(void *ctx, uint32_t index) {
     enum erg_verdict verdict = erg_sched_on_lost(p->sched, w->id, &loss, &kills);
     end->lost++;
     p->counts.tasks_lost++;
+    if (p->runtime->task_lost)
+        p->runtime->task_lost(p->runtime->ctx, p, w->member, index, outcome_of(verdict));
     if (verdict != ERG_VERDICT_RETRY) {
         fail_lost(end, index, verdict, kills);
         return;

@@ -38,6 +38,12 @@ struct erg_runtime {
      * task's time is over; no lock of the engine held. NULL: never can. */
     int (*interrupt_thread)(void *ctx, struct erg_pool *pool, uint32_t member, erg_handle task);
 
+    /* The worker process `member` died while it ran the task in record `index`, which ends with `outcome`, or
+     * with ERG_OUT_NONE runs again. For records of what happened: called by the loop thread with the engine's
+     * lock held, so it neither waits nor calls the engine. NULL: nobody wants to know. */
+    void (*task_lost)(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
+                      enum erg_outcome outcome);
+
     void *ctx;
 };
 

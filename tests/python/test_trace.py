@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 
 import ergon
 import pytest
@@ -257,3 +258,29 @@ def test_record_and_report(tmp_path: pathlib.Path) -> None:
     assert "squared" in text and "Found" in text
     with pytest.raises(ergon.errors.ErgonError, match="cannot open"):
         trace.report(tmp_path / "none.json")
+
+
+def dies(x: int) -> int:
+    if x == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def test_runs_that_ended_with_their_worker(recording: None, tmp_path: pathlib.Path) -> None:
+    with ergon.ProcessPool(2) as pool:
+        futures = [pool.submit(dies, x) for x in range(5)]
+        with pytest.raises(ergon.errors.WorkerLost):
+            futures[2].result()
+        with pytest.raises(ergon.errors.WorkerLost):
+            pool.submit(dies, 2, retries=1).result()
+        assert [future.result() for future in futures if future is not futures[2]] == [0, 1, 3, 4]
+        found = [event for event in trace.events() if event.outcome != "ok"]
+    assert sorted(event.outcome for event in found) == ["lost", "lost", "retried"]
+    for event in found:
+        assert event.function == "dies" and event.worker_name.startswith("process ")
+        assert 0 < event.queued_ns and 0 < event.start_ns <= event.end_ns
+    again = [event.task for event in found if event.outcome == "retried"]
+    assert again[0] in [event.task for event in found if event.outcome == "lost"]
+    trace.save(tmp_path / "t.json")
+    trace.report(tmp_path / "t.json")
+    assert "2 lost, 1 retried." in (tmp_path / "t.html").read_text()

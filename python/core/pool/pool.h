@@ -97,6 +97,8 @@ struct pl_core {
     PyObject
         *thread_setup; /* (function, arguments) each worker thread calls first; strong or NULL */
     struct pl_worker *thread_workers;
+    _Atomic(struct pl_trace_lost *)
+        trace_lost;        /* runs that ended with their worker, newest first */
     struct pl_blob *blobs; /* shared objects whose owner let go while workers still held them */
 };
 
@@ -549,6 +551,10 @@ struct pl_trace_event {
     uint32_t items, outcome;
 };
 void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *event);
+/* A worker died in the middle of a task. By the engine's loop thread, without the GIL. */
+void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
+                   enum erg_outcome outcome);
+void pl_trace_fini(struct pl_core *core);
 /* Appends the pool's events to the list; 0 or -1. */
 int pl_trace_collect(struct pl_core *core, PyObject *list);
 PyObject *pl_trace_start(PyObject *module, PyObject *args);

@@ -152,6 +152,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state) {
                                               .zygote_argv = state->zygote_argv,
                                               .start_thread = start_thread,
                                               .interrupt_thread = interrupt_thread,
+                                              .task_lost = pl_trace_lost,
                                               .ctx = state};
     }
     return &state->runtime;

@@ -100,6 +100,7 @@ void pl_core_release(struct pl_core *core) {
         Py_XDECREF(core->path);
         PyMem_Free(core->orphans);
         PyMem_Free(core->holders);
+        pl_trace_fini(core);
         PyMem_Free(core);
     }
 }

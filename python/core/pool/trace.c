@@ -31,7 +31,54 @@ void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *even
     atomic_store_explicit(&block->count, n + 1, memory_order_release);
 }
 
-static const char *const outcomes[] = {"none", "ok", "error", "cancelled", "lost", "timeout"};
+/* By enum erg_outcome; a run that was lost and does not end its task stands last. */
+static const char *const outcomes[] = {"none", "ok",      "error",  "cancelled",
+                                       "lost", "timeout", "retried"};
+enum { RETRIED = ERG_OUT_TIMEOUT + 1 };
+
+/* What a dead worker could not record itself. Pushed by the loop thread, never taken off before the pool is freed,
+ * so that reading needs no lock. */
+struct pl_trace_lost {
+    struct pl_trace_lost *next;
+    uint32_t member;
+    struct pl_trace_event event;
+};
+
+void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
+                   enum erg_outcome outcome) {
+    (void)ctx;
+    struct pl_core *core = erg_pool_user(pool);
+    if (!core || !atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
+        return;
+    struct pl_trace_lost *lost = calloc(1, sizeof *lost);
+    if (!lost)
+        return; /* the trace has a gap, the program goes on */
+    struct erg_record *record = erg_table_record(core->table, index);
+    lost->member = member;
+    lost->event = (struct pl_trace_event){
+        .task = erg_record_handle(core->table, index),
+        .fn = record->fn ? ((struct pl_fn_head *)erg_table_at(core->table, record->fn))->uid : 0,
+        .queued_ns = record->end_ns,
+        .start_ns = record->start_ns,
+        .end_ns = erg_clock_ns(),
+        .bytes_in = record->args.len,
+        .items = 1,
+        .outcome = outcome == ERG_OUT_NONE ? RETRIED : outcome,
+    };
+    lost->next = atomic_load_explicit(&core->trace_lost, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&core->trace_lost, &lost->next, lost,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+void pl_trace_fini(struct pl_core *core) {
+    struct pl_trace_lost *lost = atomic_exchange(&core->trace_lost, NULL);
+    while (lost) {
+        struct pl_trace_lost *next = lost->next;
+        free(lost);
+        lost = next;
+    }
+}
 
 /* (kind, pool, worker, worker name, task, function, items, queued, start, end, bytes in, bytes out, outcome) */
 static PyObject *event_tuple(struct pl_core *core, uint32_t member,
@@ -51,7 +98,17 @@ static PyObject *event_tuple(struct pl_core *core, uint32_t member,
         "task", (unsigned long long)core->uid, member, label, (unsigned long long)e->task, name,
         e->items, (unsigned long long)e->queued_ns, (unsigned long long)e->start_ns,
         (unsigned long long)e->end_ns, (unsigned long long)e->bytes_in,
-        (unsigned long long)e->bytes_out, outcomes[e->outcome <= ERG_OUT_TIMEOUT ? e->outcome : 0]);
+        (unsigned long long)e->bytes_out, outcomes[e->outcome <= RETRIED ? e->outcome : 0]);
+}
+
+static int append(struct pl_core *core, PyObject *list, uint32_t member,
+                  const struct pl_trace_event *e) {
+    if (e->end_ns < core->state->trace_since_ns)
+        return 0;
+    PyObject *event = event_tuple(core, member, e);
+    int rc = event ? PyList_Append(list, event) : -1;
+    Py_XDECREF(event);
+    return rc;
 }
 
 int pl_trace_collect(struct pl_core *core, PyObject *list) {
@@ -64,18 +121,16 @@ int pl_trace_collect(struct pl_core *core, PyObject *list) {
         while (at) {
             struct pl_trace_block *block = erg_table_at(core->table, at);
             uint32_t n = atomic_load_explicit(&block->count, memory_order_acquire);
-            for (uint32_t i = 0; i < n; i++) {
-                if (block->events[i].end_ns < core->state->trace_since_ns)
-                    continue;
-                PyObject *event = event_tuple(core, m, &block->events[i]);
-                int rc = event ? PyList_Append(list, event) : -1;
-                Py_XDECREF(event);
-                if (rc < 0)
+            for (uint32_t i = 0; i < n; i++)
+                if (append(core, list, m, &block->events[i]) < 0)
                     return -1;
-            }
             at = block->previous;
         }
     }
+    struct pl_trace_lost *lost = atomic_load_explicit(&core->trace_lost, memory_order_acquire);
+    for (; lost; lost = lost->next)
+        if (append(core, list, lost->member, &lost->event) < 0)
+            return -1;
     return 0;
 }
 
