@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPIN_NS 50000        /* about what a sleep and a wake-up cost together */
+/* Longer than a sleep and a wake-up take together: two sides that once missed each other would keep missing. */
+#define SPIN_NS 200000
 #define LOOK_UP_NS 500000000 /* should_leave() is asked so often while idle */
 #define HELP_SLICE_MIN_NS 50000
 #define HELP_SLICE_MAX_NS 2000000

@@ -504,13 +504,11 @@ static uint64_t alloc_big(struct erg_member *m, uint64_t len) {
 int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct erg_error *err) {
     uint64_t got = 0;
     if (len <= m->table->size) {
-        if (m->shared)
-            erg_lock(&m->arena_lock);
+        erg_lock(&m->arena_lock);
         got = len <= SMALL_MAX          ? alloc_small(m, len)
               : len <= ERG_EXTENT_BYTES ? alloc_run(m, len)
                                         : alloc_big(m, len);
-        if (m->shared)
-            erg_unlock(&m->arena_lock);
+        erg_unlock(&m->arena_lock);
     }
     if (!got)
         return erg_error_set(
@@ -528,14 +526,11 @@ void erg_arena_free(struct erg_member *m, uint64_t offset) {
         send_home(m, offset);
         return;
     }
-    if (m->shared)
-        erg_lock(&m->arena_lock);
+    erg_lock(&m->arena_lock);
     home(m, offset);
-    if (m->shared) {
-        if (atomic_load_explicit(&m->table->closed, memory_order_relaxed))
-            drop_warm_big(m); /* the pool is over: what the user let go of is not needed warm */
-        erg_unlock(&m->arena_lock);
-    }
+    if (m->is_owner && atomic_load_explicit(&m->table->closed, memory_order_relaxed))
+        drop_warm_big(m); /* the pool is over: what the user let go of is not needed warm */
+    erg_unlock(&m->arena_lock);
 }
 
 uint64_t erg_arena_block_size(const struct erg_table *t, uint64_t offset) {
@@ -572,14 +567,12 @@ uint64_t erg_arena_shrink(struct erg_member *m, uint64_t offset, uint64_t len) {
     struct erg_table *t = m->table;
     uint32_t extent = extent_at(t, offset), kind = kind_of(t, extent, page_at(t, offset));
     if (atomic_load(&t->extents[extent].holder) == m->number + 1 && kind > PAGE_RUN) {
-        if (m->shared)
-            erg_lock(&m->arena_lock);
+        erg_lock(&m->arena_lock);
         if (kind == PAGE_BIG)
             shrink_big(m, extent, len);
         else
             shrink_run(m, offset, kind - PAGE_RUN, len);
-        if (m->shared)
-            erg_unlock(&m->arena_lock);
+        erg_unlock(&m->arena_lock);
     }
     return erg_arena_block_size(t, offset);
 }
@@ -633,11 +626,9 @@ static uint64_t trim_locked(struct erg_member *m, uint64_t keep_bytes) {
 }
 
 uint64_t erg_arena_trim(struct erg_member *m, uint64_t keep_bytes) {
-    if (m->shared)
-        erg_lock(&m->arena_lock);
+    erg_lock(&m->arena_lock);
     uint64_t given = trim_locked(m, keep_bytes);
-    if (m->shared)
-        erg_unlock(&m->arena_lock);
+    erg_unlock(&m->arena_lock);
     return given;
 }
 
@@ -673,8 +664,7 @@ void erg_arena_close(struct erg_member *m) {
 void erg_arena_orphan(struct erg_member *m, uint32_t number) {
     struct erg_table *t = m->table;
     uint32_t top = atomic_load(&t->header->extents_top), holder = number + 1;
-    if (m->shared)
-        erg_lock(&m->arena_lock);
+    erg_lock(&m->arena_lock);
     for (uint32_t i = 0; i < top; i++) {
         if (atomic_load_explicit(&t->extents[i].holder, memory_order_acquire) != holder)
             continue;
@@ -691,8 +681,7 @@ void erg_arena_orphan(struct erg_member *m, uint32_t number) {
         i += run - 1;
     }
     take_returned(m, &t->members[number].returned, RETURNED_CLOSED);
-    if (m->shared)
-        erg_unlock(&m->arena_lock);
+    erg_unlock(&m->arena_lock);
 }
 
 void erg_arena_copy(void *to, const void *from, size_t len) {

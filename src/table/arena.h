@@ -2,8 +2,8 @@
  *
  * A member allocates from extents of its own (4 MiB each, taken from a shared map by swap) and keeps what is freed
  * warm, because a fresh page costs ten times a copy. Any member may free any block: it goes home to its
- * allocator's `returned` stack. Blocks are named by their offset in the mapping. The owner's member may be used from
- * several threads; every other one from its own thread only. */
+ * allocator's `returned` stack. Blocks are named by their offset in the mapping.
+ * Any thread of a member's process may call. */
 #ifndef ERG_TABLE_ARENA_H
 #define ERG_TABLE_ARENA_H
 

@@ -1,6 +1,7 @@
 /* table/claim: tasks from the worker's side: take one, run it, finish it.
  *
- * `m` is the caller's own member; not for the owner's shared member. A task that waits for others may claim and run
+ * `m` is the caller's own member; not the owner's, and only from the thread
+ * that is the member. A task that waits for others may claim and run
  * further tasks meanwhile, up to ERG_CLAIMS_MAX deep; they must be finished in reverse order. */
 #ifndef ERG_TABLE_CLAIM_H
 #define ERG_TABLE_CLAIM_H

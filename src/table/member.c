@@ -63,7 +63,7 @@ int erg_member_open(struct erg_table *t, uint32_t number, struct erg_member **ou
     m->number = number;
     m->slot = &t->members[number];
     m->queues = atomic_load(&m->slot->queues);
-    m->shared = number == 0;
+    m->is_owner = number == 0;
     int code = erg_arena_open(m, err);
     if (code < 0) {
         free(m);

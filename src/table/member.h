@@ -1,7 +1,8 @@
 /* table/member: one party's private handle on the table: owner, worker process or worker thread.
  *
- * Opened by the process and thread that *is* the member. The owner's member (number 0) may be used by several threads
- * at once: its calls lock. Every other member belongs to one thread. */
+ * Opened by the process and thread that *is* the member. Tasks are claimed and finished by that thread alone (and never
+ * through the owner's member, number 0). Everything else, entering and ordering tasks, waiting, freeing, the arena, may
+ * be done by any thread of the process at any time: those calls lock where they must. */
 #ifndef ERG_TABLE_MEMBER_H
 #define ERG_TABLE_MEMBER_H
 
@@ -18,7 +19,7 @@ struct erg_member {
     struct erg_member *sibling;   /* next in table->opened */
     uint64_t last_ns;             /* when its last task ended, 0 once it waited since */
     uint32_t magazine;            /* which of slot->magazines is in use */
-    int shared;                   /* several threads use it: lock */
+    int is_owner;                 /* needs no notes: when it dies, everything ends */
     int keep;                     /* release: one successor may stay with us as slot->next */
     uint32_t entered[ERG_QUEUES]; /* release: hints entered that nobody was woken for yet */
     int spinning;                 /* its bit in header->spinning is set */

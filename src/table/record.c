@@ -31,11 +31,9 @@ static void record_init(struct erg_record *r) {
 }
 
 int erg_record_new(struct erg_member *m, uint32_t *index) {
-    if (m->shared)
-        erg_lock(&m->lock);
+    erg_lock(&m->lock);
     int code = erg_store_take(m, index);
-    if (m->shared)
-        erg_unlock(&m->lock);
+    erg_unlock(&m->lock);
     if (code < 0)
         return code;
     if (!atomic_load_explicit(&m->slot->entered, memory_order_relaxed))
@@ -348,7 +346,7 @@ int erg_record_notify(struct erg_member *m, erg_handle handle) {
 /* For recovery, should we die between taking the record and ending it: it is then a lost task like any other. */
 static void note_claim(struct erg_member *m, erg_handle handle) {
     uint32_t depth = atomic_load_explicit(&m->slot->depth, memory_order_relaxed);
-    if (!m->shared && depth < ERG_CLAIMS_MAX)
+    if (!m->is_owner && depth < ERG_CLAIMS_MAX)
         atomic_store_explicit(&m->slot->claims[depth], handle, memory_order_release);
 }
 

@@ -1,6 +1,6 @@
 /* table/record: tasks from the submitter's side: enter, order, submit, wait, cancel, free.
  *
- * `m` is always the caller's own member; a member other than the owner's may be used by its own thread only. A record
+ * `m` is always the caller's own member; any thread of its process may call. A record
  * that was taken with erg_record_new belongs to its submitter until erg_record_free. Handles stay safe to use for ever:
  * a stale one counts as done. Nothing here makes a system call except to wake or to sleep. */
 #ifndef ERG_TABLE_RECORD_H

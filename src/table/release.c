@@ -32,7 +32,7 @@ static void make_room(struct erg_member *m, struct erg_ring *ring, int completed
         return;
     struct erg_record *r = &t->records[peek.index];
     uint32_t depth = atomic_load_explicit(&m->slot->depth, memory_order_relaxed);
-    if (!m->shared && depth < ERG_CLAIMS_MAX)
+    if (!m->is_owner && depth < ERG_CLAIMS_MAX)
         atomic_store_explicit(&m->slot->claims[depth], erg_record_handle(t, peek.index),
                               memory_order_release);
     if (!erg_ring_take(t, ring, &peek))
@@ -143,7 +143,7 @@ static void complete_join(struct erg_member *m, uint32_t index, uint64_t seen) {
 
 /* Its own next task, if it has none and can run this. */
 static int keep_next(struct erg_member *m, uint32_t queue, erg_handle handle) {
-    if (m->shared || m->keep == 0 || !(m->queues & ERG_QUEUE_BIT(queue)) ||
+    if (m->is_owner || m->keep == 0 || !(m->queues & ERG_QUEUE_BIT(queue)) ||
         atomic_load_explicit(&m->slot->next, memory_order_relaxed) != ERG_HANDLE_NONE)
         return 0;
     atomic_store_explicit(&m->slot->next, handle, memory_order_release);
@@ -274,8 +274,7 @@ static void release_all(struct erg_member *m) {
 
 void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome outcome, int keep) {
     uint64_t seen = atomic_load_explicit(&m->table->records[index].state, memory_order_relaxed);
-    if (m->shared)
-        erg_lock(&m->release_lock);
+    erg_lock(&m->release_lock);
     m->keep = keep;
     swap_done(m, index, &seen, outcome);
     announce(m, index, seen);
@@ -283,18 +282,15 @@ void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome out
         release_all(m);
     else if (seen & ERG_STATE_ORPHAN)
         free_orphan(m, index);
-    if (m->shared)
-        erg_unlock(&m->release_lock);
+    erg_unlock(&m->release_lock);
 }
 
 void erg_release_guard(struct erg_member *m, uint32_t index, uint32_t gen) {
-    if (m->shared)
-        erg_lock(&m->release_lock);
+    erg_lock(&m->release_lock);
     m->keep = 0;
     make_ready(m, index, gen);
     release_all(m);
-    if (m->shared)
-        erg_unlock(&m->release_lock);
+    erg_unlock(&m->release_lock);
 }
 
 void erg_release_resume(struct erg_member *m) {

@@ -121,16 +121,15 @@ int erg_store_recycle(struct erg_member *m, uint32_t index, uint64_t seen) {
                                                  memory_order_acq_rel, memory_order_relaxed))
         return 0;
     ERG_POINT("store-free");
-    if (m->shared)
-        erg_lock(&m->lock);
+    erg_lock(&m->lock);
     atomic_store_explicit(&r->submitter, (uint16_t)m->number, memory_order_relaxed);
     erg_store_give(m, index);
-    if (m->shared)
-        erg_unlock(&m->lock);
+    erg_unlock(&m->lock);
     return 1;
 }
 
 void erg_store_flush(struct erg_member *m) {
+    erg_lock(&m->lock);
     for (int i = 0; i < 2; i++) {
         struct erg_magazine *magazine = &m->slot->magazines[i];
         uint32_t n = atomic_load_explicit(&magazine->count, memory_order_relaxed);
@@ -138,4 +137,5 @@ void erg_store_flush(struct erg_member *m) {
         if (n > 0)
             batch_push(m->table, magazine->index, n);
     }
+    erg_unlock(&m->lock);
 }

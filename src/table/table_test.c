@@ -195,6 +195,7 @@ static void slots_are_given_and_given_back(void **state) {
 enum { RUNNERS = 3, ENTERERS = 2, ROUNDS = 300, BATCH = 40 };
 struct stress {
     struct rig rig;
+    struct erg_member *m; /* of both who enter */
     _Atomic uint32_t ran;
 };
 
@@ -217,7 +218,7 @@ static void *run_tasks(void *arg) {
 
 static void *enter_tasks(void *arg) {
     struct stress *s = arg;
-    struct erg_member *m = s->rig.owner; /* shared by both threads */
+    struct erg_member *m = s->m;
     unsigned seed = (unsigned)(uintptr_t)&seed;
     for (int round = 0; round < ROUNDS; round++) {
         uint32_t index[BATCH];
@@ -253,12 +254,12 @@ static void *enter_tasks(void *arg) {
     return NULL;
 }
 
-static void threads_share_a_table(void **state) {
-    (void)state;
+static void stress(int as_owner) {
     struct stress *s = calloc(1, sizeof *s);
     pthread_t runners[RUNNERS], enterers[ENTERERS];
     rig_open(&s->rig, 1000);
     atomic_store(&s->rig.worker->slot->queues, 0);
+    s->m = as_owner ? s->rig.owner : s->rig.worker;
     for (int i = 0; i < RUNNERS; i++)
         pthread_create(&runners[i], NULL, run_tasks, s);
     for (int i = 0; i < ENTERERS; i++)
@@ -272,6 +273,16 @@ static void threads_share_a_table(void **state) {
     assert_int_equal(rig_count_free(&s->rig), 1000);
     rig_close(&s->rig);
     free(s);
+}
+
+static void threads_share_the_owners_member(void **state) {
+    (void)state;
+    stress(1);
+}
+
+static void threads_share_a_workers_member(void **state) {
+    (void)state;
+    stress(0);
 }
 
 /* --- nobody sleeps while there is work ---------------------------------------------------------------------------- */
@@ -345,7 +356,8 @@ int main(void) {
         cmocka_unit_test(a_forked_child_is_harmless),
         cmocka_unit_test(fits_into_small_limits),
         cmocka_unit_test(slots_are_given_and_given_back),
-        cmocka_unit_test(threads_share_a_table),
+        cmocka_unit_test(threads_share_the_owners_member),
+        cmocka_unit_test(threads_share_a_workers_member),
         cmocka_unit_test(work_is_never_left_to_a_busy_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
