@@ -239,7 +239,7 @@ _refuse_named("ssl", "SSLContext", "an SSL context holds keys of this process: m
 # --- what streams call ------------------------------------------------------------------------------------------------------------------
 
 
-def make_memoryview(content: Any, format: str, shape: tuple) -> memoryview:
+def make_memoryview(content: Any, format: Any, shape: tuple) -> memoryview:
     return memoryview(content).cast("B").cast(format, shape)
 
 

@@ -270,6 +270,25 @@ static PyObject *core_copy(PyObject *module, PyObject *obj) {
     return made;
 }
 
+PyDoc_STRVAR(digest_doc,
+             "digest($module, /, obj, *, size=32)\n--\n\n"
+             "The name of a value: BLAKE2b of what it consists of, the same in every process.\n\n"
+             "Which immutable objects are shared, the order of sets and the interning of strings "
+             "do not change\n"
+             "it; 1, 1.0 and True differ, and so do dicts with another order.");
+
+static PyObject *core_digest(PyObject *module, PyObject *const *args, Py_ssize_t n,
+                             PyObject *kwnames) {
+    static const char *const names[] = {"obj", "size"};
+    PyObject *v[2];
+    if (parse("digest", names, 2, 1, 1, args, n, kwnames, v) < 0)
+        return NULL;
+    Py_ssize_t size = v[1] ? PyLong_AsSsize_t(v[1]) : 32;
+    if (size == -1 && PyErr_Occurred())
+        return NULL;
+    return pk_digest(module, v[0], size);
+}
+
 /* --- by value ----------------------------------------------------------------------------------------------------------- */
 
 static PyObject *name_of_module(PyObject *module) {
@@ -350,6 +369,7 @@ PyMethodDef pk_module_methods[] = {
     {"copy", core_copy, METH_O, copy_doc},
     {"register_pickle_by_value", core_register, METH_O, register_doc},
     {"unregister_pickle_by_value", core_unregister, METH_O, unregister_doc},
+    {"digest", CORE_METHOD(core_digest), KEYWORDS, digest_doc},
     {"importable", core_importable, METH_O, importable_doc},
     {"by_value_modules", core_registered, METH_NOARGS, registered_doc},
     {NULL, NULL, 0, NULL},

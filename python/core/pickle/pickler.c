@@ -1,6 +1,6 @@
 #include "pickler.h"
 
-enum { KEEP_FRAMES = 4096, FRAME_MIN = 4 };
+enum { KEEP_FRAMES = 4096, FRAME_MIN = 4, MAX_FRAMES = 1 << 24 };
 
 /* --- memory ----------------------------------------------------------------------------------------- */
 
@@ -15,6 +15,11 @@ int pk_grow(struct pickler *p, size_t need) {
 }
 
 static int grow_frames(struct pickler *p) {
+    if (p->capframes > MAX_FRAMES) {
+        PyErr_SetString(PyExc_RecursionError,
+                        "nested beyond all bounds: does a __reduce__ make new objects for ever?");
+        return -1;
+    }
     Py_ssize_t cap = p->capframes ? p->capframes * 2 : 64;
     struct pk_frame *frames = PyMem_Realloc(p->frames, (size_t)cap * sizeof *frames);
     if (!frames) {
@@ -264,7 +269,10 @@ static int step_set(struct pickler *p, struct pk_frame *f) {
             return 0;
     }
     f = &p->frames[depth - 1];
-    if (f->n == OP_FROZENSET) {
+    if (f->n == OP_FROZENSET && p->flags & PK_CANONICAL) {
+        if (pk_put(p, OP_FROZENSET) < 0 || pk_write_put(p) < 0)
+            return -1;
+    } else if (f->n == OP_FROZENSET) {
         int rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
         if (rc < 0 || (rc == 0 && (pk_put(p, OP_FROZENSET) < 0 || pk_memoize(p, f->aux) < 0)))
             return -1;
@@ -292,6 +300,10 @@ static int step_save(struct pickler *p, struct pk_frame *f) {
 }
 
 static int step_memo(struct pickler *p, struct pk_frame *f) {
+    if (p->flags & PK_CANONICAL && pk_never_changes(p->st, Py_TYPE(f->obj))) {
+        pop(p);
+        return pk_write_put(p);
+    }
     int rc = taken_from_memo(p, f->obj, OP_POP, 1);
     if (rc < 0 || (rc == 0 && pk_memoize(p, f->obj) < 0))
         return -1;
@@ -413,7 +425,7 @@ int pk_save_tuple(struct pickler *p, PyObject *obj, int flags) {
     Py_ssize_t n = PyTuple_GET_SIZE(obj);
     if (n == 0)
         return pk_put(p, OP_EMPTY_TUPLE);
-    int once = core_only_ref(obj) ? PK_FF_ONCE : 0;
+    int once = pk_alone(p, obj) ? PK_FF_ONCE : 0;
     int rc = once ? 0 : pk_seen(p, obj);
     if (rc)
         return rc < 0 ? -1 : 0;
@@ -544,7 +556,9 @@ int pk_save_object(struct pickler *p, PyObject *obj) {
         pk_watch_mutable(p);
         return type == &PyDict_Type ? save_dict(p, obj) : save_list(p, obj);
     }
-    if ((rc = pk_seen(p, obj)) != 0)
+    int alone =
+        p->flags & PK_CANONICAL && (type == &PyFrozenSet_Type || pk_never_changes(p->st, type));
+    if (!alone && (rc = pk_seen(p, obj)) != 0)
         return rc < 0 ? -1 : 0;
     Py_INCREF(obj);
     rc = save_other(p, obj);

@@ -16,6 +16,13 @@
 #include "opcodes.h"
 #include "room.h"
 
+enum {
+    PK_CANONICAL =
+        1
+        << 8, /* besides those of pickle.h: immutable values are written in full each time they are
+                              met, so that who shares them with whom does not show (digest.c) */
+};
+
 enum pk_frame_kind {
     PK_F_LIST,  /* obj: list, i: next item; n: 1 when MARK was written */
     PK_F_TUPLE, /* obj: tuple, i: next item */
@@ -259,6 +266,14 @@ static inline int pk_memoize(struct pickler *p, PyObject *obj) {
 static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
     return once ? pk_write_put(p) : pk_memoize(p, obj);
 }
+
+/* An immutable object that is not looked for in the memo. */
+static inline int pk_alone(const struct pickler *p, PyObject *obj) {
+    return core_only_ref(obj) || p->flags & PK_CANONICAL;
+}
+
+/* Instances of the type never change (by its nature; what they contain may). */
+int pk_never_changes(struct pk_state *st, PyTypeObject *type);
 
 /* 1: obj was met before and is taken from the memo; 0: it was not; -1: exception */
 static inline int pk_seen(struct pickler *p, PyObject *obj) {

@@ -56,7 +56,7 @@ static int write_surrogates(struct pickler *p, PyObject *obj) {
 }
 
 int pk_save_str(struct pickler *p, PyObject *obj) {
-    int once = core_only_ref(obj);
+    int once = pk_alone(p, obj);
     if (!once) {
         int rc = pk_seen(p, obj);
         if (rc)
@@ -133,7 +133,7 @@ static int save_old_bytes(struct pickler *p, PyObject *obj) {
 }
 
 int pk_save_bytes(struct pickler *p, PyObject *obj) {
-    int once = core_only_ref(obj);
+    int once = pk_alone(p, obj);
     if (!once) {
         int rc = pk_seen(p, obj);
         if (rc)

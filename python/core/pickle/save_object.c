@@ -380,9 +380,8 @@ static PyObject *call_reduce(struct pickler *p, PyObject *obj) {
     return value;
 }
 
-/* Instances of these do not change, so a callee that carries one stays stable; what they contain is looked at
- * when it is written. */
-static int never_changes(struct pk_state *st, PyTypeObject *type) {
+/* A callee that carries one of these stays stable; what they contain is looked at when it is written. */
+int pk_never_changes(struct pk_state *st, PyTypeObject *type) {
     static const char *const names[] = {"complex",
                                         "range",
                                         "slice",
@@ -497,7 +496,7 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
     PyObject *value = reduction(p, obj);
     if (!value)
         return refused(p, obj);
-    int stable = p->watch && p->watch->stable && never_changes(p->st, Py_TYPE(obj));
+    int stable = p->watch && p->watch->stable && pk_never_changes(p->st, Py_TYPE(obj));
     int rc = pk_save_reduced(p, value, obj);
     Py_DECREF(value);
     if (stable)

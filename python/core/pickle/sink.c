@@ -8,7 +8,10 @@ static int grow(struct pk_sink *sink, size_t need) {
         PyErr_NoMemory();
         return -1;
     }
-    size_t cap = (sink->len + need) * 3 / 2 + 4096;
+    size_t cap = sink->len + sink->len / 2;
+    if (cap < sink->len + need)
+        cap = sink->len + need;
+    cap += 1024;
     if (!self->bytes) {
         self->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
         if (!self->bytes)

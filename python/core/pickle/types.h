@@ -21,6 +21,9 @@ struct pk_buffers {
 };
 PyObject *pk_next_of_buffers(void *ctx);
 
+/* The content name of obj, `size` bytes: new reference to bytes, or NULL (digest.c). */
+PyObject *pk_digest(PyObject *module, PyObject *obj, Py_ssize_t size);
+
 /* A protocol as users give it: None and negative numbers are the highest. -1 with an exception. */
 int pk_protocol(PyObject *given);
 
