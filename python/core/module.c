@@ -12,6 +12,9 @@
 #if CORE_HAVE_POOL
 #include "pool/pool.h"
 #endif
+#if CORE_HAVE_FLOW
+#include "flow/flow.h"
+#endif
 
 static int core_exec(PyObject *module) {
     struct core_state *state = core_state_of(module);
@@ -24,6 +27,11 @@ static int core_exec(PyObject *module) {
 #if CORE_HAVE_POOL
     state->pool = pool_state_new(module);
     if (!state->pool || pool_exec(module) < 0)
+        return -1;
+#endif
+#if CORE_HAVE_FLOW
+    state->flow = flow_state_new(module);
+    if (!state->flow || flow_exec(module) < 0)
         return -1;
 #endif
     return 0;
@@ -47,11 +55,22 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
             return rc;
     }
 #endif
+#if CORE_HAVE_FLOW
+    if (state->flow) {
+        int rc = flow_state_traverse(state->flow, visit, arg);
+        if (rc)
+            return rc;
+    }
+#endif
     return 0;
 }
 
 static int core_clear(PyObject *module) {
     struct core_state *state = core_state_of(module);
+#if CORE_HAVE_FLOW
+    if (state->flow)
+        flow_state_clear(state->flow);
+#endif
 #if CORE_HAVE_POOL
     if (state->pool)
         pool_state_clear(state->pool);
@@ -68,6 +87,11 @@ static int core_clear(PyObject *module) {
 static void core_free(void *module) {
     struct core_state *state = core_state_of(module);
     core_clear(module);
+#if CORE_HAVE_FLOW
+    if (state->flow)
+        flow_state_free(state->flow);
+    state->flow = NULL;
+#endif
 #if CORE_HAVE_POOL
     if (state->pool)
         pool_state_free(state->pool);

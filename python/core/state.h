@@ -15,12 +15,14 @@
 
 struct pk_state;
 struct pool_state;
+struct flow_state;
 
 struct core_state {
     PyObject *exceptions
         [CORE_EXC_COUNT]; /* classes of ergon.errors, looked up when first raised; raise.c */
     struct pk_state *pickle;
     struct pool_state *pool;
+    struct flow_state *flow;
 };
 
 /* The definition types name in PyType_GetModuleByDef(). */

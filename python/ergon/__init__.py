@@ -1,7 +1,7 @@
 """Parallel Python on a C engine: pools over threads, processes and hosts, and schedules of sequential code."""
 
-from . import errors
-from ._core import copy, dump, dumps, load, loads, shutdown
+from . import _core, errors
+from ._core import copy, dump, dumps, load, loads
 from ._core import version as _version
 
 __version__ = _version()
@@ -12,25 +12,44 @@ __all__ = [
     "ProcessPool",
     "SerialPool",
     "ThreadPool",
+    "config",
+    "configure",
     "copy",
     "dump",
     "dumps",
     "errors",
+    "functional",
     "load",
     "loads",
     "pickle",
     "profile",
     "progress",
+    "schedule",
     "shutdown",
     "trace",
 ]
 
 _LATER = frozenset(
-    {"pickle", "profile", "progress", "trace"}
+    {"config", "pickle", "profile", "progress", "trace"}
 )  # modules of the facade that are imported when first used
 
 
 _POOLS = frozenset({"Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"})
+
+
+def shutdown():
+    """Ends every pool of this process, that of functionals too, and its workers. Happens by itself at exit.
+
+    Tasks not done are cancelled. New pools can be opened afterwards.
+    """
+    import sys
+
+    if (scheduling := sys.modules.get(f"{__name__}._schedule")) is not None:
+        scheduling._end()
+    _core.shutdown()
+
+
+_SCHEDULE = frozenset({"configure", "functional", "schedule"})
 
 
 def __getattr__(name):
@@ -38,6 +57,9 @@ def __getattr__(name):
 
     if name in _POOLS:
         value = globals()[name] = getattr(importlib.import_module(f"{__name__}.pool"), name)
+        return value
+    if name in _SCHEDULE:
+        value = globals()[name] = getattr(importlib.import_module(f"{__name__}._schedule"), name)
         return value
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")

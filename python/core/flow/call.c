@@ -1,0 +1,391 @@
+/* Calls of a pass, by what is called. */
+#include "flow.h"
+
+/* --- Python functions: binding arguments ------------------------------------------------------------------- */
+
+struct binding {
+    PyFunctionObject *func;
+    PyCodeObject *code;
+    struct fl_frame *frame;
+    PyObject *extra; /* dict of **keywords, or NULL */
+};
+
+static int mismatch(struct binding *b) {
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_TypeError, "%U() got arguments that do not fit", b->func->func_qualname);
+    return -1;
+}
+
+static int bind_keyword(struct binding *b, PyObject *name, PyObject *value) {
+    int total = b->code->co_argcount + b->code->co_kwonlyargcount;
+    for (int i = b->code->co_posonlyargcount; i < total; i++) {
+        int same =
+            PyObject_RichCompareBool(PyTuple_GET_ITEM(b->code->co_localsplusnames, i), name, Py_EQ);
+        if (same < 0)
+            return -1;
+        if (same) {
+            if (b->frame->slots[i])
+                return mismatch(b);
+            b->frame->slots[i] = Py_NewRef(value);
+            return 0;
+        }
+    }
+    return b->extra ? PyDict_SetItem(b->extra, name, value) : mismatch(b);
+}
+
+static int bind_defaults(struct binding *b, Py_ssize_t given) {
+    PyObject *defaults = b->func->func_defaults, *kw = b->func->func_kwdefaults;
+    int n = b->code->co_argcount, total = n + b->code->co_kwonlyargcount;
+    Py_ssize_t count = defaults ? PyTuple_GET_SIZE(defaults) : 0;
+    for (Py_ssize_t i = given < n ? given : n; i < n; i++) {
+        if (b->frame->slots[i])
+            continue;
+        if (i < n - count)
+            return mismatch(b);
+        b->frame->slots[i] = Py_NewRef(PyTuple_GET_ITEM(defaults, i - (n - count)));
+    }
+    for (int i = n; i < total; i++) {
+        if (b->frame->slots[i])
+            continue;
+        PyObject *value =
+            kw ? PyDict_GetItemWithError(kw, PyTuple_GET_ITEM(b->code->co_localsplusnames, i))
+               : NULL;
+        if (!value)
+            return mismatch(b);
+        b->frame->slots[i] = Py_NewRef(value);
+    }
+    return 0;
+}
+
+static int bind(struct fl_run *run, struct binding *b, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames) {
+    PyCodeObject *code = b->code;
+    PyObject **slots = b->frame->slots;
+    int n = code->co_argcount, total = n + code->co_kwonlyargcount;
+    for (Py_ssize_t i = 0; i < nargs && i < n; i++)
+        slots[i] = Py_NewRef(args[i]);
+    if (code->co_flags & CO_VARARGS) {
+        PyObject *rest = PyTuple_New(nargs > n ? nargs - n : 0);
+        if (!rest)
+            return -1;
+        for (Py_ssize_t i = n; i < nargs; i++)
+            PyTuple_SET_ITEM(rest, i - n, Py_NewRef(args[i]));
+        slots[total] = rest;
+    } else if (nargs > n) {
+        return mismatch(b);
+    }
+    if (code->co_flags & CO_VARKEYWORDS) {
+        b->extra = fl_mine(run, PyDict_New());
+        if (!b->extra)
+            return -1;
+        slots[total + !!(code->co_flags & CO_VARARGS)] = b->extra;
+    }
+    for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        if (bind_keyword(b, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0)
+            return -1;
+    return bind_defaults(b, nargs);
+}
+
+static PyObject *call_function(struct fl_run *run, PyObject *function, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *kwnames) {
+    PyFunctionObject *func = (PyFunctionObject *)function;
+    PyCodeObject *code = (PyCodeObject *)func->func_code;
+    if (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) {
+        fl_stop(run, FL_WHY_OTHER, "a coroutine");
+        return NULL;
+    }
+    struct fl_code *c = fl_code_get(run->st, code);
+    if (!c)
+        return NULL;
+    struct fl_frame *f = fl_frame_new(run, c, func->func_globals, function);
+    if (!f)
+        return NULL;
+    f->barrier = !c->local && PyDict_GetItem(run->st->scheduled, (PyObject *)code) == NULL;
+    struct binding b = {.func = func, .code = code, .frame = f};
+    if (bind(run, &b, args, nargs, kwnames) < 0) {
+        fl_frame_free(f);
+        return NULL;
+    }
+    PyObject *r = fl_exec(run, f);
+    if (r && f->yielded == 2) {
+        Py_DECREF(r);
+        f->barrier = 0;
+        return fl_gen_new(run, f, 0);
+    }
+    fl_frame_free(f);
+    return r;
+}
+
+/* --- built-in functions and types ---------------------------------------------------------------------------- */
+
+static int is_function(struct flow_state *st, PyObject *o) {
+    return PyFunction_Check(o) || PyMethod_Check(o) || Py_TYPE(o) == st->functional_type ||
+           Py_TYPE(o) == st->schedule_type ||
+           (PyType_Check(o) && !fl_kind(st, (PyTypeObject *)o) && !PyExceptionClass_Check(o)) ||
+           strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0;
+}
+
+/* An argument as native code may have it: new reference; Unknown stays Unknown. */
+static PyObject *prepare(struct fl_run *run, PyObject *o) {
+    struct flow_state *st = run->st;
+    o = fl_see(run, o);
+    if (is_function(st, o))
+        return fl_callback(run, o);
+    if (PyGen_CheckExact(o) || (fl_kind(st, Py_TYPE(o)) == FL_ITER && !fl_map_has(&run->owned, o)))
+        return Py_XNewRef(fl_own(run, o));
+    return Py_NewRef(o);
+}
+
+static PyObject *finish(struct fl_run *run, PyObject *r) {
+    if (r && core_only_ref(r)) {
+        int kind = fl_kind(run->st, Py_TYPE(r));
+        if (kind == FL_MUTABLE || kind == FL_ITER)
+            return fl_mine(run, r);
+    }
+    return r;
+}
+
+/* Calls native code that has no effect but on `box` (which is ours, or NULL). */
+static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames, PyObject *box) {
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
+    Py_ssize_t made = 0;
+    int unknown = 0;
+    if (!flat)
+        return PyErr_NoMemory();
+    for (; made < total; made++) {
+        flat[made] = prepare(run, args[made]);
+        if (!flat[made])
+            break;
+        unknown |= !box && fl_is_unknown(run->st, flat[made]);
+    }
+    if (made == total && unknown)
+        r = fl_unknown(run->st);
+    else if (made == total)
+        r = PyObject_Vectorcall(callable, flat, (size_t)nargs, kwnames);
+    if (!r && made == total && !PyErr_ExceptionMatches(run->st->stop)) {
+        for (Py_ssize_t i = 0; !unknown && i < total; i++)
+            unknown = fl_has_unknown(run, flat[i], 3);
+        if (unknown || (box && fl_has_unknown(run, box, 2)) ||
+            PyErr_ExceptionMatches(run->st->need_value)) {
+            PyErr_Clear();
+            if (!box || fl_poison(run, box) == 0)
+                r = fl_unknown(run->st);
+        }
+    }
+    for (Py_ssize_t i = 0; i < made; i++)
+        Py_DECREF(flat[i]);
+    if (flat != few)
+        PyMem_Free(flat);
+    return finish(run, r);
+}
+
+static int all_plain(struct fl_run *run, PyObject *const *args, Py_ssize_t n) {
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (!fl_plain(run, args[i], 4))
+            return 0;
+    return 1;
+}
+
+/* A method of a built-in type; self is the pass's view. */
+static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, const char *name,
+                                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    struct flow_state *st = run->st;
+    self = fl_see(run, self);
+    if (fl_is_unknown(st, self))
+        return fl_unknown(st);
+    int changes = fl_method_changes(st, Py_TYPE(self), name);
+    if (changes < 0) {
+        fl_stop(run, FL_WHY_BARRIER, "a method of a built-in type that may have effects");
+        return NULL;
+    }
+    if (changes && !(self = fl_own(run, self)))
+        return NULL;
+    if (fl_is_unknown(st, self))
+        return fl_unknown(st);
+    if (!changes && PyUnicode_Check(self) && !all_plain(run, args, nargs))
+        return fl_unknown(st);
+    Py_INCREF(self);
+    PyObject *method = PyObject_GetAttrString(self, name);
+    PyObject *r =
+        method ? call_native(run, method, args, nargs, kwnames, changes ? self : NULL) : NULL;
+    Py_XDECREF(method);
+    Py_DECREF(self);
+    return r;
+}
+
+static PyObject *new_instance(struct fl_run *run, PyTypeObject *type, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *none = PyTuple_New(0);
+    PyObject *o = none ? fl_mine(run, PyBaseObject_Type.tp_new(type, none, NULL)) : NULL;
+    Py_XDECREF(none);
+    PyObject *init = o ? core_type_lookup(type, run->st->s_init) : NULL;
+    if (!o || !init || !PyFunction_Check(init))
+        return o;
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **flat = PyMem_New(PyObject *, total + 1), *r = NULL;
+    if (flat) {
+        flat[0] = o;
+        for (Py_ssize_t i = 0; i < total; i++)
+            flat[i + 1] = args[i];
+        r = call_function(run, init, flat, nargs + 1, kwnames);
+    }
+    PyMem_Free(flat);
+    if (!r)
+        Py_CLEAR(o);
+    Py_XDECREF(r);
+    return o;
+}
+
+static PyObject *call_class(struct fl_run *run, PyTypeObject *type, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames) {
+    struct flow_state *st = run->st;
+    if (fl_kind(st, type) ||
+        (PyExceptionClass_Check(type) && !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))) {
+        if (type == &PyUnicode_Type && !all_plain(run, args, nargs))
+            return fl_unknown(st);
+        if (nargs == 1 && !kwnames && !fl_kind(st, Py_TYPE(fl_see(run, args[0]))) &&
+            (type == &PyLong_Type || type == &PyFloat_Type))
+            return fl_unknown(st);
+        if (nargs == 1 && (type == &PyList_Type || type == &PyTuple_Type || type == &PySet_Type)) {
+            PyObject *it = fl_iter(run, args[0]);
+            if (!it || fl_is_unknown(st, it))
+                return it;
+            PyObject *r = call_native(run, (PyObject *)type, &it, 1, kwnames, NULL);
+            Py_DECREF(it);
+            return r;
+        }
+        return call_native(run, (PyObject *)type, args, nargs, kwnames, NULL);
+    }
+    if (fl_user_class(st, type) && (Py_TYPE(type) == &PyType_Type))
+        return new_instance(run, type, args, nargs, kwnames);
+    fl_stop(run, FL_WHY_BARRIER, "a class that is not plain");
+    return NULL;
+}
+
+static PyObject *call_partial(struct fl_run *run, PyObject *partial, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *func = PyObject_GetAttrString(partial, "func"),
+             *first = PyObject_GetAttrString(partial, "args");
+    PyObject *keywords = PyObject_GetAttrString(partial, "keywords"), *r = NULL;
+    if (func && first && keywords) {
+        Py_ssize_t nf = PyTuple_GET_SIZE(first), nk = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+        Py_ssize_t mine = PyDict_GET_SIZE(keywords), at = 0;
+        PyObject **flat = PyMem_New(PyObject *, nf + nargs + nk + mine + 1), *key, *value;
+        PyObject *names = PyList_New(0), *tuple = NULL;
+        Py_ssize_t pos = 0;
+        for (Py_ssize_t i = 0; flat && i < nf; i++)
+            flat[at++] = PyTuple_GET_ITEM(first, i);
+        for (Py_ssize_t i = 0; flat && i < nargs; i++)
+            flat[at++] = args[i];
+        for (Py_ssize_t i = 0; flat && names && i < nk; i++) {
+            flat[at++] = args[nargs + i];
+            PyList_Append(names, PyTuple_GET_ITEM(kwnames, i));
+        }
+        while (flat && names && PyDict_Next(keywords, &pos, &key, &value)) {
+            if (PySequence_Contains(names, key) == 0) {
+                flat[at++] = value;
+                PyList_Append(names, key);
+            }
+        }
+        tuple = names && PyList_GET_SIZE(names) ? PyList_AsTuple(names) : NULL;
+        if (flat && names && !PyErr_Occurred())
+            r = fl_call(run, func, flat, nf + nargs, tuple);
+        PyMem_Free(flat);
+        Py_XDECREF(names);
+        Py_XDECREF(tuple);
+    }
+    Py_XDECREF(func);
+    Py_XDECREF(first);
+    Py_XDECREF(keywords);
+    return r;
+}
+
+/* --- by what is called --------------------------------------------------------------------------------------- */
+
+static PyObject *with_self(struct fl_run *run, PyObject *function, PyObject *self,
+                           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *few[8], **flat = total < 8 ? few : PyMem_New(PyObject *, total + 1);
+    if (!flat)
+        return PyErr_NoMemory();
+    flat[0] = fl_see(run, self);
+    for (Py_ssize_t i = 0; i < total; i++)
+        flat[i + 1] = args[i];
+    PyObject *r = fl_call(run, function, flat, nargs + 1, kwnames);
+    if (flat != few)
+        PyMem_Free(flat);
+    return r;
+}
+
+static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames) {
+    struct flow_state *st = run->st;
+    int done;
+    PyObject *r = fl_special(run, callable, args, nargs, kwnames, &done);
+    if (done)
+        return r;
+    int pure = fl_pure_of(st, callable);
+    if (pure == FL_PURE_NUMPY) {
+        PyObject *out = NULL;
+        for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+            if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "out") == 0)
+                out = args[nargs + i];
+        if (out && out != Py_None) {
+            fl_stop(run, FL_WHY_OTHER, "out= of a NumPy function");
+            return NULL;
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++)
+            if (fl_has_unknown(run, args[i], 3))
+                return fl_unknown(st);
+    }
+    if (pure == FL_PURE && !all_plain(run, args, nargs) && !kwnames)
+        return fl_unknown(st);
+    if (pure)
+        return call_native(run, callable, args, nargs, kwnames, NULL);
+    if (PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable) &&
+        fl_kind(st, Py_TYPE(PyCFunction_GET_SELF(callable))))
+        return call_builtin_method(run, PyCFunction_GET_SELF(callable),
+                                   ((PyCFunctionObject *)callable)->m_ml->ml_name, args, nargs,
+                                   kwnames);
+    if (Py_TYPE(callable) == &PyMethodDescr_Type && nargs > 0 &&
+        fl_kind(st, Py_TYPE(fl_see(run, args[0]))))
+        return call_builtin_method(run, args[0],
+                                   ((PyMethodDescrObject *)callable)->d_method->ml_name, args + 1,
+                                   nargs - 1, kwnames);
+    fl_stop(run, FL_WHY_BARRIER, "a call of an unknown function");
+    return NULL;
+}
+
+PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames) {
+    struct flow_state *st = run->st;
+    callable = fl_see(run, callable);
+    PyTypeObject *type = Py_TYPE(callable);
+    if (fl_is_unknown(st, callable))
+        return fl_unknown(st);
+    if (type == st->functional_type)
+        return fl_session_ahead(run, callable, args, nargs, kwnames);
+    if (type == st->schedule_type)
+        return fl_call(run, ((struct fl_schedule *)callable)->function, args, nargs, kwnames);
+    if (PyFunction_Check(callable))
+        return call_function(run, callable, args, nargs, kwnames);
+    if (PyMethod_Check(callable))
+        return with_self(run, PyMethod_GET_FUNCTION(callable), PyMethod_GET_SELF(callable), args,
+                         nargs, kwnames);
+    if (type == st->callback_type)
+        return PyObject_Vectorcall(callable, args, (size_t)nargs, kwnames);
+    if (PyType_Check(callable)) {
+        int done;
+        PyObject *r = fl_special(run, callable, args, nargs, kwnames, &done);
+        return done ? r : call_class(run, (PyTypeObject *)callable, args, nargs, kwnames);
+    }
+    if (strcmp(type->tp_name, "functools.partial") == 0)
+        return call_partial(run, callable, args, nargs, kwnames);
+    PyObject *method =
+        PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ? core_type_lookup(type, st->s_call) : NULL;
+    if (method && PyFunction_Check(method))
+        return with_self(run, method, callable, args, nargs, kwnames);
+    return call_builtin(run, callable, args, nargs, kwnames);
+}

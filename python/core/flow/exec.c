@@ -1,0 +1,131 @@
+/* The interpreter of a pass: one C function call per Python frame. */
+#include "flow.h"
+#include "opcodes.h"
+
+enum { DEPTH_MAX = 120 };
+
+int fl_stop(struct fl_run *run, enum fl_why why, const char *what) {
+    if (!PyErr_Occurred()) {
+        run->why = why;
+        run->what = what;
+        PyErr_SetNone(run->st->stop);
+    }
+    return -1;
+}
+
+int fl_absorb(struct fl_run *run) {
+    if (!PyErr_ExceptionMatches(run->st->need_value))
+        return 0;
+    PyErr_Clear();
+    return 1;
+}
+
+struct fl_frame *fl_frame_new(struct fl_run *run, struct fl_code *code, PyObject *globals,
+                              PyObject *func) {
+    int n = code->nlocalsplus + code->code->co_stacksize + 1;
+    struct fl_frame *f = PyMem_Calloc(1, sizeof *f + (size_t)n * sizeof(PyObject *));
+    if (!f) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    (void)run;
+    f->code = code;
+    f->globals = Py_NewRef(globals);
+    f->func = Py_XNewRef(func);
+    f->builtins = func ? ((PyFunctionObject *)func)->func_builtins : PyEval_GetBuiltins();
+    Py_XINCREF(f->builtins);
+    return f;
+}
+
+void fl_frame_free(struct fl_frame *f) {
+    if (!f)
+        return;
+    for (int i = 0; i < f->code->nlocalsplus + f->sp; i++)
+        Py_CLEAR(f->slots[i]);
+    Py_XDECREF(f->globals);
+    Py_XDECREF(f->builtins);
+    Py_XDECREF(f->func);
+    PyMem_Free(f);
+}
+
+int fl_handle(struct fl_run *run, struct fl_frame *f) {
+    int target, depth, lasti;
+    if (PyErr_ExceptionMatches(run->st->stop))
+        return -1;
+    if (PyErr_ExceptionMatches(run->st->need_value)) { /* nobody knew what else to do */
+        PyErr_Clear();
+        return fl_stop(run, FL_WHY_VALUE, "needs a value that is not there yet");
+    }
+    if (!fl_code_handler(f->code, f->at, &target, &depth, &lasti))
+        return -1;
+    PyObject *exception = PyErr_GetRaisedException();
+    while (f->sp > depth)
+        Py_XDECREF(fl_pop(f));
+    if (lasti)
+        fl_push(f, PyLong_FromLong(f->at));
+    fl_push(f, exception);
+    f->ip = target;
+    return 0;
+}
+
+static const fl_op *table_of(void) {
+    static fl_op table[256]; /* constant once it is filled */
+    if (!table[LOAD_FAST]) {
+        fl_ops_stack(table);
+        fl_ops_value(table);
+        fl_ops_call(table);
+        fl_ops_jump(table);
+        fl_ops_build(table);
+    }
+    return table;
+}
+
+static const uint8_t caches[256] = {
+    [BINARY_SUBSCR] = 4, [STORE_ATTR] = 4,      [LOAD_ATTR] = 4,    [CALL] = 4,
+    [STORE_SUBSCR] = 1,  [UNPACK_SEQUENCE] = 1, [BINARY_OP] = 1,    [PRECALL] = 1,
+    [COMPARE_OP] = 2,    [LOAD_GLOBAL] = 5,     [LOAD_METHOD] = 10,
+};
+
+/* 0 went on, 1 returned or yielded: the value is on the stack, -1 exception. */
+static int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
+    const uint8_t *unit = f->code->unit;
+    int at = f->ip, op = unit[2 * at], arg = unit[2 * at + 1];
+    while (op == EXTENDED_ARG) {
+        at++;
+        op = unit[2 * at];
+        arg = arg << 8 | unit[2 * at + 1];
+    }
+    f->at = at;
+    f->ip = at + 1 + caches[op];
+    if (!table[op])
+        return fl_stop(run, FL_WHY_OTHER, "an instruction that is not run ahead of");
+    return table[op](run, f, arg);
+}
+
+PyObject *fl_exec(struct fl_run *run, struct fl_frame *f) {
+    const fl_op *table = table_of();
+    if (run->depth >= DEPTH_MAX) {
+        fl_stop(run, FL_WHY_STEPS, "deep recursion");
+        return NULL;
+    }
+    run->depth++;
+    run->barrier += f->barrier;
+    struct fl_frame *caller = run->top;
+    run->top = f;
+    PyObject *handled = Py_XNewRef(run->handled);
+    f->yielded = 0;
+    int rc;
+    for (;;) {
+        rc = ++run->steps > run->limit ? fl_session_more(run) : 0;
+        if (rc == 0)
+            rc = step(run, f, table);
+        if (rc == 0 || (rc < 0 && fl_handle(run, f) == 0))
+            continue;
+        break;
+    }
+    Py_XSETREF(run->handled, handled);
+    run->barrier -= f->barrier;
+    run->top = caller;
+    run->depth--;
+    return rc < 0 ? NULL : fl_pop(f);
+}

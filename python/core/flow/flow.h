@@ -1,0 +1,300 @@
+/* core/flow: schedule and functional: sequential Python, run in parallel by running ahead.
+ *
+ * A scheduled function is run by CPython itself, unchanged: what it returns, raises, prints and changes is what
+ * sequential execution gives, because it is sequential execution. While it waits for a functional call, a *pass*
+ * runs ahead of it: a second interpreter of bytecode that starts from the very state the function is in, on private
+ * copies of whatever it changes, with the results that are not there yet as Unknown. A pass has no effect at all
+ * but one: every functional call it meets whose arguments are known is entered into the pool. When the real function
+ * reaches such a call, with arguments of the same bytes, it takes that result. A wrong guess costs time, never a result.
+ *
+ *   unknown.c     the value that is not known yet
+ *   map.c         pointers to pointers: what was copied, what is ours
+ *   code.c        what is known about a code object: depths, jumps, where branches join; region.c what they write
+ *   heap.c        private copies; settling arguments
+ *   iter.c        iterators and generators of a pass
+ *   exec.c        the interpreter; ops_*.c its instructions
+ *   call.c        calls; pure.c which built-in callables have no effects
+ *   attr.c        attributes
+ *   fork.c        frames of CPython taken over: the one file that looks inside them
+ *   session.c     one outermost call of a scheduled function: calls under way, waiting, passes
+ *   signature.c   what two calls must have in common to be the same
+ *   types.c       Schedule and Functional
+ *   state.c       module state and glue
+ *
+ * Everything needs the GIL. A session belongs to the thread that began it. */
+#ifndef ERG_CORE_FLOW_H
+#define ERG_CORE_FLOW_H
+
+#include "../compat.h"
+#include "../state.h"
+
+#include <stdint.h>
+
+struct pl_core;
+struct fl_session;
+struct fl_run;
+
+/* --- map.c: open addressing by pointer; keys and values are strong references -------------------------- */
+struct fl_map {
+    PyObject **keys;   /* NULL: free */
+    PyObject **values; /* may hold NULL */
+    uint32_t mask, used;
+};
+/* Borrowed value, NULL: not there. */
+PyObject *fl_map_get(const struct fl_map *map, PyObject *key);
+int fl_map_has(const struct fl_map *map, PyObject *key);
+int fl_map_set(struct fl_map *map, PyObject *key, PyObject *value); /* 0 or -1; value may be NULL */
+void fl_map_clear(struct fl_map *map);
+
+/* --- module state ------------------------------------------------------------------------------------- */
+struct fl_code;
+struct flow_state {
+    PyObject *module; /* borrowed: it owns this */
+    PyTypeObject *unknown_type, *gen_type, *seq_type, *callback_type, *functional_type,
+        *schedule_type;
+    PyObject *need_value; /* exception: an operation asked an Unknown for its value */
+    PyObject *stop;       /* exception: the pass ends here */
+    PyObject *pure;       /* dict: callable without effects -> small int, enum fl_pure */
+    PyObject *pure_types; /* dict: type -> small int, enum fl_kind */
+    int numpy_known;      /* numpy's names are in `pure` */
+    PyTypeObject *ndarray_type;
+    PyObject *scheduled;     /* dict: code object -> True */
+    PyObject *host;          /* module ergon._flow, imported when first used */
+    PyObject *pool;          /* the default pool, while there is one */
+    struct fl_code *codes;   /* all, chained */
+    struct fl_map code_ptrs; /* code object -> capsule of its fl_code */
+    /* names that are looked up often */
+    PyObject *s_enter, *s_exit, *s_init, *s_call, *s_getattribute;
+    unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
+    int enabled;
+    const char *last_why; /* words: why the last pass ended */
+};
+struct flow_state *fl_state_of(PyObject *module);
+
+/* --- unknown.c ------------------------------------------------------------------------------------------- */
+int fl_unknown_register(struct flow_state *st);
+PyObject *fl_unknown(struct flow_state *st); /* new reference */
+static inline int fl_is_unknown(const struct flow_state *st, PyObject *o) {
+    return o && Py_TYPE(o) == st->unknown_type;
+}
+
+/* --- code.c, region.c ----------------------------------------------------------------------------------- */
+struct fl_code {
+    struct fl_code *next;
+    PyCodeObject *code;  /* strong */
+    PyObject *bytes;     /* co_code: strong */
+    const uint8_t *unit; /* two bytes a unit */
+    int units;
+    int16_t *depth;   /* of the stack before a unit; -1: not reached */
+    int32_t *succ[2]; /* units an instruction goes on at; -1: none. Raising ends a path. */
+    int32_t *join;    /* postdominators, made when first needed; NULL before */
+    int nlocalsplus;
+    int local; /* defined inside a function: its effects are ordered, its calls no barriers */
+};
+/* Borrowed, lives as long as the module; NULL with an exception. */
+struct fl_code *fl_code_get(struct flow_state *st, PyCodeObject *code);
+void fl_code_free_all(struct flow_state *st);
+/* Where every way from the branch at `unit` that does not raise comes together again; -1: nowhere. -2: exception. */
+int fl_code_join(struct fl_code *c, int unit);
+/* Handler for an exception at unit: 1, with *target, *depth, *lasti; 0: none. */
+int fl_code_handler(struct fl_code *c, int unit, int *target, int *depth, int *lasti);
+
+/* --- a pass ------------------------------------------------------------------------------------------------ */
+struct fl_frame {
+    struct fl_code *code;
+    PyObject *globals, *builtins; /* strong */
+    PyObject *func;               /* strong, or NULL */
+    int ip;                       /* unit of the next instruction */
+    int at;                       /* unit of the current one */
+    int sp;                       /* objects on the stack */
+    int yielded;
+    int barrier;       /* this frame is a call of a module-level function */
+    PyObject *kwnames; /* borrowed from consts, between KW_NAMES and CALL */
+    PyObject *slots[]; /* locals, then the stack; strong, may be NULL */
+};
+enum fl_why {
+    FL_WHY_END,
+    FL_WHY_CAP,
+    FL_WHY_STEPS,
+    FL_WHY_BARRIER,
+    FL_WHY_BRANCH,
+    FL_WHY_VALUE,
+    FL_WHY_OTHER
+};
+struct fl_run {
+    struct flow_state *st;
+    struct fl_session *session;
+    struct fl_map
+        forward; /* object of the program -> private copy, or Unknown when its contents are not known */
+    struct fl_map owned; /* objects made by this pass: may be changed */
+    uint64_t steps, limit;
+    struct fl_frame *top; /* that runs; borrowed */
+    int depth;            /* of nested fl_exec */
+    int barrier;          /* > 0: inside a module-level function */
+    void *base;           /* frame the session was begun in */
+    unsigned skip;        /* functional calls that the real function has had already */
+    PyObject *handled;    /* exception being handled; strong */
+    enum fl_why why;
+    const char *what; /* words about why */
+};
+/* Ends the pass: raises st->stop; always -1. */
+int fl_stop(struct fl_run *run, enum fl_why why, const char *what);
+
+struct fl_frame *fl_frame_new(struct fl_run *run, struct fl_code *code, PyObject *globals,
+                              PyObject *func);
+void fl_frame_free(struct fl_frame *frame);
+/* Runs until the frame returns or yields (frame->yielded). New reference; NULL with an exception. */
+PyObject *fl_exec(struct fl_run *run, struct fl_frame *frame);
+/* The exception that is set goes to the frame's handler: 0, or -1: it has none. */
+int fl_handle(struct fl_run *run, struct fl_frame *frame);
+/* An operation failed natively: if an Unknown was involved the outcome is Unknown. 1: cleared; 0: a real exception. */
+int fl_absorb(struct fl_run *run);
+typedef int (*fl_op)(struct fl_run *run, struct fl_frame *frame, int arg);
+void fl_ops_stack(fl_op *table);
+void fl_ops_value(fl_op *table);
+void fl_ops_call(fl_op *table);
+void fl_ops_jump(fl_op *table);
+void fl_ops_build(fl_op *table);
+/* The branch at frame->at depends on an Unknown: goes on where its ways join. `drop`: stack slots it would pop. */
+int fl_skip_region(struct fl_run *run, struct fl_frame *frame, int drop);
+
+static inline void fl_push(struct fl_frame *f, PyObject *o) { /* steals */
+    f->slots[f->code->nlocalsplus + f->sp++] = o;
+}
+static inline PyObject *fl_pop(struct fl_frame *f) { /* owned by the caller */
+    PyObject **p = &f->slots[f->code->nlocalsplus + --f->sp];
+    PyObject *o = *p;
+    *p = NULL;
+    return o;
+}
+static inline PyObject **fl_at(struct fl_frame *f, int from_top) { /* 1: the top */
+    return &f->slots[f->code->nlocalsplus + f->sp - from_top];
+}
+
+/* --- heap.c ------------------------------------------------------------------------------------------------ */
+static inline PyObject *fl_see(struct fl_run *run,
+                               PyObject *o) { /* borrowed: the pass's own view of o */
+    if (!run->forward.used || !o)
+        return o;
+    PyObject *other = fl_map_get(&run->forward, o);
+    return other ? other : o;
+}
+int fl_mark_owned(struct fl_run *run, PyObject *o); /* 0 or -1 */
+PyObject *fl_mine(struct fl_run *run,
+                  PyObject *o); /* marks a fresh object and returns it; NULL stays NULL */
+/* The private copy of o to change: borrowed. An Unknown when it cannot be copied (and is from now on unknown). NULL:
+ * exception. `effect`: changing it is an effect a barrier function may not have. */
+PyObject *fl_own(struct fl_run *run, PyObject *o);
+int fl_poison(struct fl_run *run, PyObject *o); /* its contents are not known any more */
+/* The arguments as they are now, without anything stale inside: new reference. *unknown: something is not known. */
+PyObject *fl_settle(struct fl_run *run, PyObject *o, int *unknown);
+int fl_has_unknown(struct fl_run *run, PyObject *o, int depth);
+/* Comparing, hashing and printing it runs no code of the user's. */
+int fl_plain(struct fl_run *run, PyObject *o, int depth);
+enum fl_kind { FL_ATOM = 1, FL_SEQ, FL_MUTABLE, FL_ITER };
+int fl_kind(struct flow_state *st, PyTypeObject *type); /* 0: not a type known to be harmless */
+int fl_user_class(struct flow_state *st,
+                  PyTypeObject *type); /* instances may be made and copied plainly */
+
+/* --- iter.c -------------------------------------------------------------------------------------------------- */
+int fl_iter_register(struct flow_state *st);
+PyObject *fl_gen_new(struct fl_run *run, struct fl_frame *frame, int started); /* takes the frame */
+PyObject *fl_iter(struct fl_run *run,
+                  PyObject *iterable); /* new reference; Unknown for an Unknown */
+/* 1 *value; 0 exhausted; -1 */
+int fl_next(struct fl_run *run, PyObject *iterator, PyObject **value);
+PyObject *fl_gen_send(struct fl_run *run, PyObject *gen,
+                      PyObject *value); /* NULL without exception never: StopIteration */
+int fl_gen_check(struct flow_state *st, PyObject *o);
+PyObject *fl_iter_copy(struct fl_run *run,
+                       PyObject *iterator); /* NULL without exception: cannot be copied */
+PyObject *fl_callback(struct fl_run *run,
+                      PyObject *callable); /* what native code may call: new reference */
+
+/* 1, 0, -1 exception, -2 not known. */
+int fl_truth(struct fl_run *run, PyObject *o);
+/* A method that the class of o has in Python, called. *found 0: it has none (NULL without exception). */
+PyObject *fl_call_method(struct fl_run *run, PyObject *o, const char *name, PyObject *const *args,
+                         Py_ssize_t nargs, int *found);
+/* --- call.c, pure.c, attr.c --------------------------------------------------------------------------------- */
+/* New reference; NULL with an exception. args are the pass's views. */
+PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames);
+PyObject *fl_getattr(struct fl_run *run, PyObject *o, PyObject *name);
+int fl_setattr(struct fl_run *run, PyObject *o, PyObject *name,
+               PyObject *value); /* value NULL: delete */
+enum fl_pure { FL_PURE_NONE, FL_PURE, FL_PURE_ITER, FL_PURE_NUMPY, FL_PURE_SPECIAL };
+int fl_pure_init(struct flow_state *st);
+int fl_pure_of(struct flow_state *st, PyObject *callable);
+/* A special built-in (print, next, getattr, …). *done 0: none of them. */
+PyObject *fl_special(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames, int *done);
+/* 1: the method of a built-in type changes its object; 0: it does not; -1: not known. */
+int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *name);
+int fl_effect(struct fl_run *run); /* 0, or stops: inside a module-level function */
+
+/* --- fork.c -------------------------------------------------------------------------------------------------- */
+/* A pass from the state the real function is in, inside the functional call it just made. 0: done, -1 exception
+ * of ours (a bug or no memory), 1: no way to tell where it is. */
+int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value);
+/* A generator of the program's that is suspended, as one of a pass; NULL without exception: it runs. */
+PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator);
+/* Names the place the real function is at. */
+struct fl_place {
+    void *frame;
+    int lasti;
+    PyObject *top; /* borrowed, only compared */
+};
+void fl_place_now(struct fl_place *place);
+void *fl_frame_base(void); /* the running frame, only compared */
+
+/* --- signature.c ------------------------------------------------------------------------------------------------ */
+struct fl_sig {
+    uint64_t a, b;
+};
+/* 0, or -1 with an exception (the arguments cannot be pickled). */
+int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames, struct fl_sig *sig);
+
+/* --- session.c ---------------------------------------------------------------------------------------------------- */
+/* The session of this thread, or NULL. */
+struct fl_session *fl_session_current(void);
+/* Runs a scheduled function inside a new session. */
+PyObject *fl_session_run(struct flow_state *st, PyObject *function, PyObject *const *args,
+                         size_t nargsf, PyObject *kwnames);
+/* The real function calls a functional. */
+PyObject *fl_session_call(struct fl_session *session, PyObject *functional, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames);
+/* A pass meets a functional call: its result, Unknown, or NULL. */
+PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames);
+
+/* The pass has used up its steps: 0, it may go on, or -1. */
+int fl_session_more(struct fl_run *run);
+
+/* --- types.c ---------------------------------------------------------------------------------------------------- */
+struct fl_functional {
+    PyObject_HEAD PyObject *function, *dict, *weakrefs;
+    vectorcallfunc vectorcall;
+    double cost;    /* seconds a call takes, as last measured; < 0: not known */
+    unsigned cheap; /* how many calls in a row were cheap */
+    int remote_only;
+};
+struct fl_schedule {
+    PyObject_HEAD PyObject *function, *dict, *weakrefs;
+    vectorcallfunc vectorcall;
+};
+int fl_types_register(struct flow_state *st);
+PyObject *fl_unwrap(struct flow_state *st,
+                    PyObject *o); /* the function inside a Schedule, or o: borrowed */
+
+struct pl_core *fl_pool_core(struct flow_state *st); /* borrowed; NULL: none (exception or not) */
+
+/* --- module glue ------------------------------------------------------------------------------------------------ */
+int flow_exec(PyObject *module);
+struct flow_state *flow_state_new(PyObject *module);
+int flow_state_traverse(struct flow_state *state, visitproc visit, void *arg);
+void flow_state_clear(struct flow_state *state);
+void flow_state_free(struct flow_state *state);
+
+#endif

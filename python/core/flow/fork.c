@@ -1,0 +1,340 @@
+/* Frames of CPython taken over. The one file that looks inside them; written for CPython 3.11. Other versions have
+ * other insides: there nothing is run ahead of, and scheduled functions are sequential. */
+#include "../compat.h"
+#if PY_VERSION_HEX < 0x030C0000
+#define Py_BUILD_CORE 1
+#include <internal/pycore_frame.h>
+#undef Py_BUILD_CORE
+#endif
+
+#include "flow.h"
+#include "opcodes.h"
+
+#if PY_VERSION_HEX < 0x030C0000
+
+typedef struct _PyInterpreterFrame iframe;
+
+static iframe *current(void) {
+    PyThreadState *ts = PyThreadState_Get();
+    return ts->cframe->current_frame;
+}
+
+void fl_place_now(struct fl_place *place) {
+    iframe *i = current();
+    place->frame = i;
+    place->lasti = i ? _PyInterpreterFrame_LASTI(i) : -1;
+    place->top = NULL;
+}
+
+static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp) {
+    struct fl_code *c = fl_code_get(run->st, i->f_code);
+    struct fl_frame *f = c ? fl_frame_new(run, c, i->f_globals, (PyObject *)i->f_func) : NULL;
+    if (!f)
+        return NULL;
+    if (sp < 0)
+        sp = c->depth[_PyInterpreterFrame_LASTI(i)];
+    if (sp < 0 || sp > i->f_code->co_stacksize) {
+        fl_stop(run, FL_WHY_OTHER, "a frame in an unexpected state");
+        fl_frame_free(f);
+        return NULL;
+    }
+    for (int k = 0; k < c->nlocalsplus + sp; k++)
+        f->slots[k] = Py_XNewRef(i->localsplus[k]);
+    f->sp = sp;
+    f->at = _PyInterpreterFrame_LASTI(i);
+    f->ip = f->at + 1;
+    f->barrier = !c->local && PyDict_GetItem(run->st->scheduled, (PyObject *)i->f_code) == NULL;
+    return f;
+}
+
+static int opcode_at(const struct fl_frame *f, int *arg) {
+    int unit = f->at, op = f->code->unit[2 * unit], ext = 0;
+    for (int u = unit - 3 < 0 ? 0 : unit - 3; u < unit; u++)
+        ext = f->code->unit[2 * u] == EXTENDED_ARG ? ext << 8 | f->code->unit[2 * u + 1] : 0;
+    *arg = ext << 8 | f->code->unit[2 * unit + 1];
+    return op;
+}
+
+/* A call that is going on in native code: where its operands lie, and what follows it. */
+struct calling {
+    PyObject *callable, *self; /* borrowed */
+    PyObject **args;
+    PyObject *kwnames, *tuple, *dict;
+    Py_ssize_t nargs;
+    int operands, next;
+};
+
+static int calling_of(struct fl_frame *f, struct calling *c) {
+    int arg, op = opcode_at(f, &arg);
+    memset(c, 0, sizeof *c);
+    if (op == CALL || op == PRECALL) {
+        PyObject **base = fl_at(f, arg + 2);
+        c->operands = arg + 2;
+        c->callable = base[0] ? base[0] : base[1];
+        c->self = base[0] ? base[1] : NULL;
+        c->args = base + 2;
+        int before = op == CALL ? f->at - 3 : f->at - 1;
+        if (before >= 0 && f->code->unit[2 * before] == KW_NAMES)
+            c->kwnames = PyTuple_GET_ITEM(f->code->code->co_consts, f->code->unit[2 * before + 1]);
+        c->nargs = arg - (c->kwnames ? PyTuple_GET_SIZE(c->kwnames) : 0);
+        c->next = op == CALL ? f->at + 5 : f->at + 7;
+        return 1;
+    }
+    if (op == CALL_FUNCTION_EX) {
+        c->operands = 3 + (arg & 1);
+        c->callable = *fl_at(f, 2 + (arg & 1));
+        c->tuple = *fl_at(f, 1 + (arg & 1));
+        c->dict = arg & 1 ? *fl_at(f, 1) : NULL;
+        c->next = f->at + 1;
+        return 1;
+    }
+    return 0;
+}
+
+static int is_it(PyObject *callable, PyObject *functional) {
+    if (!callable)
+        return 0;
+    if (callable == functional ||
+        (PyMethod_Check(callable) && PyMethod_GET_FUNCTION(callable) == functional))
+        return 1;
+    if (strcmp(Py_TYPE(callable)->tp_name, "functools.partial") != 0)
+        return 0;
+    PyObject *inner = PyObject_GetAttrString(callable, "func");
+    PyErr_Clear();
+    Py_XDECREF(inner);
+    return inner == functional;
+}
+
+/* The instruction is over and gave `value` in place of its operands. */
+static void complete(struct fl_frame *f, int operands, int next, PyObject *value) {
+    for (int i = 0; i < operands; i++)
+        Py_XDECREF(fl_pop(f));
+    fl_push(f, Py_NewRef(value));
+    f->ip = next;
+}
+
+static int has_iterator(struct fl_run *run, const struct calling *c) {
+    for (Py_ssize_t i = 0; c->args && i < c->nargs; i++) {
+        PyObject *o = c->args[i];
+        if (o && (PyGen_CheckExact(o) || fl_kind(run->st, Py_TYPE(o)) == FL_ITER))
+            return 1;
+    }
+    return 0;
+}
+
+/* Native code calls the functional, on behalf of an instruction of f: it is done again, for what is left of it. 0; 1: it
+ * cannot be. */
+static int repeat_native(struct fl_run *run, struct fl_frame *f) {
+    struct calling c;
+    int arg, op = opcode_at(f, &arg);
+    if (op == FOR_ITER) {
+        fl_push(f, fl_unknown(run->st));
+        return 0;
+    }
+    if (!calling_of(f, &c) || c.tuple || !c.callable)
+        return 1;
+    if (has_iterator(run, &c))
+        run->skip = 0;
+    PyObject *r = NULL;
+    if (!c.self)
+        r = fl_call(run, c.callable, c.args, c.nargs, c.kwnames);
+    if (!r)
+        return c.self ? 1 : -1;
+    Py_DECREF(r);
+    run->skip = 0;
+    PyObject *u = fl_unknown(run->st);
+    if (!u)
+        return -1;
+    complete(f, c.operands, c.next, u);
+    Py_DECREF(u);
+    return 0;
+}
+
+static int enter_innermost(struct fl_run *run, struct fl_frame *f, PyObject *functional,
+                           PyObject *value) {
+    struct calling c;
+    if (calling_of(f, &c) &&
+        (is_it(c.callable, functional) || (c.self && is_it(c.self, functional)))) {
+        run->skip = 0;
+        complete(f, c.operands, c.next, value);
+        return 0;
+    }
+    return repeat_native(run, f);
+}
+
+/* --- from a frame to the one that called it ---------------------------------------------------------------- */
+
+/* A generator of the program's that runs (its frame is f) was asked for an item by an instruction of outer. 0, 1, -1. */
+static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject *value,
+                           struct fl_frame *outer) {
+    struct calling c;
+    int arg, op = opcode_at(outer, &arg);
+    int yielded = value && (*inner)->yielded;
+    PyObject *gen = NULL;
+    if (yielded) {
+        gen = fl_gen_new(run, *inner, 1);
+        *inner = NULL;
+        if (!gen)
+            return -1;
+    }
+    int rc = 1;
+    if (op == FOR_ITER && PyGen_CheckExact(*fl_at(outer, 1))) {
+        PyObject *theirs = Py_NewRef(*fl_at(outer, 1));
+        rc = 0;
+        if (yielded) {
+            rc = fl_map_set(&run->forward, theirs, gen);
+            fl_push(outer, Py_NewRef(value));
+        } else if (value) {
+            Py_DECREF(fl_pop(outer));
+            outer->ip = outer->at + 1 + arg;
+        } else {
+            rc = -1;
+        }
+        Py_DECREF(theirs);
+    } else if (calling_of(outer, &c) && c.nargs > 0 && c.args && PyGen_CheckExact(c.args[0]) &&
+               PyCFunction_Check(c.callable) &&
+               strcmp(((PyCFunctionObject *)c.callable)->m_ml->ml_name, "next") == 0 && yielded) {
+        rc = fl_map_set(&run->forward, c.args[0], gen);
+        complete(outer, c.operands, c.next, value);
+    } else if (calling_of(outer, &c) && value && c.callable &&
+               (PyType_Check(c.callable) || fl_pure_of(run->st, c.callable) == FL_PURE_ITER)) {
+        PyObject *item;
+        rc = 0;
+        while (gen && (rc = fl_next(run, gen, &item)) > 0)
+            Py_DECREF(item);
+        PyObject *u = rc == 0 ? fl_unknown(run->st) : NULL;
+        rc = u ? 0 : -1;
+        if (u)
+            complete(outer, c.operands, c.next, u);
+        Py_XDECREF(u);
+    }
+    Py_XDECREF(gen);
+    return rc;
+}
+
+/* Native code called the frame `i` on behalf of an instruction of outer. */
+static int leave_native(struct fl_run *run, iframe *i, PyObject *value, struct fl_frame *outer) {
+    struct calling c;
+    int arg, op = opcode_at(outer, &arg);
+    if (op == LOAD_ATTR || op == LOAD_METHOD) {
+        if (op == LOAD_METHOD)
+            return 1;
+        complete(outer, 1, outer->at + 5, value);
+        return 0;
+    }
+    if (op == BINARY_OP || op == BINARY_SUBSCR || op == COMPARE_OP) {
+        complete(outer, 2, outer->at + 1 + (op == BINARY_OP ? 1 : op == COMPARE_OP ? 2 : 4), value);
+        return 0;
+    }
+    if (!calling_of(outer, &c) || !c.callable)
+        return 1;
+    if (Py_TYPE(c.callable) == run->st->schedule_type &&
+        fl_unwrap(run->st, c.callable) == (PyObject *)i->f_func) {
+        complete(outer, c.operands, c.next, value);
+        return 0;
+    }
+    if (PyType_Check(c.callable) && i->f_code->co_argcount > 0 &&
+        core_type_lookup((PyTypeObject *)c.callable, run->st->s_init) == (PyObject *)i->f_func &&
+        i->localsplus[0]) {
+        PyObject *self = i->localsplus[0];
+        if (PyCell_Check(self))
+            self = PyCell_GET(self);
+        if (!self)
+            return 1;
+        complete(outer, c.operands, c.next, fl_see(run, self));
+        return 0;
+    }
+    return 1;
+}
+
+/* Runs f, then those that called it, as far as they can be followed. */
+static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base) {
+    int rc = 0;
+    for (;;) {
+        PyObject *value = fl_exec(run, f);
+        if (!value && PyErr_ExceptionMatches(run->st->stop))
+            break;
+        iframe *prev = i->previous;
+        if (!prev || prev == base ||
+            (i->owner != FRAME_OWNED_BY_GENERATOR && value && f->yielded)) {
+            Py_XDECREF(value);
+            break;
+        }
+        int native = i->is_entry;
+        struct fl_frame *outer =
+            copy_frame(run, prev, native ? -1 : prev->stacktop - prev->f_code->co_nlocalsplus);
+        rc = outer ? 0 : -1;
+        if (outer && i->owner == FRAME_OWNED_BY_GENERATOR)
+            rc = leave_generator(run, &f, value, outer);
+        else if (outer && value && native)
+            rc = leave_native(run, i, value, outer);
+        else if (outer && value)
+            fl_push(outer, Py_NewRef(value));
+        if (outer && !value && PyErr_Occurred())
+            rc = fl_handle(run, outer) < 0 ? -1 : 0;
+        Py_XDECREF(value);
+        fl_frame_free(f);
+        f = outer;
+        i = prev;
+        if (rc != 0)
+            break;
+    }
+    fl_frame_free(f);
+    return rc;
+}
+
+void *fl_frame_base(void) {
+    return current();
+}
+
+int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
+    iframe *i = current();
+    if (!i || i == run->base)
+        return 1;
+    struct fl_frame *f = copy_frame(run, i, -1);
+    run->handled = PyErr_GetHandledException();
+    int rc = f ? enter_innermost(run, f, functional, value) : -1;
+    if (rc == 0) {
+        rc = follow(run, i, f, run->base);
+        f = NULL;
+    }
+    fl_frame_free(f);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    return rc > 0 ? 1 : 0;
+}
+
+PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
+    PyGenObject *gen = (PyGenObject *)o;
+    iframe *i = (iframe *)gen->gi_iframe;
+    if (gen->gi_frame_state != FRAME_CREATED && gen->gi_frame_state != FRAME_SUSPENDED)
+        return NULL;
+    struct fl_code *c = fl_code_get(run->st, i->f_code);
+    if (!c || !c->local)
+        return NULL;
+    struct fl_frame *f = copy_frame(run, i, i->stacktop - i->f_code->co_nlocalsplus);
+    if (!f)
+        return NULL;
+    return fl_gen_new(run, f, gen->gi_frame_state == FRAME_SUSPENDED);
+}
+
+#else
+
+void fl_place_now(struct fl_place *place) {
+    memset(place, 0, sizeof *place);
+}
+void *fl_frame_base(void) {
+    return NULL;
+}
+int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
+    (void)run, (void)functional, (void)value;
+    return 1;
+}
+PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator) {
+    (void)run, (void)generator;
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,344 @@
+/* What a pass iterates with: its own generators and list iterators, and private copies of the program's iterators.
+ * They are real iterators, so that built-in functions can take from them. */
+#include "flow.h"
+
+struct fl_gen {
+    PyObject_HEAD struct fl_run *run;
+    struct fl_frame *frame; /* NULL: finished or running */
+};
+struct fl_seq {
+    PyObject_HEAD struct fl_run *run;
+    PyObject *list; /* the program's; seen anew for every item. NULL: exhausted */
+    Py_ssize_t index;
+};
+struct fl_wrapped {
+    PyObject_HEAD struct fl_run *run;
+    PyObject *callable;
+};
+
+/* --- generators ---------------------------------------------------------------------------------------- */
+
+PyObject *fl_gen_new(struct fl_run *run, struct fl_frame *frame, int started) {
+    (void)started;
+    struct fl_gen *gen =
+        frame ? (struct fl_gen *)run->st->gen_type->tp_alloc(run->st->gen_type, 0) : NULL;
+    if (!gen) {
+        fl_frame_free(frame);
+        return NULL;
+    }
+    gen->run = run;
+    gen->frame = frame;
+    return fl_mine(run, (PyObject *)gen);
+}
+
+int fl_gen_check(struct flow_state *st, PyObject *o) {
+    return Py_TYPE(o) == st->gen_type;
+}
+
+PyObject *fl_gen_send(struct fl_run *run, PyObject *o, PyObject *value) {
+    struct fl_gen *gen = (struct fl_gen *)o;
+    struct fl_frame *frame = gen->frame;
+    if (!frame) {
+        PyErr_SetNone(PyExc_StopIteration);
+        return NULL;
+    }
+    gen->frame = NULL;
+    fl_push(frame, Py_NewRef(value));
+    PyObject *result = fl_exec(run, frame);
+    if (result && frame->yielded) {
+        gen->frame = frame;
+        return result;
+    }
+    fl_frame_free(frame);
+    if (result) {
+        if (result == Py_None)
+            PyErr_SetNone(PyExc_StopIteration);
+        else
+            PyErr_SetObject(PyExc_StopIteration, result);
+        Py_DECREF(result);
+    }
+    return NULL;
+}
+
+static PyObject *gen_next(PyObject *o) {
+    struct fl_gen *gen = (struct fl_gen *)o;
+    return fl_gen_send(gen->run, o, Py_None);
+}
+
+static int gen_traverse(PyObject *o, visitproc visit, void *arg) {
+    struct fl_gen *gen = (struct fl_gen *)o;
+    Py_VISIT(Py_TYPE(o));
+    if (gen->frame) {
+        for (int i = 0; i < gen->frame->code->nlocalsplus + gen->frame->sp; i++)
+            Py_VISIT(gen->frame->slots[i]);
+        Py_VISIT(gen->frame->func);
+    }
+    return 0;
+}
+
+static int gen_clear(PyObject *o) {
+    struct fl_gen *gen = (struct fl_gen *)o;
+    struct fl_frame *frame = gen->frame;
+    gen->frame = NULL;
+    fl_frame_free(frame);
+    return 0;
+}
+
+static void gen_dealloc(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    PyObject_GC_UnTrack(o);
+    gen_clear(o);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+#define SLOT(name, function)                                                                       \
+    { name, (void *)(function) }
+static PyType_Slot gen_slots[] = {
+    SLOT(Py_tp_dealloc, gen_dealloc), SLOT(Py_tp_traverse, gen_traverse),
+    SLOT(Py_tp_clear, gen_clear),     SLOT(Py_tp_iter, PyObject_SelfIter),
+    SLOT(Py_tp_iternext, gen_next),   {0, NULL},
+};
+static PyType_Spec gen_spec = {
+    .name = "ergon._core.PassGenerator",
+    .basicsize = sizeof(struct fl_gen),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = gen_slots,
+};
+
+/* --- lists: they may grow while they are iterated -------------------------------------------------------- */
+
+static PyObject *seq_new(struct fl_run *run, PyObject *list, Py_ssize_t index) {
+    struct fl_seq *seq = (struct fl_seq *)run->st->seq_type->tp_alloc(run->st->seq_type, 0);
+    if (!seq)
+        return NULL;
+    seq->run = run;
+    seq->list = Py_NewRef(list);
+    seq->index = index;
+    return fl_mine(run, (PyObject *)seq);
+}
+
+static PyObject *seq_next(PyObject *o) {
+    struct fl_seq *seq = (struct fl_seq *)o;
+    PyObject *list = seq->list ? fl_see(seq->run, seq->list) : NULL;
+    if (!list)
+        return NULL;
+    if (fl_is_unknown(seq->run->st, list)) {
+        PyErr_SetNone(seq->run->st->need_value);
+        return NULL;
+    }
+    if (PyList_CheckExact(list) && seq->index < PyList_GET_SIZE(list))
+        return Py_NewRef(PyList_GET_ITEM(list, seq->index++));
+    Py_CLEAR(seq->list);
+    return NULL;
+}
+
+static int seq_traverse(PyObject *o, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(o));
+    Py_VISIT(((struct fl_seq *)o)->list);
+    return 0;
+}
+
+static int seq_clear(PyObject *o) {
+    Py_CLEAR(((struct fl_seq *)o)->list);
+    return 0;
+}
+
+static void seq_dealloc(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    PyObject_GC_UnTrack(o);
+    seq_clear(o);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+static PyType_Slot seq_slots[] = {
+    SLOT(Py_tp_dealloc, seq_dealloc), SLOT(Py_tp_traverse, seq_traverse),
+    SLOT(Py_tp_clear, seq_clear),     SLOT(Py_tp_iter, PyObject_SelfIter),
+    SLOT(Py_tp_iternext, seq_next),   {0, NULL},
+};
+static PyType_Spec seq_spec = {
+    .name = "ergon._core.PassIterator",
+    .basicsize = sizeof(struct fl_seq),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = seq_slots,
+};
+
+/* --- functions of the program, for built-in functions to call ---------------------------------------------- */
+
+PyObject *fl_callback(struct fl_run *run, PyObject *callable) {
+    struct fl_wrapped *w =
+        (struct fl_wrapped *)run->st->callback_type->tp_alloc(run->st->callback_type, 0);
+    if (!w)
+        return NULL;
+    w->run = run;
+    w->callable = Py_NewRef(callable);
+    return (PyObject *)w;
+}
+
+static PyObject *callback_call(PyObject *o, PyObject *args, PyObject *kwds) {
+    struct fl_wrapped *w = (struct fl_wrapped *)o;
+    if (kwds && PyDict_GET_SIZE(kwds)) {
+        fl_stop(w->run, FL_WHY_OTHER, "a callback with keywords");
+        return NULL;
+    }
+    return fl_call(w->run, w->callable, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), NULL);
+}
+
+static int callback_traverse(PyObject *o, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(o));
+    Py_VISIT(((struct fl_wrapped *)o)->callable);
+    return 0;
+}
+
+static int callback_clear(PyObject *o) {
+    Py_CLEAR(((struct fl_wrapped *)o)->callable);
+    return 0;
+}
+
+static void callback_dealloc(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    PyObject_GC_UnTrack(o);
+    callback_clear(o);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+static PyType_Slot callback_slots[] = {
+    SLOT(Py_tp_dealloc, callback_dealloc),
+    SLOT(Py_tp_traverse, callback_traverse),
+    SLOT(Py_tp_clear, callback_clear),
+    SLOT(Py_tp_call, callback_call),
+    {0, NULL},
+};
+static PyType_Spec callback_spec = {
+    .name = "ergon._core.PassCallback",
+    .basicsize = sizeof(struct fl_wrapped),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = callback_slots,
+};
+
+int fl_iter_register(struct flow_state *st) {
+    st->gen_type = (PyTypeObject *)PyType_FromModuleAndSpec(st->module, &gen_spec, NULL);
+    st->seq_type = (PyTypeObject *)PyType_FromModuleAndSpec(st->module, &seq_spec, NULL);
+    st->callback_type = (PyTypeObject *)PyType_FromModuleAndSpec(st->module, &callback_spec, NULL);
+    return st->gen_type && st->seq_type && st->callback_type ? 0 : -1;
+}
+
+/* --- copies of the program's iterators ---------------------------------------------------------------------- */
+
+/* Calls what __reduce__ gave, with copies of the iterators among the arguments and callbacks for functions. */
+static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
+    PyObject *type = PyTuple_GET_ITEM(reduced, 0), *args = PyTuple_GET_ITEM(reduced, 1);
+    PyObject *mine = PyTuple_New(PyTuple_GET_SIZE(args)), *made = NULL;
+    for (Py_ssize_t i = 0; mine && i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *arg = PyTuple_GET_ITEM(args, i), *now;
+        if (PyGen_CheckExact(arg) || fl_kind(run->st, Py_TYPE(arg)) == FL_ITER)
+            now = Py_XNewRef(fl_own(run, arg));
+        else if (PyCallable_Check(arg) && i == 0)
+            now = fl_callback(run, arg);
+        else
+            now = Py_NewRef(arg);
+        if (!now || fl_is_unknown(run->st, now)) {
+            Py_XDECREF(now);
+            Py_CLEAR(mine);
+            break;
+        }
+        PyTuple_SET_ITEM(mine, i, now);
+    }
+    if (mine)
+        made = PyObject_CallObject(type, mine);
+    if (made && PyTuple_GET_SIZE(reduced) > 2 && PyTuple_GET_ITEM(reduced, 2) != Py_None) {
+        PyObject *r = PyObject_CallMethod(made, "__setstate__", "O", PyTuple_GET_ITEM(reduced, 2));
+        if (!r)
+            Py_CLEAR(made);
+        Py_XDECREF(r);
+    }
+    Py_XDECREF(mine);
+    return made;
+}
+
+PyObject *fl_iter_copy(struct fl_run *run, PyObject *o) {
+    if (PyGen_CheckExact(o))
+        return fl_fork_generator(run, o);
+    PyObject *reduced = PyObject_CallMethod(o, "__reduce__", NULL), *made = NULL;
+    if (!reduced)
+        return NULL;
+    if (PyTuple_Check(reduced) && PyTuple_GET_SIZE(reduced) >= 2 &&
+        PyTuple_Check(PyTuple_GET_ITEM(reduced, 1))) {
+        PyObject *args = PyTuple_GET_ITEM(reduced, 1);
+        PyObject *first = PyTuple_GET_SIZE(args) == 1 ? PyTuple_GET_ITEM(args, 0) : NULL;
+        if (strcmp(Py_TYPE(o)->tp_name, "list_iterator") == 0 && first &&
+            PyList_CheckExact(first)) {
+            Py_ssize_t index =
+                PyTuple_GET_SIZE(reduced) > 2 ? PyLong_AsSsize_t(PyTuple_GET_ITEM(reduced, 2)) : 0;
+            made = index < 0 && PyErr_Occurred() ? NULL : seq_new(run, first, index);
+        } else {
+            made = rebuild(run, reduced);
+        }
+    }
+    Py_DECREF(reduced);
+    return made;
+}
+
+/* --- iterating ------------------------------------------------------------------------------------------------ */
+
+PyObject *fl_iter(struct fl_run *run, PyObject *o) {
+    struct flow_state *st = run->st;
+    o = fl_see(run, o);
+    if (fl_is_unknown(st, o) || Py_TYPE(o) == st->gen_type || Py_TYPE(o) == st->seq_type ||
+        PyGen_CheckExact(o))
+        return Py_NewRef(o);
+    if (PyList_CheckExact(o))
+        return seq_new(run, o, 0);
+    int kind = fl_kind(st, Py_TYPE(o));
+    if (kind == FL_ITER)
+        return Py_NewRef(o);
+    if (kind)
+        return fl_mine(run, PyObject_GetIter(o));
+    int found;
+    PyObject *it = fl_call_method(run, o, "__iter__", NULL, 0, &found);
+    if (!it && !PyErr_Occurred()) {
+        if (Py_TYPE(o)->tp_iter || PySequence_Check(o))
+            fl_stop(run, FL_WHY_OTHER, "iterates over an object of an unknown type");
+        else
+            PyErr_Format(PyExc_TypeError, "'%.200s' object is not iterable", Py_TYPE(o)->tp_name);
+    }
+    return it;
+}
+
+int fl_next(struct fl_run *run, PyObject *it, PyObject **value) {
+    struct flow_state *st = run->st;
+    *value = NULL;
+    it = fl_see(run, it);
+    if (PyGen_CheckExact(it) ||
+        (fl_kind(st, Py_TYPE(it)) == FL_ITER && !fl_map_has(&run->owned, it)))
+        it = fl_own(run, it);
+    if (!it)
+        return -1;
+    if (fl_is_unknown(st, it)) {
+        *value = fl_unknown(st);
+        return *value ? 1 : -1;
+    }
+    if (Py_TYPE(it) == st->gen_type || Py_TYPE(it) == st->seq_type ||
+        fl_kind(st, Py_TYPE(it)) == FL_ITER) {
+        Py_INCREF(it);
+        *value = Py_TYPE(it)->tp_iternext(it);
+        Py_DECREF(it);
+    } else {
+        int found;
+        *value = fl_call_method(run, it, "__next__", NULL, 0, &found);
+        if (!*value && !PyErr_Occurred())
+            return fl_stop(run, FL_WHY_OTHER, "an iterator of an unknown type");
+    }
+    if (*value)
+        return 1;
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_StopIteration))
+        PyErr_Clear();
+    if (!PyErr_Occurred())
+        return 0;
+    if (!fl_absorb(run))
+        return -1;
+    *value = fl_unknown(st);
+    return *value ? 1 : -1;
+}

@@ -1,0 +1,409 @@
+/* Instructions that go elsewhere: branches, loops, returns, yields, exceptions. */
+#include "flow.h"
+#include "opcodes.h"
+
+/* The condition on top of the stack: 1, 0, -1 exception, 2: the region was skipped. */
+static int decide(struct fl_run *run, struct fl_frame *f) {
+    int truth = fl_truth(run, *fl_at(f, 1));
+    return truth == -2 ? (fl_skip_region(run, f, 1) < 0 ? -1 : 2) : truth;
+}
+
+static int pop_jump(struct fl_run *run, struct fl_frame *f, int arg, int when) {
+    int truth = decide(run, f);
+    if (truth < 0)
+        return -1;
+    if (truth == 2)
+        return 0;
+    Py_DECREF(fl_pop(f));
+    if (truth == when)
+        f->ip += arg;
+    return 0;
+}
+
+static int op_forward_false(struct fl_run *run, struct fl_frame *f, int arg) {
+    return pop_jump(run, f, arg, 0);
+}
+static int op_forward_true(struct fl_run *run, struct fl_frame *f, int arg) {
+    return pop_jump(run, f, arg, 1);
+}
+static int op_backward_false(struct fl_run *run, struct fl_frame *f, int arg) {
+    return pop_jump(run, f, -arg, 0);
+}
+static int op_backward_true(struct fl_run *run, struct fl_frame *f, int arg) {
+    return pop_jump(run, f, -arg, 1);
+}
+
+static int none_jump(struct fl_run *run, struct fl_frame *f, int arg, int when) {
+    PyObject *o = fl_see(run, *fl_at(f, 1));
+    if (fl_is_unknown(run->st, o))
+        return fl_skip_region(run, f, 1);
+    int none = o == Py_None;
+    Py_DECREF(fl_pop(f));
+    if (none == when)
+        f->ip += arg;
+    return 0;
+}
+
+static int op_forward_none(struct fl_run *run, struct fl_frame *f, int arg) {
+    return none_jump(run, f, arg, 1);
+}
+static int op_forward_not_none(struct fl_run *run, struct fl_frame *f, int arg) {
+    return none_jump(run, f, arg, 0);
+}
+static int op_backward_none(struct fl_run *run, struct fl_frame *f, int arg) {
+    return none_jump(run, f, -arg, 1);
+}
+static int op_backward_not_none(struct fl_run *run, struct fl_frame *f, int arg) {
+    return none_jump(run, f, -arg, 0);
+}
+
+static int or_pop(struct fl_run *run, struct fl_frame *f, int arg, int when) {
+    int truth = decide(run, f);
+    if (truth < 0)
+        return -1;
+    if (truth == 2)
+        return 0;
+    if (truth == when)
+        f->ip += arg;
+    else
+        Py_DECREF(fl_pop(f));
+    return 0;
+}
+
+static int op_false_or_pop(struct fl_run *run, struct fl_frame *f, int arg) {
+    return or_pop(run, f, arg, 0);
+}
+static int op_true_or_pop(struct fl_run *run, struct fl_frame *f, int arg) {
+    return or_pop(run, f, arg, 1);
+}
+
+static int op_jump_forward(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run;
+    f->ip += arg;
+    return 0;
+}
+static int op_jump_backward(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run;
+    f->ip -= arg;
+    return 0;
+}
+
+static int op_get_iter(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *o = fl_pop(f), *it = fl_iter(run, o);
+    Py_DECREF(o);
+    if (!it)
+        return -1;
+    fl_push(f, it);
+    return 0;
+}
+
+static int op_for_iter(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *it = fl_see(run, *fl_at(f, 1)), *value;
+    if (fl_is_unknown(run->st, it))
+        return fl_skip_region(run, f, 1);
+    int rc = fl_next(run, *fl_at(f, 1), &value);
+    if (rc < 0)
+        return -1;
+    if (rc == 0) {
+        Py_DECREF(fl_pop(f));
+        f->ip += arg;
+        return 0;
+    }
+    if (fl_is_unknown(run->st, value) &&
+        fl_is_unknown(run->st, fl_see(run, *fl_at(f, 1)))) { /* it cannot be copied */
+        Py_DECREF(value);
+        return fl_skip_region(run, f, 1);
+    }
+    fl_push(f, Py_NewRef(fl_see(run, value)));
+    Py_DECREF(value);
+    return 0;
+}
+
+static int op_return_value(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)f, (void)arg;
+    return 1;
+}
+
+static int op_return_generator(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)arg;
+    f->yielded = 2;
+    fl_push(f, Py_NewRef(Py_None));
+    return 1;
+}
+
+static int op_yield_value(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)arg;
+    f->yielded = 1;
+    return 1;
+}
+
+static int op_get_yield_from_iter(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_see(run, *fl_at(f, 1));
+    if (fl_is_unknown(run->st, o) || PyCoro_CheckExact(o))
+        return fl_stop(run, FL_WHY_VALUE, "yield from something that is not there yet");
+    return op_get_iter(run, f, arg);
+}
+
+static int op_send(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *value = fl_pop(f), *it = fl_see(run, *fl_at(f, 1)), *r = NULL;
+    if (PyGen_CheckExact(it))
+        it = fl_own(run, it);
+    if (!it || fl_is_unknown(run->st, it)) {
+        Py_DECREF(value);
+        return it ? fl_stop(run, FL_WHY_VALUE, "yield from something that is not there yet") : -1;
+    }
+    if (fl_gen_check(run->st, it)) {
+        Py_INCREF(it);
+        r = fl_gen_send(run, it, value);
+        Py_DECREF(it);
+    } else if (value == Py_None) {
+        int rc = fl_next(run, it, &r);
+        if (rc == 0)
+            PyErr_SetNone(PyExc_StopIteration);
+    } else {
+        fl_stop(run, FL_WHY_OTHER, "sends to an iterator");
+    }
+    Py_DECREF(value);
+    if (r) {
+        fl_push(f, r);
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration))
+        return -1;
+    PyObject *stop = PyErr_GetRaisedException();
+    r = PyObject_GetAttrString(stop, "value");
+    Py_DECREF(stop);
+    Py_DECREF(fl_pop(f));
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    f->ip += arg;
+    return 0;
+}
+
+/* --- exceptions ------------------------------------------------------------------------------------------ */
+
+static int op_push_exc_info(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *exception = fl_pop(f);
+    fl_push(f, Py_NewRef(run->handled ? run->handled : Py_None));
+    Py_XSETREF(run->handled, Py_NewRef(exception));
+    fl_push(f, exception);
+    return 0;
+}
+
+static int op_pop_except(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *before = fl_pop(f);
+    if (before == Py_None)
+        Py_CLEAR(before);
+    Py_XSETREF(run->handled, before);
+    return 0;
+}
+
+static int op_check_exc_match(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *type = fl_pop(f), *exception = *fl_at(f, 1);
+    if (fl_is_unknown(run->st, type)) {
+        Py_DECREF(type);
+        return fl_stop(run, FL_WHY_VALUE, "an except clause that is not known");
+    }
+    int match = PyErr_GivenExceptionMatches(exception, type);
+    Py_DECREF(type);
+    fl_push(f, PyBool_FromLong(match));
+    return 0;
+}
+
+static int raise_object(struct fl_run *run, PyObject *o) {
+    if (fl_is_unknown(run->st, o))
+        return fl_stop(run, FL_WHY_VALUE, "raises something that is not there yet");
+    PyObject *exception = PyExceptionClass_Check(o) ? fl_call(run, o, NULL, 0, NULL) : Py_NewRef(o);
+    if (!exception)
+        return -1;
+    if (PyExceptionInstance_Check(exception))
+        PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception), NULL);
+    else if (fl_is_unknown(run->st, exception))
+        fl_stop(run, FL_WHY_VALUE, "raises something that is not there yet");
+    else
+        PyErr_SetString(PyExc_TypeError, "exceptions must derive from BaseException");
+    Py_DECREF(exception);
+    return -1;
+}
+
+static int op_raise(struct fl_run *run, struct fl_frame *f, int arg) {
+    if (arg == 2)
+        Py_DECREF(fl_pop(f)); /* the cause: nobody will look at it */
+    if (arg == 0)
+        return run->handled ? raise_object(run, run->handled)
+                            : fl_stop(run, FL_WHY_OTHER, "raises what is being handled outside");
+    PyObject *o = fl_pop(f);
+    raise_object(run, fl_see(run, o));
+    Py_DECREF(o);
+    return -1;
+}
+
+static int op_reraise(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *exception = fl_pop(f);
+    (void)arg;
+    if (!PyExceptionInstance_Check(exception)) {
+        Py_DECREF(exception);
+        return fl_stop(run, FL_WHY_OTHER, "raises something unusual");
+    }
+    raise_object(run, exception);
+    Py_DECREF(exception);
+    return -1;
+}
+
+/* The bound special method of a context manager. */
+static PyObject *special(struct fl_run *run, PyObject *o, PyObject *name) {
+    if (fl_is_unknown(run->st, o)) {
+        fl_stop(run, FL_WHY_VALUE, "with something that is not there yet");
+        return NULL;
+    }
+    PyObject *method = core_type_lookup(Py_TYPE(o), name);
+    if (!method || !PyFunction_Check(method)) {
+        fl_stop(run, FL_WHY_OTHER, "a context manager that is not Python's");
+        return NULL;
+    }
+    return PyMethod_New(method, o);
+}
+
+static int op_before_with(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *manager = fl_pop(f), *seen = fl_see(run, manager);
+    PyObject *exit = special(run, seen, run->st->s_exit),
+             *enter = exit ? special(run, seen, run->st->s_enter) : NULL;
+    PyObject *r = enter ? fl_call(run, enter, NULL, 0, NULL) : NULL;
+    Py_DECREF(manager);
+    Py_XDECREF(enter);
+    if (!r) {
+        Py_XDECREF(exit);
+        return -1;
+    }
+    fl_push(f, exit);
+    fl_push(f, r);
+    return 0;
+}
+
+static int op_with_except_start(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *exception = *fl_at(f, 1), *exit = *fl_at(f, 4);
+    PyObject *args[3] = {(PyObject *)Py_TYPE(exception), exception, Py_None};
+    PyObject *r = fl_call(run, exit, args, 3, NULL);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+/* --- pattern matching --------------------------------------------------------------------------------------- */
+
+static int match_flag(struct fl_run *run, struct fl_frame *f, unsigned long flag) {
+    PyObject *o = fl_see(run, *fl_at(f, 1));
+    PyObject *r = fl_is_unknown(run->st, o) ? fl_unknown(run->st)
+                                            : PyBool_FromLong(PyType_HasFeature(Py_TYPE(o), flag));
+    fl_push(f, r);
+    return r ? 0 : -1;
+}
+
+static int op_match_mapping(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return match_flag(run, f, Py_TPFLAGS_MAPPING);
+}
+static int op_match_sequence(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return match_flag(run, f, Py_TPFLAGS_SEQUENCE);
+}
+
+static int op_get_len(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *o = fl_see(run, *fl_at(f, 1)), *r = NULL;
+    if (fl_is_unknown(run->st, o))
+        r = fl_unknown(run->st);
+    else if (fl_kind(run->st, Py_TYPE(o)))
+        r = PyLong_FromSsize_t(PyObject_Size(o));
+    else
+        return fl_stop(run, FL_WHY_OTHER, "matches an object of an unknown type");
+    fl_push(f, r);
+    return r ? 0 : -1;
+}
+
+static int op_match_keys(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *keys = *fl_at(f, 1), *map = fl_see(run, *fl_at(f, 2)), *r = NULL;
+    if (fl_is_unknown(run->st, map)) {
+        r = fl_unknown(run->st);
+    } else if (!PyDict_CheckExact(map)) {
+        return fl_stop(run, FL_WHY_OTHER, "matches a mapping of an unknown type");
+    } else {
+        r = PyTuple_New(PyTuple_GET_SIZE(keys));
+        for (Py_ssize_t i = 0; r && r != Py_None && i < PyTuple_GET_SIZE(keys); i++) {
+            PyObject *value = PyDict_GetItemWithError(map, PyTuple_GET_ITEM(keys, i));
+            if (value)
+                PyTuple_SET_ITEM(r, i, Py_NewRef(fl_see(run, value)));
+            else
+                Py_SETREF(r, PyErr_Occurred() ? NULL : Py_NewRef(Py_None));
+        }
+    }
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+static int op_match_class(struct fl_run *run, struct fl_frame *f, int count) {
+    PyObject *names = fl_pop(f), *type = fl_pop(f), *o = fl_pop(f), *subject = fl_see(run, o),
+             *r = NULL;
+    if (fl_is_unknown(run->st, subject)) {
+        r = fl_unknown(run->st);
+    } else if (PyType_Check(type) && !PyObject_TypeCheck(subject, (PyTypeObject *)type)) {
+        r = Py_NewRef(Py_None);
+    } else if (PyType_Check(type) && PyTuple_GET_SIZE(names) == 0 &&
+               (count == 0 || (count == 1 && fl_kind(run->st, (PyTypeObject *)type)))) {
+        r = count ? PyTuple_Pack(1, subject) : PyTuple_New(0);
+    } else {
+        fl_stop(run, FL_WHY_OTHER, "matches the attributes of a class");
+    }
+    Py_DECREF(names);
+    Py_DECREF(type);
+    Py_DECREF(o);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+void fl_ops_jump(fl_op *t) {
+    t[POP_JUMP_FORWARD_IF_FALSE] = op_forward_false;
+    t[POP_JUMP_FORWARD_IF_TRUE] = op_forward_true;
+    t[POP_JUMP_BACKWARD_IF_FALSE] = op_backward_false;
+    t[POP_JUMP_BACKWARD_IF_TRUE] = op_backward_true;
+    t[POP_JUMP_FORWARD_IF_NONE] = op_forward_none;
+    t[POP_JUMP_FORWARD_IF_NOT_NONE] = op_forward_not_none;
+    t[POP_JUMP_BACKWARD_IF_NONE] = op_backward_none;
+    t[POP_JUMP_BACKWARD_IF_NOT_NONE] = op_backward_not_none;
+    t[JUMP_IF_FALSE_OR_POP] = op_false_or_pop;
+    t[JUMP_IF_TRUE_OR_POP] = op_true_or_pop;
+    t[JUMP_FORWARD] = op_jump_forward;
+    t[JUMP_BACKWARD] = t[JUMP_BACKWARD_NO_INTERRUPT] = op_jump_backward;
+    t[GET_ITER] = op_get_iter;
+    t[FOR_ITER] = op_for_iter;
+    t[RETURN_VALUE] = op_return_value;
+    t[RETURN_GENERATOR] = op_return_generator;
+    t[YIELD_VALUE] = op_yield_value;
+    t[GET_YIELD_FROM_ITER] = op_get_yield_from_iter;
+    t[SEND] = op_send;
+    t[PUSH_EXC_INFO] = op_push_exc_info;
+    t[POP_EXCEPT] = op_pop_except;
+    t[CHECK_EXC_MATCH] = op_check_exc_match;
+    t[RAISE_VARARGS] = op_raise;
+    t[RERAISE] = op_reraise;
+    t[BEFORE_WITH] = op_before_with;
+    t[WITH_EXCEPT_START] = op_with_except_start;
+    t[MATCH_MAPPING] = op_match_mapping;
+    t[MATCH_SEQUENCE] = op_match_sequence;
+    t[GET_LEN] = op_get_len;
+    t[MATCH_KEYS] = op_match_keys;
+    t[MATCH_CLASS] = op_match_class;
+}

@@ -1,0 +1,399 @@
+/* Instructions that compute: operators, comparison, subscripts, attributes. */
+#include "flow.h"
+#include "opcodes.h"
+
+typedef PyObject *(*binary_fn)(PyObject *, PyObject *);
+
+static PyObject *power(PyObject *a, PyObject *b) {
+    return PyNumber_Power(a, b, Py_None);
+}
+static PyObject *power_in_place(PyObject *a, PyObject *b) {
+    return PyNumber_InPlacePower(a, b, Py_None);
+}
+
+static const struct {
+    binary_fn call;
+    const char *name, *reflected;
+} operators[26] = {
+    {PyNumber_Add, "__add__", "__radd__"},
+    {PyNumber_And, "__and__", "__rand__"},
+    {PyNumber_FloorDivide, "__floordiv__", "__rfloordiv__"},
+    {PyNumber_Lshift, "__lshift__", "__rlshift__"},
+    {PyNumber_MatrixMultiply, "__matmul__", "__rmatmul__"},
+    {PyNumber_Multiply, "__mul__", "__rmul__"},
+    {PyNumber_Remainder, "__mod__", "__rmod__"},
+    {PyNumber_Or, "__or__", "__ror__"},
+    {power, "__pow__", "__rpow__"},
+    {PyNumber_Rshift, "__rshift__", "__rrshift__"},
+    {PyNumber_Subtract, "__sub__", "__rsub__"},
+    {PyNumber_TrueDivide, "__truediv__", "__rtruediv__"},
+    {PyNumber_Xor, "__xor__", "__rxor__"},
+    {PyNumber_InPlaceAdd, "__iadd__", NULL},
+    {PyNumber_InPlaceAnd, "__iand__", NULL},
+    {PyNumber_InPlaceFloorDivide, "__ifloordiv__", NULL},
+    {PyNumber_InPlaceLshift, "__ilshift__", NULL},
+    {PyNumber_InPlaceMatrixMultiply, "__imatmul__", NULL},
+    {PyNumber_InPlaceMultiply, "__imul__", NULL},
+    {PyNumber_InPlaceRemainder, "__imod__", NULL},
+    {PyNumber_InPlaceOr, "__ior__", NULL},
+    {power_in_place, "__ipow__", NULL},
+    {PyNumber_InPlaceRshift, "__irshift__", NULL},
+    {PyNumber_InPlaceSubtract, "__isub__", NULL},
+    {PyNumber_InPlaceTrueDivide, "__itruediv__", NULL},
+    {PyNumber_InPlaceXor, "__ixor__", NULL},
+};
+
+/* Operators of the user's classes, in the order Python tries them. */
+static PyObject *user_binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
+    int found;
+    PyObject *r = NULL;
+    if (op >= 13) {
+        r = fl_call_method(run, a, operators[op].name, &b, 1, &found);
+        if (r != Py_NotImplemented && (r || PyErr_Occurred()))
+            return r;
+        Py_XDECREF(r);
+        op -= 13;
+    }
+    r = fl_call_method(run, a, operators[op].name, &b, 1, &found);
+    if (r != Py_NotImplemented && (r || PyErr_Occurred()))
+        return r;
+    Py_XDECREF(r);
+    r = fl_call_method(run, b, operators[op].reflected, &a, 1, &found);
+    if (r && r == Py_NotImplemented)
+        Py_CLEAR(r);
+    return r || PyErr_Occurred() ? r : fl_unknown(run->st);
+}
+
+static PyObject *fresh(struct fl_run *run, PyObject *o) {
+    if (o && core_only_ref(o) && fl_kind(run->st, Py_TYPE(o)) >= FL_MUTABLE)
+        return fl_mine(run, o);
+    return o;
+}
+
+static PyObject *binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
+    struct flow_state *st = run->st;
+    int ka = fl_kind(st, Py_TYPE(a));
+    if (fl_is_unknown(st, a) || fl_is_unknown(st, b)) {
+        if (op >= 13 && ka == FL_MUTABLE && fl_poison(run, a) < 0)
+            return NULL;
+        return fl_unknown(st);
+    }
+    if (!ka || !fl_kind(st, Py_TYPE(b)))
+        return user_binary(run, a, b, op);
+    if (op >= 13 && ka == FL_MUTABLE) {
+        a = fl_own(run, a);
+        if (!a || fl_is_unknown(st, a))
+            return Py_XNewRef(a);
+    }
+    if ((op % 13 == 6) && !fl_plain(run, b, 3))
+        return fl_unknown(st);
+    PyObject *r = operators[op].call(a, b);
+    if (!r && (fl_absorb(run) || fl_has_unknown(run, b, 2) || fl_has_unknown(run, a, 2))) {
+        PyErr_Clear();
+        if (op >= 13 && ka == FL_MUTABLE && fl_poison(run, a) < 0)
+            return NULL;
+        return fl_unknown(st);
+    }
+    return fresh(run, r);
+}
+
+static int op_binary_op(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *b = fl_pop(f), *a = fl_pop(f), *r;
+    if (PyLong_CheckExact(a) && PyLong_CheckExact(b))
+        r = operators[arg].call(a, b);
+    else
+        r = binary(run, fl_see(run, a), fl_see(run, b), arg);
+    Py_DECREF(a);
+    Py_DECREF(b);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+static int unary(struct fl_run *run, struct fl_frame *f, PyObject *(*call)(PyObject *),
+                 const char *name) {
+    PyObject *a = fl_pop(f), *seen = fl_see(run, a), *r = NULL;
+    int found;
+    if (fl_is_unknown(run->st, seen) || fl_kind(run->st, Py_TYPE(seen)))
+        r = call(seen);
+    else if (!(r = fl_call_method(run, seen, name, NULL, 0, &found)) && !PyErr_Occurred())
+        r = fl_unknown(run->st);
+    Py_DECREF(a);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+static int op_negative(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return unary(run, f, PyNumber_Negative, "__neg__");
+}
+static int op_positive(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return unary(run, f, PyNumber_Positive, "__pos__");
+}
+static int op_invert(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return unary(run, f, PyNumber_Invert, "__invert__");
+}
+
+static int op_not(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *a = fl_pop(f);
+    int truth = fl_truth(run, a);
+    Py_DECREF(a);
+    if (truth == -1)
+        return -1;
+    fl_push(f, truth == -2 ? fl_unknown(run->st) : Py_NewRef(truth ? Py_False : Py_True));
+    return 0;
+}
+
+static const char *const comparisons[] = {"__lt__", "__le__", "__eq__",
+                                          "__ne__", "__gt__", "__ge__"};
+static const int mirrored[] = {Py_GT, Py_GE, Py_EQ, Py_NE, Py_LT, Py_LE};
+
+static PyObject *compare(struct fl_run *run, PyObject *a, PyObject *b, int op) {
+    struct flow_state *st = run->st;
+    if (fl_is_unknown(st, a) || fl_is_unknown(st, b))
+        return fl_unknown(st);
+    PyObject *r = NULL;
+    if (fl_plain(run, a, 6) && fl_plain(run, b, 6)) {
+        r = PyObject_RichCompare(a, b, op);
+        if (!r && (fl_absorb(run) || fl_has_unknown(run, a, 4) || fl_has_unknown(run, b, 4))) {
+            PyErr_Clear();
+            r = fl_unknown(st);
+        }
+        return r;
+    }
+    int found;
+    r = fl_call_method(run, a, comparisons[op], &b, 1, &found);
+    if (!r && !PyErr_Occurred())
+        r = fl_call_method(run, b, comparisons[mirrored[op]], &a, 1, &found);
+    if (!r && !PyErr_Occurred()) {
+        if ((op == Py_EQ || op == Py_NE) &&
+            (Py_TYPE(a)->tp_richcompare == PyBaseObject_Type.tp_richcompare))
+            return PyBool_FromLong((a == b) == (op == Py_EQ));
+        r = fl_unknown(st);
+    }
+    return r;
+}
+
+static int op_compare(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *b = fl_pop(f), *a = fl_pop(f);
+    PyObject *r = compare(run, fl_see(run, a), fl_see(run, b), arg);
+    Py_DECREF(a);
+    Py_DECREF(b);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+static int op_is(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *b = fl_pop(f), *a = fl_pop(f), *sa = fl_see(run, a), *sb = fl_see(run, b);
+    PyObject *r = fl_is_unknown(run->st, sa) || fl_is_unknown(run->st, sb)
+                      ? fl_unknown(run->st)
+                      : PyBool_FromLong((sa == sb) ^ arg);
+    Py_DECREF(a);
+    Py_DECREF(b);
+    fl_push(f, r);
+    return r ? 0 : -1;
+}
+
+static int op_contains(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *box = fl_pop(f), *item = fl_pop(f), *b = fl_see(run, box), *i = fl_see(run, item),
+             *r = NULL;
+    struct flow_state *st = run->st;
+    int found, kind = fl_kind(st, Py_TYPE(b));
+    if (fl_is_unknown(st, b) || fl_is_unknown(st, i)) {
+        r = fl_unknown(st);
+    } else if (kind && kind != FL_ITER && (fl_plain(run, b, 3) || PyDict_Check(b))) {
+        int in = PySequence_Contains(b, i);
+        if (in >= 0)
+            r = PyBool_FromLong(in ^ arg);
+        else if (fl_absorb(run))
+            r = fl_unknown(st);
+    } else {
+        r = fl_call_method(run, b, "__contains__", &i, 1, &found);
+        int truth = r ? fl_truth(run, r) : -2;
+        Py_XDECREF(r);
+        r = truth == -1 || PyErr_Occurred() ? NULL
+            : truth == -2                   ? fl_unknown(st)
+                                            : PyBool_FromLong(truth ^ arg);
+    }
+    Py_DECREF(box);
+    Py_DECREF(item);
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return 0;
+}
+
+/* A defaultdict makes what is missing. */
+static PyObject *missing(struct fl_run *run, PyObject *o, PyObject *key) {
+    PyObject *factory = PyObject_GetAttrString(o, "default_factory");
+    if (!factory)
+        return NULL;
+    PyObject *made = NULL;
+    if (factory == Py_None) {
+        PyErr_SetObject(PyExc_KeyError, key);
+    } else if ((o = fl_own(run, o))) {
+        made =
+            fl_is_unknown(run->st, o) ? fl_unknown(run->st) : fl_call(run, factory, NULL, 0, NULL);
+        if (made && PyDict_Check(o) && PyDict_SetItem(o, key, made) < 0)
+            Py_CLEAR(made);
+    }
+    Py_DECREF(factory);
+    return made;
+}
+
+static PyObject *subscript(struct fl_run *run, PyObject *o, PyObject *key) {
+    struct flow_state *st = run->st;
+    if (fl_is_unknown(st, o) || fl_is_unknown(st, key))
+        return fl_unknown(st);
+    int found, kind = fl_kind(st, Py_TYPE(o));
+    if (!kind) {
+        if (PyType_Check(o)) /* list[int] */
+            return PyObject_GetItem(o, key);
+        PyObject *r = fl_call_method(run, o, "__getitem__", &key, 1, &found);
+        if (!r && !PyErr_Occurred())
+            fl_stop(run, FL_WHY_OTHER, "a subscript of an object of an unknown type");
+        return r;
+    }
+    if (PyDict_Check(o) && !PyDict_CheckExact(o) &&
+        strcmp(Py_TYPE(o)->tp_name, "collections.defaultdict") == 0) {
+        PyObject *value = PyDict_GetItemWithError(o, key);
+        if (value || PyErr_Occurred())
+            return Py_XNewRef(value);
+        return missing(run, o, key);
+    }
+    PyObject *r = PyObject_GetItem(o, key);
+    if (!r && (fl_absorb(run) || fl_has_unknown(run, key, 2))) {
+        PyErr_Clear();
+        r = fl_unknown(st);
+    }
+    return fresh(run, r);
+}
+
+static int op_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *key = fl_pop(f), *o = fl_pop(f);
+    PyObject *r = subscript(run, fl_see(run, o), fl_see(run, key));
+    Py_DECREF(key);
+    Py_DECREF(o);
+    if (!r)
+        return -1;
+    fl_push(f, Py_NewRef(fl_see(run, r)));
+    Py_DECREF(r);
+    return 0;
+}
+
+/* o[key] = value, or del o[key] for NULL. */
+static int set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value) {
+    struct flow_state *st = run->st;
+    o = fl_see(run, o);
+    key = fl_see(run, key);
+    if (fl_is_unknown(st, o))
+        return 0;
+    if (!fl_kind(st, Py_TYPE(o))) {
+        PyObject *args[2] = {key, value};
+        int found;
+        PyObject *r = fl_call_method(run, o, value ? "__setitem__" : "__delitem__", args,
+                                     value ? 2 : 1, &found);
+        if (!r && !PyErr_Occurred())
+            return fl_stop(run, FL_WHY_OTHER, "assigns to an item of an object of an unknown type");
+        Py_XDECREF(r);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    o = fl_own(run, o);
+    if (!o || fl_is_unknown(st, o))
+        return o ? 0 : -1;
+    if (fl_has_unknown(run, key, 2) ||
+        (Py_TYPE(o) == st->ndarray_type && value && fl_has_unknown(run, value, 2)))
+        return fl_poison(run, o);
+    int rc = value ? PyObject_SetItem(o, key, fl_see(run, value)) : PyObject_DelItem(o, key);
+    if (rc < 0 && (fl_absorb(run) || (value && fl_has_unknown(run, value, 2)))) {
+        PyErr_Clear();
+        rc = fl_poison(run, o);
+    }
+    return rc;
+}
+
+static int op_store_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *key = fl_pop(f), *o = fl_pop(f), *value = fl_pop(f);
+    int rc = set_item(run, o, key, value);
+    Py_DECREF(key);
+    Py_DECREF(o);
+    Py_DECREF(value);
+    return rc;
+}
+
+static int op_delete_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *key = fl_pop(f), *o = fl_pop(f);
+    int rc = set_item(run, o, key, NULL);
+    Py_DECREF(key);
+    Py_DECREF(o);
+    return rc;
+}
+
+static PyObject *name_of(struct fl_frame *f, int arg) {
+    return PyTuple_GET_ITEM(f->code->code->co_names, arg);
+}
+
+static int op_load_attr(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_pop(f), *r = fl_getattr(run, fl_see(run, o), name_of(f, arg));
+    Py_DECREF(o);
+    if (!r)
+        return -1;
+    fl_push(f, Py_NewRef(fl_see(run, r)));
+    Py_DECREF(r);
+    return 0;
+}
+
+static int op_load_method(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_pop(f), *r = fl_getattr(run, fl_see(run, o), name_of(f, arg));
+    Py_DECREF(o);
+    if (!r)
+        return -1;
+    fl_push(f, NULL);
+    fl_push(f, Py_NewRef(fl_see(run, r)));
+    Py_DECREF(r);
+    return 0;
+}
+
+static int op_store_attr(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_pop(f), *value = fl_pop(f);
+    int rc = fl_setattr(run, o, name_of(f, arg), value);
+    Py_DECREF(o);
+    Py_DECREF(value);
+    return rc;
+}
+
+static int op_delete_attr(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_pop(f);
+    int rc = fl_setattr(run, o, name_of(f, arg), NULL);
+    Py_DECREF(o);
+    return rc;
+}
+
+void fl_ops_value(fl_op *t) {
+    t[BINARY_OP] = op_binary_op;
+    t[UNARY_NEGATIVE] = op_negative;
+    t[UNARY_POSITIVE] = op_positive;
+    t[UNARY_INVERT] = op_invert;
+    t[UNARY_NOT] = op_not;
+    t[COMPARE_OP] = op_compare;
+    t[IS_OP] = op_is;
+    t[CONTAINS_OP] = op_contains;
+    t[BINARY_SUBSCR] = op_subscr;
+    t[STORE_SUBSCR] = op_store_subscr;
+    t[DELETE_SUBSCR] = op_delete_subscr;
+    t[LOAD_ATTR] = op_load_attr;
+    t[LOAD_METHOD] = op_load_method;
+    t[STORE_ATTR] = op_store_attr;
+    t[DELETE_ATTR] = op_delete_attr;
+}

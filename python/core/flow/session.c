@@ -1,0 +1,458 @@
+/* One outermost call of a scheduled function.
+ *
+ * Every functional call under way is an entry. The real function takes entries out, in its own order; passes look at
+ * them, put new ones in, and stamp those they met, so that equal calls are told apart by their order. Entries nobody
+ * took are cancelled at the end. */
+#include "flow.h"
+
+#include "../pool/pool.h"
+
+#include <string.h>
+
+enum { BUCKETS = 1024, STEPS_FIRST = 20000, STEPS_MAX = 2000000 };
+static const size_t BYTES_MAX = 64u << 20;
+static const double CHEAP = 40e-6, DEAR = 150e-6;
+
+struct entry {
+    struct entry *chain;         /* in its bucket */
+    struct entry *older, *newer; /* in order of entering */
+    struct fl_sig sig;
+    PyObject *functional; /* strong */
+    struct pl_task task;
+    PyObject *value, *exception; /* once decoded; strong */
+    uint64_t pass;               /* the last one that met it */
+    uint64_t entered_ns;
+    size_t bytes; /* of the result, once done */
+    int done;
+};
+
+struct fl_session {
+    struct fl_session *outer;
+    struct flow_state *st;
+    struct pl_core *core;
+    PyObject *pool; /* strong: it keeps core */
+    void *base;
+    struct entry **buckets; /* made with the first call */
+    struct entry *oldest, *newest;
+    unsigned count, cap;
+    size_t bytes; /* of results nobody took */
+    uint64_t pass;
+    int passing;
+    int dirty;        /* the function made a call no pass had foreseen */
+    int blocked;      /* the last pass left something out for want of a result */
+    int capped;       /* … or because enough was under way */
+    unsigned arrived; /* entries done since the last pass */
+    struct entry *awaited;
+    struct fl_place place;
+    unsigned at_place; /* functional calls from this place in a row */
+};
+
+static _Thread_local struct fl_session *current_session;
+
+struct fl_session *fl_session_current(void) {
+    return current_session;
+}
+
+/* --- entries ---------------------------------------------------------------------------------------------- */
+
+static struct entry **bucket_of(struct fl_session *s, const struct fl_sig *sig) {
+    return &s->buckets[sig->a % BUCKETS];
+}
+
+/* The oldest that is the same call; `unmet`: and that this pass has not met. */
+static struct entry *find(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
+                          int unmet) {
+    struct entry *best = NULL;
+    for (struct entry *e = *bucket_of(s, sig); e; e = e->chain)
+        if (e->sig.a == sig->a && e->sig.b == sig->b && e->functional == functional &&
+            (!unmet || e->pass != s->pass))
+            best = e; /* chains begin with the youngest */
+    return best;
+}
+
+static void unlink_entry(struct fl_session *s, struct entry *e) {
+    struct entry **p = bucket_of(s, &e->sig);
+    while (*p != e)
+        p = &(*p)->chain;
+    *p = e->chain;
+    *(e->older ? &e->older->newer : &s->oldest) = e->newer;
+    *(e->newer ? &e->newer->older : &s->newest) = e->older;
+    s->count--;
+    s->bytes -= e->bytes;
+}
+
+static void entry_free(struct fl_session *s, struct entry *e) {
+    if (e->task.handle != ERG_HANDLE_NONE) {
+        if (!pl_core_foreign(s->core) && !erg_record_done(s->core->table, e->task.handle))
+            erg_record_cancel(pl_member(s->core), e->task.handle);
+        pl_call_orphan(s->core, &e->task);
+    }
+    Py_XDECREF(e->functional);
+    Py_XDECREF(e->value);
+    Py_XDECREF(e->exception);
+    PyMem_Free(e);
+}
+
+static struct entry *enter(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
+                           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    struct entry *e = PyMem_Calloc(1, sizeof *e);
+    if (!e) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    e->task.handle = ERG_HANDLE_NONE;
+    struct pl_options options = {.retries = 3};
+    if (pl_call_submit(s->core, ((struct fl_functional *)functional)->function, args, nargs,
+                       kwnames, &options, NULL, &e->task) < 0) {
+        PyMem_Free(e);
+        return NULL;
+    }
+    e->sig = *sig;
+    e->functional = Py_NewRef(functional);
+    e->entered_ns = erg_clock_ns();
+    struct entry **bucket = bucket_of(s, sig);
+    e->chain = *bucket;
+    *bucket = e;
+    e->older = s->newest;
+    *(s->newest ? &s->newest->newer : &s->oldest) = e;
+    s->newest = e;
+    s->count++;
+    s->st->submitted++;
+    return e;
+}
+
+static size_t result_bytes(struct fl_session *s, struct entry *e) {
+    struct erg_record *r = erg_table_record(s->core->table, ERG_HANDLE_INDEX(e->task.handle));
+    size_t n = r->result.len;
+    if (n < 16 || pl_record_by_reference(r))
+        return 0;
+    const char *bytes = pl_payload_bytes(s->core, r, &r->result);
+    if (pl_payload_flags(bytes) & PL_HAS_ENTRIES && erg_record_outcome(r) == ERG_OUT_OK) {
+        uint32_t count;
+        memcpy(&count, bytes + r->result.len - 4, 4);
+        const struct pl_entry *entries =
+            (const struct pl_entry *)(bytes + r->result.len - 4) - count;
+        for (uint32_t i = 0; i < count && i < 64; i++) {
+            struct pl_entry one;
+            memcpy(&one, (const char *)&entries[i], sizeof one);
+            n += one.len;
+        }
+    }
+    return n;
+}
+
+static int is_done(struct fl_session *s, struct entry *e) {
+    if (!e->done && erg_record_done(s->core->table, e->task.handle)) {
+        e->done = 1;
+        e->bytes = result_bytes(s, e);
+        s->bytes += e->bytes;
+        s->arrived++;
+    }
+    return e->done;
+}
+
+static void look_for_arrivals(struct fl_session *s) {
+    for (struct entry *e = s->oldest; e; e = e->newer)
+        is_done(s, e);
+}
+
+/* What a worker's exception must not carry here: sequential execution gives it no such cause. */
+static void plain_exception(struct fl_session *s, PyObject *exception) {
+    PyObject *r =
+        s->st->host ? PyObject_CallMethod(s->st->host, "_as_raised", "O", exception) : NULL;
+    if (!r)
+        PyErr_Clear();
+    Py_XDECREF(r);
+}
+
+/* Takes the result out of the record. */
+static void decode(struct fl_session *s, struct entry *e) {
+    if (e->value || e->exception)
+        return;
+    struct erg_record *record = erg_table_record(s->core->table, ERG_HANDLE_INDEX(e->task.handle));
+    e->value = pl_call_result(s->core, record);
+    if (!e->value) {
+        e->exception = PyErr_GetRaisedException();
+        plain_exception(s, e->exception);
+    }
+    pl_call_free(s->core, &e->task);
+}
+
+/* --- passes ------------------------------------------------------------------------------------------------ */
+
+static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
+    struct fl_run run = {
+        .st = s->st, .session = s, .limit = STEPS_FIRST, .base = s->base, .skip = s->at_place};
+    s->passing = 1;
+    s->pass++;
+    s->blocked = 0;
+    s->arrived = 0;
+    s->capped = 0;
+    int rc = fl_fork_pass(&run, functional, value);
+    PyErr_Clear();
+    *failed = rc != 0;
+    if (rc == 0)
+        s->dirty = 0;
+    s->capped = run.why == FL_WHY_CAP;
+    s->blocked |= run.why == FL_WHY_BRANCH || run.why == FL_WHY_VALUE;
+    s->st->passes++;
+    s->st->steps += run.steps;
+    fl_map_clear(&run.forward);
+    fl_map_clear(&run.owned);
+    Py_CLEAR(run.handled);
+    s->passing = 0;
+    s->st->last_why = run.what ? run.what : "the function ends";
+}
+
+int fl_session_more(struct fl_run *run) {
+    struct fl_session *s = run->session;
+    if (run->steps >= STEPS_MAX || !s->awaited || is_done(s, s->awaited))
+        return fl_stop(run, FL_WHY_STEPS, "far ahead");
+    if (PyErr_CheckSignals() < 0) {
+        PyErr_Clear();
+        return fl_stop(run, FL_WHY_STEPS, "a signal");
+    }
+    run->limit += STEPS_FIRST;
+    return 0;
+}
+
+PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames) {
+    struct fl_session *s = run->session;
+    struct flow_state *st = s->st;
+    if (run->skip) {
+        run->skip--;
+        return fl_unknown(st);
+    }
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), made = 0;
+    PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
+    int unknown = 0;
+    struct fl_sig sig;
+    for (; flat && made < total && !unknown; made++)
+        if (!(flat[made] = fl_settle(run, args[made], &unknown)))
+            break;
+    if (!flat || (made < total && !unknown)) {
+        if (!flat)
+            PyErr_NoMemory();
+    } else if (unknown || fl_sig_of(st, functional, flat, nargs, kwnames, &sig) < 0) {
+        PyErr_Clear();
+        s->blocked = 1;
+        r = fl_unknown(st);
+    } else {
+        struct entry *e = find(s, functional, &sig, 1);
+        if (!e && (s->count >= s->cap || s->bytes > BYTES_MAX))
+            fl_stop(run, FL_WHY_CAP, "enough is under way");
+        else if (!e && !(e = enter(s, functional, &sig, flat, nargs, kwnames)))
+            fl_stop(run, FL_WHY_OTHER, "a call that cannot travel");
+        if (e) {
+            e->pass = s->pass;
+            if (is_done(s, e))
+                decode(s, e);
+            if (e->exception)
+                PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(e->exception)), Py_NewRef(e->exception),
+                              NULL);
+            else
+                r = e->value ? Py_NewRef(e->value) : fl_unknown(st);
+        }
+    }
+    for (Py_ssize_t i = 0; i < made; i++)
+        Py_DECREF(flat[i]);
+    if (flat != few)
+        PyMem_Free(flat);
+    return r;
+}
+
+/* --- the real function ------------------------------------------------------------------------------------- */
+
+static int want_pass(struct fl_session *s) {
+    return s->dirty || (s->blocked && s->arrived) ||
+           (s->capped && s->count * 2 <= s->cap && s->bytes <= BYTES_MAX / 2);
+}
+
+/* 0 done, -1 exception (a signal). */
+static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional) {
+    int failed = 0;
+    PyObject *unknown = NULL;
+    s->awaited = e;
+    int rc = 0;
+    while (!is_done(s, e)) {
+        look_for_arrivals(s);
+        if (!failed && want_pass(s) && (unknown || (unknown = fl_unknown(s->st)))) {
+            run_pass(s, functional, unknown, &failed);
+            continue;
+        }
+        rc = pl_wait(s->core, e->task.handle, s->blocked && !failed && s->count ? 0.0003 : 0.05);
+        if (rc < 0)
+            break;
+        rc = 0;
+    }
+    s->awaited = NULL;
+    Py_XDECREF(unknown);
+    return rc;
+}
+
+static PyObject *call_here(struct fl_functional *f, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
+    uint64_t before = erg_clock_ns();
+    PyObject *r = PyObject_Vectorcall(f->function, args, (size_t)nargs, kwnames);
+    double cost = (double)(erg_clock_ns() - before) * 1e-9;
+    f->cost = f->cost < 0 || cost > DEAR ? cost : f->cost * 0.9 + cost * 0.1;
+    if (cost > DEAR)
+        f->cheap = 0;
+    return r;
+}
+
+/* How often the same place of the program has called in a row: what native code there has had already. */
+static void count_place(struct fl_session *s) {
+    struct fl_place now;
+    fl_place_now(&now);
+    s->at_place = now.frame == s->place.frame && now.lasti == s->place.lasti ? s->at_place + 1 : 1;
+    s->place = now;
+}
+
+static PyObject *outcome(struct fl_session *s, struct entry *e, PyObject *functional,
+                         PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    decode(s, e);
+    if (e->value)
+        return Py_NewRef(e->value);
+    PyObject *lost = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
+    PyObject *odd = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
+    if (lost && odd &&
+        (PyErr_GivenExceptionMatches(e->exception, lost) ||
+         PyErr_GivenExceptionMatches(e->exception, odd)))
+        return call_here((struct fl_functional *)functional, args, nargs,
+                         kwnames); /* it cannot travel */
+    PyErr_SetObject((PyObject *)Py_TYPE(e->exception), e->exception);
+    return NULL;
+}
+
+static void learn(struct fl_functional *f, const struct entry *e, int alone) {
+    double took = (double)(erg_clock_ns() - e->entered_ns) * 1e-9;
+    if (took > DEAR)
+        f->cheap = 0;
+    else if (alone && took < DEAR)
+        f->cheap++;
+}
+
+/* The pool is asked for when the first functional is called. 0, also without a pool; -1. */
+static int session_open(struct fl_session *s) {
+    s->core = fl_pool_core(s->st);
+    if (!s->core)
+        return PyErr_Occurred() ? -1 : 0;
+    s->pool = s->st->pool; /* as long as the session lasts */
+    s->st->pool = NULL;
+    s->cap = 4u * (unsigned)(s->core->processes + s->core->threads) + 64;
+    s->buckets = PyMem_Calloc(BUCKETS, sizeof *s->buckets);
+    if (s->buckets)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames) {
+    struct fl_functional *f = (struct fl_functional *)functional;
+    struct fl_sig sig;
+    s->st->calls++;
+    if (s->passing) { /* native code of a pass came here by a way we do not know */
+        PyErr_SetNone(s->st->stop);
+        return NULL;
+    }
+    if (!s->core && session_open(s) < 0)
+        return NULL;
+    if (!s->core || pl_core_foreign(s->core) || s->core->closing)
+        return call_here(f, args, nargs, kwnames);
+    if (f->cheap >= 4 && f->cost < CHEAP && !f->remote_only && s->count == 0) {
+        s->st->inlined++;
+        return call_here(f, args, nargs, kwnames);
+    }
+    count_place(s);
+    if (fl_sig_of(s->st, functional, args, nargs, kwnames, &sig) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
+        PyErr_Clear();
+        return call_here(f, args, nargs, kwnames);
+    }
+    struct entry *e = find(s, functional, &sig, 0);
+    int foreseen = e != NULL;
+    if (foreseen)
+        s->st->hits++;
+    else if (!(e = enter(s, functional, &sig, args, nargs, kwnames))) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
+        PyErr_Clear();
+        return call_here(f, args, nargs, kwnames);
+    } else {
+        s->dirty = 1;
+    }
+    int alone = !foreseen && s->count == 1;
+    unlink_entry(s, e);
+    PyObject *r = NULL;
+    if (wait_for(s, e, functional) == 0) {
+        learn(f, e, alone);
+        r = outcome(s, e, functional, args, nargs, kwnames);
+        if (r && s->capped && want_pass(s)) {
+            int failed;
+            run_pass(s, functional, r, &failed);
+        }
+    }
+    e->bytes = 0;
+    entry_free(s, e);
+    return r;
+}
+
+/* --- begin and end ------------------------------------------------------------------------------------------- */
+
+static struct fl_session *session_new(struct flow_state *st) {
+    struct fl_session *s = PyMem_Calloc(1, sizeof *s);
+    if (!s) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    s->st = st;
+    s->base = fl_frame_base();
+    s->dirty = 1;
+    return s;
+}
+
+static void session_end(struct fl_session *s) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    while (s->oldest) {
+        struct entry *e = s->oldest;
+        unlink_entry(s, e);
+        s->st->wasted++;
+        entry_free(s, e);
+    }
+    Py_XDECREF(s->pool);
+    PyMem_Free(s->buckets);
+    PyMem_Free(s);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyObject *fl_session_run(struct flow_state *st, PyObject *function, PyObject *const *args,
+                         size_t nargsf, PyObject *kwnames) {
+    if (current_session || pl_worker_current() || !st->enabled)
+        return PyObject_Vectorcall(function, args, nargsf, kwnames);
+    struct fl_session *s = session_new(st);
+    if (!s)
+        return NULL;
+    current_session = s;
+    PyObject *r = PyObject_Vectorcall(function, args, nargsf, kwnames);
+    current_session = NULL;
+    session_end(s);
+    return r;
+}
+
+struct pl_core *fl_pool_core(struct flow_state *st) {
+    if (!st->host && !(st->host = PyImport_ImportModule("ergon._schedule")))
+        return NULL;
+    PyObject *pool = PyObject_CallMethod(st->host, "_pool", NULL);
+    if (!pool)
+        return NULL;
+    Py_XSETREF(st->pool, pool);
+    if (pool == Py_None)
+        return NULL;
+    struct pl_core *core = ((struct pl_pool *)pool)->core;
+    return core && !core->closing && !pl_core_foreign(core) ? core : NULL;
+}

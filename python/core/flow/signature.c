@@ -1,0 +1,136 @@
+/* A call's signature: 128 bits of its arguments' bytes. Two calls with the same one are taken for the same call. */
+#include "flow.h"
+
+#include "../pickle/pickle.h"
+
+#include <string.h>
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+    __uint128_t r =
+        (__uint128_t)(a ^ UINT64_C(0xA0761D6478BD642F)) * (b ^ UINT64_C(0xE7037ED1A0B428DB));
+    return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+
+static void add(struct fl_sig *sig, uint64_t word) {
+    sig->a = mix(sig->a ^ word, sig->b);
+    sig->b = mix(sig->b + UINT64_C(0x9E3779B97F4A7C15), word ^ (sig->a << 1));
+}
+
+static void add_bytes(struct fl_sig *sig, const char *p, size_t n) {
+    add(sig, n);
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        add(sig, word);
+    }
+    uint64_t rest = 0;
+    memcpy(&rest, p, n);
+    add(sig, rest);
+}
+
+/* 1: done; 0: not an atom. */
+static int add_atom(struct fl_sig *sig, PyObject *o) {
+    if (o == Py_None || PyBool_Check(o)) {
+        add(sig, o == Py_None ? 1 : o == Py_True ? 2 : 3);
+        return 1;
+    }
+    if (PyLong_CheckExact(o)) {
+        int overflow;
+        long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
+        if (overflow)
+            return 0;
+        add(sig, 4);
+        add(sig, (uint64_t)value);
+        return 1;
+    }
+    if (PyFloat_CheckExact(o)) {
+        double value = PyFloat_AS_DOUBLE(o);
+        uint64_t word;
+        memcpy(&word, &value, 8);
+        add(sig, 5);
+        add(sig, word);
+        return 1;
+    }
+    if (PyUnicode_CheckExact(o) && PyUnicode_IS_COMPACT_ASCII(o)) {
+        add(sig, 6);
+        add_bytes(sig, (const char *)PyUnicode_1BYTE_DATA(o), (size_t)PyUnicode_GET_LENGTH(o));
+        return 1;
+    }
+    return 0;
+}
+
+struct dump {
+    struct pk_sink sink;
+    struct flow_state *st;
+    struct fl_sig *sig;
+};
+
+static int grow(struct pk_sink *sink, size_t need) {
+    size_t cap = (sink->cap ? sink->cap : 512) * 2;
+    while (cap < sink->len + need)
+        cap *= 2;
+    char *buf = PyMem_Realloc(sink->buf, cap);
+    if (!buf) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    sink->buf = buf;
+    sink->cap = cap;
+    return 0;
+}
+
+static int take_buffer(void *ctx, PyObject *buffer) {
+    struct dump *d = ctx;
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    add(d->sig, 7);
+    add_bytes(d->sig, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return 1;
+}
+
+static int take_ref(void *ctx, PyObject *obj, PyObject **pid) {
+    struct dump *d = ctx;
+    if (Py_TYPE(obj) == d->st->unknown_type) {
+        PyErr_SetNone(d->st->need_value);
+        return -1;
+    }
+    *pid = PyLong_FromVoidPtr(obj);
+    return *pid ? 1 : -1;
+}
+
+static int add_object(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
+    struct dump d = {.st = st, .sig = sig};
+    d.sink.grow = grow;
+    struct pk_hooks hooks = {.ctx = &d, .buffer = take_buffer, .ref = take_ref};
+    int rc = pk_dump(st->module, o, &d.sink, &hooks, PK_BARE, "arguments");
+    if (rc == 0) {
+        add(sig, 8);
+        add_bytes(sig, d.sink.buf, d.sink.len);
+    }
+    PyMem_Free(d.sink.buf);
+    return rc;
+}
+
+int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames, struct fl_sig *sig) {
+    Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0, i = 0;
+    *sig = (struct fl_sig){(uint64_t)(uintptr_t)functional, (uint64_t)nargs << 32 | (uint64_t)k};
+    for (Py_ssize_t j = 0; j < k; j++)
+        add_atom(sig, PyTuple_GET_ITEM(kwnames, j));
+    struct fl_sig before = *sig;
+    while (i < nargs + k && add_atom(sig, args[i]))
+        i++;
+    if (i == nargs + k)
+        return 0;
+    *sig = before;
+    PyObject *all = PyTuple_New(nargs + k);
+    for (i = 0; all && i < nargs + k; i++)
+        PyTuple_SET_ITEM(all, i, Py_NewRef(args[i]));
+    int rc = all ? add_object(st, sig, all) : -1;
+    Py_XDECREF(all);
+    return rc;
+}

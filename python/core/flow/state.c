@@ -1,0 +1,115 @@
+#include "flow.h"
+
+#include "../pickle/pickle.h"
+
+struct flow_state *fl_state_of(PyObject *module) {
+    return core_state_of(module)->flow;
+}
+
+PyDoc_STRVAR(stats_doc, "_flow_stats($module, /)\n--\n\n"
+                        "Counts since the program began: functional calls of scheduled functions, "
+                        "how many of them a pass\n"
+                        "had entered before, passes and the instructions they ran.");
+
+static PyObject *stats(PyObject *module, PyObject *none) {
+    (void)none;
+    struct flow_state *st = fl_state_of(module);
+    return Py_BuildValue("{sKsKsKsKsKsKsKss}", "calls", st->calls, "foreseen", st->hits, "here",
+                         st->inlined, "entered", st->submitted, "unused", st->wasted, "passes",
+                         st->passes, "steps", st->steps, "last_pass_ended",
+                         st->last_why ? st->last_why : "");
+}
+
+PyDoc_STRVAR(enable_doc,
+             "_flow_enable($module, on, /)\n--\n\n"
+             "Whether scheduled functions are run ahead of; returns what was set before.");
+
+static PyObject *enable(PyObject *module, PyObject *on) {
+    struct flow_state *st = fl_state_of(module);
+    int truth = PyObject_IsTrue(on), before = st->enabled;
+    if (truth < 0)
+        return NULL;
+    st->enabled = truth;
+    return PyBool_FromLong(before);
+}
+
+static PyMethodDef functions[] = {
+    {"_flow_stats", stats, METH_NOARGS, stats_doc},
+    {"_flow_enable", enable, METH_O, enable_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int intern(PyObject **to, const char *text) {
+    *to = PyUnicode_InternFromString(text);
+    return *to ? 0 : -1;
+}
+
+int flow_exec(PyObject *module) {
+    struct flow_state *st = fl_state_of(module);
+    st->enabled = 1;
+    st->scheduled = PyDict_New();
+    if (!st->scheduled || fl_unknown_register(st) < 0 || fl_iter_register(st) < 0 ||
+        fl_types_register(st) < 0 || fl_pure_init(st) < 0 ||
+        pk_register_ref_type(module, st->unknown_type) < 0)
+        return -1;
+    if (intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
+        intern(&st->s_init, "__init__") < 0 || intern(&st->s_call, "__call__") < 0 ||
+        intern(&st->s_getattribute, "__getattribute__") < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
+}
+
+struct flow_state *flow_state_new(PyObject *module) {
+    struct flow_state *st = PyMem_Calloc(1, sizeof *st);
+    if (!st)
+        PyErr_NoMemory();
+    else
+        st->module = module;
+    return st;
+}
+
+int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
+    Py_VISIT(st->unknown_type);
+    Py_VISIT(st->gen_type);
+    Py_VISIT(st->seq_type);
+    Py_VISIT(st->callback_type);
+    Py_VISIT(st->functional_type);
+    Py_VISIT(st->schedule_type);
+    Py_VISIT(st->need_value);
+    Py_VISIT(st->stop);
+    Py_VISIT(st->pure);
+    Py_VISIT(st->pure_types);
+    Py_VISIT(st->ndarray_type);
+    Py_VISIT(st->scheduled);
+    Py_VISIT(st->host);
+    Py_VISIT(st->pool);
+    return 0;
+}
+
+void flow_state_clear(struct flow_state *st) {
+    Py_CLEAR(st->unknown_type);
+    Py_CLEAR(st->gen_type);
+    Py_CLEAR(st->seq_type);
+    Py_CLEAR(st->callback_type);
+    Py_CLEAR(st->functional_type);
+    Py_CLEAR(st->schedule_type);
+    Py_CLEAR(st->need_value);
+    Py_CLEAR(st->stop);
+    Py_CLEAR(st->pure);
+    Py_CLEAR(st->pure_types);
+    Py_CLEAR(st->ndarray_type);
+    Py_CLEAR(st->scheduled);
+    Py_CLEAR(st->host);
+    Py_CLEAR(st->pool);
+    Py_CLEAR(st->s_enter);
+    Py_CLEAR(st->s_exit);
+    Py_CLEAR(st->s_init);
+    Py_CLEAR(st->s_call);
+    Py_CLEAR(st->s_getattribute);
+    fl_code_free_all(st);
+}
+
+void flow_state_free(struct flow_state *st) {
+    flow_state_clear(st);
+    PyMem_Free(st);
+}

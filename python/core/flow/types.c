@@ -1,0 +1,178 @@
+/* Schedule and Functional: callables around a function that look like it. */
+#include "flow.h"
+
+#include "../pool/pool.h"
+
+#include <structmember.h>
+
+/* Both types begin alike. */
+struct wrapper {
+    PyObject_HEAD PyObject *function, *dict, *weakrefs;
+    vectorcallfunc vectorcall;
+};
+
+static struct flow_state *state_of(PyObject *self) {
+    PyObject *module = core_module_of(Py_TYPE(self));
+    return module ? fl_state_of(module) : NULL;
+}
+
+static PyObject *functional_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
+                                       PyObject *kwnames) {
+    struct fl_session *session = fl_session_current();
+    if (!session)
+        return PyObject_Vectorcall(((struct wrapper *)self)->function, args, nargsf, kwnames);
+    return fl_session_call(session, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
+static PyObject *schedule_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
+                                     PyObject *kwnames) {
+    PyObject *function = ((struct wrapper *)self)->function;
+    if (fl_session_current() || pl_worker_current())
+        return PyObject_Vectorcall(function, args, nargsf, kwnames);
+    struct flow_state *st = state_of(self);
+    return st ? fl_session_run(st, function, args, nargsf, kwnames) : NULL;
+}
+
+static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwds) {
+    PyObject *function;
+    static char *names[] = {"function", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "O", names, &function))
+        return NULL;
+    if (!PyCallable_Check(function))
+        return PyErr_Format(PyExc_TypeError, "'%.100s' object is not callable",
+                            Py_TYPE(function)->tp_name);
+    struct wrapper *self = (struct wrapper *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->function = Py_NewRef(function);
+    struct flow_state *st = state_of((PyObject *)self);
+    int functional = st && PyType_IsSubtype(type, st->functional_type);
+    self->vectorcall = functional ? functional_vectorcall : schedule_vectorcall;
+    if (functional) {
+        ((struct fl_functional *)self)->cost = -1;
+    } else if (st && PyFunction_Check(function) &&
+               PyDict_SetItem(st->scheduled, PyFunction_GET_CODE(function), Py_True) < 0) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *wrapper_get(PyObject *self, PyObject *obj, PyObject *type) {
+    (void)type;
+    return !obj || obj == Py_None ? Py_NewRef(self) : PyMethod_New(self, obj);
+}
+
+static PyObject *wrapper_repr(PyObject *self) {
+    return PyObject_Repr(((struct wrapper *)self)->function);
+}
+
+/* By name where that leads back here, else with the function. */
+static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
+    (void)none;
+    PyObject *module = PyObject_GetAttrString(self, "__module__"),
+             *name = PyObject_GetAttrString(self, "__qualname__");
+    PyObject *m = module && PyUnicode_Check(module) ? PyImport_GetModule(module) : NULL;
+    PyObject *found = m && name && PyUnicode_Check(name) ? PyObject_GetAttr(m, name) : NULL,
+             *r = NULL;
+    PyErr_Clear();
+    int main = module && PyUnicode_Check(module) &&
+               PyUnicode_CompareWithASCIIString(module, "__main__") == 0;
+    if (found == self && !main)
+        r = Py_NewRef(name);
+    else
+        r = Py_BuildValue("(O(O))", (PyObject *)Py_TYPE(self), ((struct wrapper *)self)->function);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    Py_XDECREF(m);
+    Py_XDECREF(found);
+    return r;
+}
+
+static int wrapper_traverse(PyObject *self, visitproc visit, void *arg) {
+    struct wrapper *w = (struct wrapper *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(w->function);
+    Py_VISIT(w->dict);
+    return 0;
+}
+
+static int wrapper_clear(PyObject *self) {
+    struct wrapper *w = (struct wrapper *)self;
+    Py_CLEAR(w->function);
+    Py_CLEAR(w->dict);
+    return 0;
+}
+
+static void wrapper_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (((struct wrapper *)self)->weakrefs)
+        PyObject_ClearWeakRefs(self);
+    wrapper_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyObject *fl_unwrap(struct flow_state *st, PyObject *o) {
+    return Py_TYPE(o) == st->schedule_type ? ((struct wrapper *)o)->function : o;
+}
+
+static PyMemberDef functional_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(struct wrapper, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {"_remote_only", T_INT, offsetof(struct fl_functional, remote_only), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyMemberDef schedule_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(struct wrapper, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyMethodDef methods[] = {
+    {"__reduce__", CORE_METHOD(wrapper_reduce), METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define SLOT(name, function)                                                                       \
+    { name, (void *)(function) }
+#define SLOTS(members)                                                                             \
+    {                                                                                              \
+        SLOT(Py_tp_new, wrapper_new), SLOT(Py_tp_dealloc, wrapper_dealloc),                        \
+            SLOT(Py_tp_traverse, wrapper_traverse), SLOT(Py_tp_clear, wrapper_clear),              \
+            SLOT(Py_tp_call, PyVectorcall_Call), SLOT(Py_tp_descr_get, wrapper_get),               \
+            SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_members, members),                          \
+            SLOT(Py_tp_methods, methods), SLOT(Py_tp_getset, getset), {                            \
+            0, NULL                                                                                \
+        }                                                                                          \
+    }
+static PyType_Slot functional_slots[] = SLOTS(functional_members);
+static PyType_Slot schedule_slots[] = SLOTS(schedule_members);
+static PyType_Spec functional_spec = {
+    .name = "ergon._core.Functional",
+    .basicsize = sizeof(struct fl_functional),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = functional_slots,
+};
+static PyType_Spec schedule_spec = {
+    .name = "ergon._core.Schedule",
+    .basicsize = sizeof(struct fl_schedule),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = schedule_slots,
+};
+
+int fl_types_register(struct flow_state *st) {
+    st->functional_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(st->module, &functional_spec, NULL);
+    st->schedule_type = (PyTypeObject *)PyType_FromModuleAndSpec(st->module, &schedule_spec, NULL);
+    return st->functional_type && st->schedule_type &&
+                   PyModule_AddType(st->module, st->functional_type) == 0 &&
+                   PyModule_AddType(st->module, st->schedule_type) == 0
+               ? 0
+               : -1;
+}

@@ -1,0 +1,132 @@
+"""``schedule`` and ``functional``: sequential Python, run in parallel. See docs/schedule.md."""
+
+import functools
+import threading
+import types
+
+from . import _core
+from ._core import Functional, Schedule
+
+__all__ = ["configure", "functional", "schedule"]
+
+
+def _like(wrapper, function):
+    """Makes the wrapper look like the function, as functools.wraps does."""
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        try:
+            setattr(wrapper, name, getattr(function, name))
+        except AttributeError:
+            pass
+    own = getattr(function, "__dict__", None)
+    if isinstance(own, dict):
+        wrapper.__dict__.update(own)
+    wrapper.__wrapped__ = function
+    return wrapper
+
+
+def schedule(function=None, /):
+    """Decorator: calls of functionals inside ``function`` run in parallel; everything else stays as it is written.
+
+    Results, exceptions, output and changes are those of sequential execution. Also ``@schedule()``.
+    """
+    if function is None:
+        return schedule
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(schedule(function.__func__))
+    if isinstance(function, Schedule):
+        return function
+    return _like(Schedule(function), function)
+
+
+def functional(function=None, /, *names):
+    """Decorator: promises that ``function`` only looks at its arguments, changes nothing and can be run again.
+
+    ``functional(numpy.linalg.svd)`` does the same for a function of somebody else's;
+    ``functional(module, "name", ...)`` replaces those functions in the module.
+    """
+    if function is None:
+        return functional
+    if isinstance(function, types.ModuleType):
+        for name in names:
+            setattr(function, name, functional(getattr(function, name)))
+        return function
+    if names:
+        raise TypeError("names go with a module: functional(module, 'name', ...)")
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(functional(function.__func__))
+    if isinstance(function, Functional):
+        return function
+    return _like(Functional(function), function)
+
+
+# --- where functionals run ---------------------------------------------------------------------------------
+
+_lock = threading.RLock()
+_current = None  # (pool, process id)
+_workers = None  # what configure() was given, or None: the configuration file, or every core
+
+
+def _open():
+    import os
+
+    from . import config
+    from .pool import Pool
+
+    workers = _workers if _workers is not None else config.workers()
+    resources = config.resources(workers) if workers else []
+    return Pool(*resources) if resources else Pool(), os.getpid()
+
+
+def _pool():
+    """The pool of functionals: opened when first needed, kept until ergon.shutdown() or the program's end."""
+    global _current
+    import os
+
+    current = _current
+    if current is not None and current[1] == os.getpid() and not current[0].closed:
+        return current[0]
+    with _lock:
+        if _current is None or _current[1] != os.getpid() or _current[0].closed:
+            _current = _open()
+        return _current[0]
+
+
+def configure(workers=None):
+    """Says where functionals run: the list that the configuration file has under ``workers``; replaces it.
+
+    ``configure(workers=[{"type": "multicore", "cores": 4}])``. None: the configuration file counts again. Workers that
+    run already end.
+    """
+    global _workers
+    from . import config
+
+    if workers is not None:
+        workers = list(workers)
+        config.resources(workers)
+    _end()
+    _workers = workers
+
+
+def _end():
+    global _current
+    import os
+
+    with _lock:
+        current, _current = _current, None
+    if current is not None and current[1] == os.getpid() and not current[0].closed:
+        current[0].terminate()
+        current[0].join()
+
+
+def _as_raised(exception):
+    """Takes away what the way from the worker added to an exception."""
+    from .errors import RemoteTraceback
+
+    if isinstance(exception.__cause__, RemoteTraceback):
+        exception.__cause__ = None
+        exception.__suppress_context__ = False
+
+
+def stats():
+    """Counts since the program began: calls, how many were foreseen, passes, …"""
+    return _core._flow_stats()

@@ -1,0 +1,233 @@
+"""schedule and functional: what they look like, where calls run, and that order and identity hold."""
+
+import os
+import pickle
+import time
+
+import ergon
+import numpy
+import pytest
+from ergon import _core, functional, schedule
+
+
+@pytest.fixture(autouse=True, scope="module")
+def workers():
+    ergon.configure(workers=[{"type": "multicore", "cores": 3}])
+    yield
+    ergon.configure()
+
+
+@functional
+def slow_square(x):
+    time.sleep(0.01)
+    return x * x
+
+
+@functional
+def where(x):
+    time.sleep(0.005)
+    return os.getpid()
+
+
+@functional
+def fail(x):
+    raise LookupError("no", x)
+
+
+def test_looks_like_the_function():
+    @schedule
+    def example(a, *, b=2):
+        "words"
+
+    assert example.__name__ == "example"
+    assert example.__doc__ == "words"
+    assert example.__wrapped__.__kwdefaults__ == {"b": 2}
+    assert slow_square.__module__ == __name__
+    assert schedule(example) is example
+    assert pickle.loads(pickle.dumps(slow_square)) is slow_square
+
+
+def test_outside_a_scheduled_function_it_is_a_plain_call():
+    assert where(1) == os.getpid()
+
+
+def test_calls_run_elsewhere_and_ahead():
+    @schedule
+    def main(n):
+        out = []
+        for i in range(n):
+            out.append(where(i))
+        return out
+
+    before = _core._flow_stats()
+    pids = main(8)
+    after = _core._flow_stats()
+    assert os.getpid() not in pids
+    assert after["foreseen"] - before["foreseen"] >= 6
+
+
+def test_method_and_static_method():
+    class Box:
+        def __init__(self, n):
+            self.n = n
+
+        @schedule
+        def total(self):
+            return sum(slow_square(i) for i in range(self.n))
+
+        @staticmethod
+        @schedule
+        def double(n):
+            return [slow_square(i) for i in range(n)] * 2
+
+    assert Box(4).total() == 14
+    assert Box.double(2) == [0, 1, 0, 1]
+
+
+def test_exception_is_the_functionals_own():
+    @schedule
+    def main():
+        slow_square(1)
+        try:
+            fail(2)
+        finally:
+            slow_square(3)
+
+    with pytest.raises(LookupError) as caught:
+        main()
+    assert caught.value.args == ("no", 2)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_effects_stop_where_sequential_execution_stops(capsys):
+    seen = []
+
+    @schedule
+    def main(log):
+        for i in range(6):
+            print(i, slow_square(i))
+            log.append(slow_square(i))
+            if i == 2:
+                fail(i)
+
+    with pytest.raises(LookupError):
+        main(seen)
+    assert seen == [0, 1, 4]
+    assert capsys.readouterr().out == "0 0\n1 1\n2 4\n"
+
+
+def test_argument_that_cannot_travel_runs_here():
+    import threading
+
+    lock = threading.Lock()
+
+    @functional
+    def use(x, lock):
+        with lock:
+            return x + 1
+
+    @schedule
+    def main():
+        return [use(i, lock) for i in range(3)]
+
+    assert main() == [1, 2, 3]
+
+
+def test_functions_of_others():
+    svd = functional(numpy.linalg.svd)
+
+    @schedule
+    def main(a):
+        return [svd(a * k)[1] for k in range(1, 4)]
+
+    a = numpy.arange(9.0).reshape(3, 3)
+    for got, k in zip(main(a), range(1, 4)):
+        numpy.testing.assert_allclose(got, numpy.linalg.svd(a * k)[1])
+
+
+def test_array_rows():
+    @schedule
+    def main(n):
+        a = numpy.zeros((n, 3))
+        for i in range(n):
+            a[i, :] = slow_square(i)
+        return a
+
+    assert main(4).tolist() == [[i * i] * 3 for i in range(4)]
+
+
+def test_generator_function():
+    @schedule
+    def main(n):
+        for i in range(n):
+            yield slow_square(i)
+
+    it = main(4)
+    assert next(it) == 0
+    assert list(it) == [1, 4, 9]
+
+
+def test_a_wrong_guess_costs_nothing_but_time():
+    state = {"k": 0}
+
+    class Tricky:
+        def __getattribute__(self, name):
+            state["k"] += 1
+            return state["k"]
+
+    @schedule
+    def main():
+        t = Tricky()
+        return [slow_square(t.x) for _ in range(5)]
+
+    assert main() == [1, 4, 9, 16, 25]
+    assert state["k"] == 5
+
+
+def test_worker_killed_is_run_again():
+    import signal
+
+    @functional
+    def die_once(path, x):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return x
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    import tempfile
+
+    @schedule
+    def main(folder):
+        return [die_once(os.path.join(folder, str(i)), i) for i in range(3)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert main(folder) == [0, 1, 2]
+
+
+def test_constant_memory_in_a_long_loop():
+    @functional
+    def nothing(x):
+        return x
+
+    @schedule
+    def main(n):
+        total = 0
+        for i in range(n):
+            total += nothing(i)
+        return total
+
+    assert main(20000) == sum(range(20000))
+
+
+def test_options_in_brackets():
+    @functional()
+    def f(x):
+        return x
+
+    @schedule()
+    def main():
+        return f(3)
+
+    assert main() == 3
