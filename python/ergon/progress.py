@@ -43,9 +43,9 @@ def make(progress, total=None, label=None):
     stream = sys.stderr
     if stream is None:
         return _Display(total)
-    if _is_terminal(stream):
+    if _is_terminal(stream) and not isinstance(stream, _Above):
         return _Bar(stream, total, label)
-    return _Lines(stream, total, label)
+    return _Lines(stream, total, label)  # also while another map's bar is shown: the lines go above it
 
 
 def track(iterable, progress=True, total=None):

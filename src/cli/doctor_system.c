@@ -191,6 +191,18 @@ static void check_memory(struct erg_findings *f) {
     }
 }
 
+static void check_tasks(struct erg_findings *f) {
+    double unused = 0, limit = cgroup_limit("", "/sys/fs/cgroup", "pids.max", &unused);
+    if (limit < 0) {
+        limit = cgroup_limit("pids", "/sys/fs/cgroup/pids", "pids.max", &unused);
+    }
+    if (limit >= 0) {
+        ADD(f, limit < 128 ? ERG_VERDICT_WARN : ERG_VERDICT_OK, "task limit",
+            limit < 128 ? "processes and threads count; use fewer workers or raise pids.max" : NULL,
+            "the control group allows %.0f", limit);
+    }
+}
+
 static void check_overcommit(struct erg_findings *f) {
     char mode[LINE];
     if (first_line("/proc/sys/vm/overcommit_memory", mode, sizeof mode)) {
@@ -276,6 +288,7 @@ void erg_doctor_system(struct erg_findings *findings) {
     check_cores(findings);
     check_load(findings);
     check_memory(findings);
+    check_tasks(findings);
     check_overcommit(findings);
     check_shared_memory(findings);
     check_huge_pages(findings);

@@ -275,6 +275,39 @@ def test_doctor_knows_limits() -> None:
     assert "WARN  open files       64\n" in done.stdout and "ulimit -n" in done.stdout
 
 
+GROUPS = pathlib.Path("/sys/fs/cgroup")
+LIMITS = {  # version 1: controller, file, value; version 2: file, value
+    "cpu": (("cpu", "cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000"), "WARN  cores", "the time of 0.5"),
+    "memory": (
+        ("memory", "memory.limit_in_bytes", "800000000"),
+        ("memory.max", "800000000"),
+        "WARN  memory limit",
+        "0.8 GB",
+    ),
+    "pids": (("pids", "pids.max", "100"), ("pids.max", "100"), "WARN  task limit", "allows 100"),
+}
+
+
+@pytest.mark.parametrize("name", list(LIMITS))
+def test_doctor_knows_control_groups(name: str) -> None:
+    (controller, file, value), second, line, words = LIMITS[name]
+    folder = GROUPS / controller / f"ergon-test-{os.getpid()}"
+    if (GROUPS / "cgroup.controllers").exists():
+        folder, (file, value) = GROUPS / f"ergon-test-{os.getpid()}", second
+    try:
+        folder.mkdir()
+        (folder / file).write_text(value)
+    except OSError as error:
+        if folder.exists():
+            folder.rmdir()
+        pytest.skip(f"cannot make a control group with a limit here: {error}")
+    try:
+        done = call("doctor", preexec_fn=lambda: (folder / "cgroup.procs").write_text(str(os.getpid())))
+    finally:
+        folder.rmdir()
+    assert any(text.startswith(line) and words in text for text in done.stdout.splitlines()), done.stdout
+
+
 def test_doctor_without_an_interpreter(tmp_path: pathlib.Path) -> None:
     command = alone(tmp_path)
     done = call("doctor", command=command, env={"PATH": "/none"})

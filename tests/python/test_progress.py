@@ -169,6 +169,18 @@ def test_a_forgotten_bar_gives_the_streams_back() -> None:
     assert screen(raw)[0] == "_Above TextIOWrapper"
 
 
+def test_two_at_a_time() -> None:
+    raw = on_terminal(
+        "from ergon.progress import make\nimport sys, time\n"
+        "outer, inner = make('outer', 4), make('inner', 4)\n"
+        "for i in range(1, 5): outer.update(i); inner.update(i); time.sleep(0.11)\n"
+        "outer.close()\ninner.close()\nprint(type(sys.stdout).__name__)\n"
+    )
+    left = screen(raw)
+    assert left[0].startswith("outer  4 in ") and left[1].startswith("inner: 4 in ")
+    assert left[2] == "TextIOWrapper"
+
+
 def test_many_threads_may_print() -> None:
     raw = on_terminal(
         "import threading, time\nfrom ergon.progress import make\nbar = make('work', 100)\n"
