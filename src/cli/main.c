@@ -121,6 +121,7 @@ static int unknown(const char *name) {
 }
 
 int main(int argc, char **argv) {
+    erg_init(&argc, &argv); /* worker processes of C programs may be forked from this command */
     if (argc < 2) {
         return erg_cli_wrong("", "which command?");
     }

@@ -17,9 +17,6 @@
 #include <unistd.h>
 
 #define ZYGOTE_ARGUMENT "--ergon-zygote"
-#ifndef ERG_ZYGOTE_PROGRAM
-#define ERG_ZYGOTE_PROGRAM "/usr/libexec/ergon/ergon-zygote"
-#endif
 
 enum { PATH_SIZE = 4096 };
 
