@@ -83,16 +83,22 @@ static int by_map(struct erg_pool *pool, uint64_t *total, struct erg_error *err)
     return rc;
 }
 
-/* Kills the first worker process that is busy. Threads are not in danger. */
-static void kill_a_worker(struct erg_pool *pool) {
+/* Kills a worker process that is busy, as long as `last` is not done. Threads are not in danger. */
+static void kill_a_worker(struct erg_pool *pool, erg_future last) {
     struct erg_worker workers[64];
-    int n = erg_workers(pool, workers, 64);
-    for (int i = 0; i < n && i < 64; i++)
-        if (workers[i].is_process && workers[i].busy) {
+    while (!erg_done(pool, last)) {
+        int n = erg_workers(pool, workers, 64), processes = 0;
+        for (int i = 0; i < n && i < 64; i++) {
+            processes += workers[i].is_process;
+            if (!workers[i].is_process || !workers[i].busy)
+                continue;
             printf("killing worker process %lld\n", (long long)workers[i].pid);
             kill((pid_t)workers[i].pid, SIGKILL);
             return;
         }
+        if (processes == 0)
+            return;
+    }
 }
 
 /* A graph: a task for each segment, and a tree of sums over them. Tasks start when what they come after is done; nobody
@@ -114,10 +120,8 @@ static int by_graph(struct erg_pool *pool, uint64_t *total, struct erg_error *er
             erg_release(pool, pair[1]);
         }
     struct erg_bytes sum;
-    if (rc == 0)
-        rc = erg_wait_workers(pool, 1, -1, err);
     if (rc == 0) {
-        kill_a_worker(pool);
+        kill_a_worker(pool, level[0]);
         rc = erg_result(pool, level[0], &sum, err);
     }
     if (rc == 0)
