@@ -75,7 +75,7 @@ static int win_from(struct erg_member *m, uint32_t depth, struct erg_ring *ring,
 
 int erg_claim_next(struct erg_member *m, uint32_t *index) {
     uint32_t depth = depth_of(m);
-    if (depth >= ERG_CLAIMS_MAX)
+    if (depth >= ERG_CLAIMS_MAX || atomic_load_explicit(&m->table->forked, memory_order_relaxed))
         return 0;
     if (win_next(m, depth, index))
         return 1;
@@ -182,6 +182,8 @@ int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int6
     }
     if (erg_claim_next(m, index))
         return 1;
+    if (atomic_load_explicit(&m->table->forked, memory_order_relaxed))
+        return ERG_ECLOSED;
     m->last_ns = 0;
     uint64_t now = erg_clock_ns();
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;

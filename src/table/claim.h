@@ -9,11 +9,13 @@
 #include "table/member.h"
 
 /* Takes a task without waiting: its own `next`, else one from the rings it serves. 1: *index is RUNNING and the
- * caller's, start_ns is set; 0: nothing to do (or ERG_CLAIMS_MAX deep). */
+ * caller's, start_ns is set; 0: nothing to do (or ERG_CLAIMS_MAX deep, or a forked child, which must not run
+ * tasks a second time). */
 int erg_claim_next(struct erg_member *m, uint32_t *index);
 
 /* The same, waiting: spins up to spin_ns (not at all where enough others do), then sleeps. timeout_ns < 0: for ever. 1: a task; 0: asked to stop, or
- * the table is closed and the rings it serves are empty; ERG_ETIMEOUT; ERG_EINTR: a signal arrived. */
+ * the table is closed and the rings it serves are empty; ERG_ETIMEOUT; ERG_EINTR: a signal arrived; ERG_ECLOSED in a
+ * forked child. */
 int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int64_t timeout_ns);
 
 /* The task the caller claimed last is done; its result is in place. Sets DONE, wakes who waits, releases the

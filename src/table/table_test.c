@@ -105,6 +105,8 @@ static void a_forked_child_is_harmless(void **state) {
                  erg_record_wait(rig.owner, h, -1) == ERG_ECLOSED &&
                  erg_bell_wait(rig.t, erg_bell_prepare(rig.t), -1) == ERG_ECLOSED;
         erg_record_submit(rig.owner, index);
+        ok = ok && erg_claim_next(rig.worker, &other) == 0 &&
+             erg_claim_wait(rig.worker, &other, 1000, -1) == ERG_ECLOSED;
         memset(rig.t->header, 0, sizeof *rig.t->header);
         _exit(ok ? 0 : 1);
     }
