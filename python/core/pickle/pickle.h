@@ -19,8 +19,9 @@
 
 /* Where a pickler writes. The caller sets buf/cap (both may be 0) and `grow`; the pickler appends at
  * buf + len. grow() must make room for at least `need` more bytes behind len, may move buf, and returns 0,
- * or -1 with a Python exception set. On success buf[0..len) is the stream; on failure len is back at its
- * value at entry (what was written behind it is garbage). */
+ * or -1 with a Python exception set; it must neither run Python code nor let go of the GIL. On success
+ * buf[0..len) is the stream; on failure len is back at its value at entry (what was written behind it is
+ * garbage). */
 struct pk_sink {
     char *buf;
     size_t len;
@@ -33,7 +34,8 @@ struct pk_sink {
 struct pk_hooks {
     void *ctx;
     /* An out-of-band candidate (a pickle.PickleBuffer). 1: taken, the stream says NEXT_BUFFER
-     * (+ READONLY_BUFFER if it is read-only); 2: taken, as a copy that may be written to; 0: write it in band; -1: exception set. */
+     * (+ READONLY_BUFFER if it is read-only); 2: taken, as a copy that may be written to; 0: write it in
+     * band; -1: exception set. */
     int (*buffer)(void *ctx, PyObject *pickle_buffer);
     /* An object whose exact type was registered with pk_register_ref_type() (futures, put handles, pools).
      * 1: *pid is a new reference to a small picklable object, written as a persistent id (BINPERSID);

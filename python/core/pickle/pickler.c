@@ -1,6 +1,6 @@
 #include "pickler.h"
 
-enum { KEEP_FRAMES = 4096, FRAME_MIN = 4, MAX_FRAMES = 1 << 24 };
+enum { KEEP_FRAMES = 4096, FRAME_MIN = 4, MAX_FRAMES = 1 << 23 };
 
 /* --- memory ----------------------------------------------------------------------------------------- */
 
@@ -15,7 +15,7 @@ int pk_grow(struct pickler *p, size_t need) {
 }
 
 static int grow_frames(struct pickler *p) {
-    if (p->capframes > MAX_FRAMES) {
+    if (p->capframes >= MAX_FRAMES) {
         PyErr_SetString(PyExc_RecursionError,
                         "nested beyond all bounds: does a __reduce__ make new objects for ever?");
         return -1;
@@ -543,12 +543,8 @@ static int save_other(struct pickler *p, PyObject *obj) {
     return taken ? 0 : pk_save_instance(p, obj);
 }
 
-int pk_save_object(struct pickler *p, PyObject *obj) {
+static int save_any(struct pickler *p, PyObject *obj) {
     int rc;
-    if (p->persistent_id) {
-        if ((rc = ask_persistent_id(p, obj)) != 0 || (rc = pk_save_atom(p, obj)) != 0)
-            return rc < 0 ? -1 : 0;
-    }
     PyTypeObject *type = Py_TYPE(obj);
     if (type == &PyTuple_Type)
         return pk_save_tuple(p, obj, 0);
@@ -560,10 +556,23 @@ int pk_save_object(struct pickler *p, PyObject *obj) {
         p->flags & PK_CANONICAL && (type == &PyFrozenSet_Type || pk_never_changes(p->st, type));
     if (!alone && (rc = pk_seen(p, obj)) != 0)
         return rc < 0 ? -1 : 0;
-    Py_INCREF(obj);
+    Py_INCREF(obj); /* its container may drop it while user code runs */
     rc = save_other(p, obj);
     Py_DECREF(obj);
     return rc;
+}
+
+int pk_save_object(struct pickler *p, PyObject *obj) {
+    if (!p->persistent_id)
+        return save_any(p, obj);
+    Py_INCREF(obj);
+    int rc = ask_persistent_id(p, obj);
+    if (rc == 0)
+        rc = pk_save_atom(p, obj);
+    if (rc == 0)
+        rc = save_any(p, obj);
+    Py_DECREF(obj);
+    return rc < 0 ? -1 : 0;
 }
 
 /* --- whole streams -------------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 """Plain data, against the standard pickle in both directions."""
 
 import pickle
+import subprocess
+import sys
 import threading
 
 import ergon.pickle as ep
@@ -166,3 +168,51 @@ def test_out_of_band_buffers():
         assert back[0] is back[1] and (back[0] == value).all()
         assert numpy.shares_memory(back[0], value)
         assert (pickle.loads(ep.dumps(value)) == value).all()
+
+
+class Meddles:
+    """While it is pickled it changes what contains it."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def __reduce__(self):
+        self.change()
+        return (str, ("meddled",))
+
+
+def test_containers_that_change_while_they_are_pickled():
+    items = []
+    items += [Meddles(items.clear), [1], "x" * 50]
+    assert ep.loads(ep.dumps(items)) == ["meddled"]
+    items += [Meddles(lambda: items.extend("abc")), 2]
+    assert ep.loads(ep.dumps(items)) == ["meddled", 2, "a", "b", "c"]
+    for change in (lambda mapping: mapping.clear(), lambda mapping: mapping.update(more=1)):
+        mapping = {}
+        mapping.update(a=Meddles(lambda m=mapping, c=change: c(m)), b=[1])
+        with pytest.raises(RuntimeError, match="changed size"):
+            ep.dumps(mapping)
+    keyed = {}
+    keyed.update({(1, Meddles(keyed.clear)): [2], "k": 3})
+    with pytest.raises(RuntimeError, match="changed size"):
+        ep.dumps(keyed)
+    node = Node()
+    node.__dict__.update(a=Meddles(lambda: node.__dict__.clear()), b=[1])
+    with pytest.raises(RuntimeError, match="changed size"):
+        ep.dumps(node)
+    members = {1, 2}
+    members.add(Meddles(members.clear))
+    assert ep.loads(ep.dumps(members)) == {1, 2, "meddled"}
+
+
+@pytest.mark.slow
+def test_reduce_that_never_ends_is_stopped():
+    # In a process of its own: it takes some memory to be sure.
+    code = (
+        "import ergon.pickle as p\n"
+        "class E:\n    def __reduce__(self): return (E, (E(),))\n"
+        "try: p.dumps(E())\n"
+        "except RecursionError as e: print('stopped', len(e.__notes__[0]) < 2000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "stopped True\n", done.stderr[-2000:]
