@@ -71,9 +71,10 @@ ALSO := $(VENV)/.test-packages
 # Warnings are not errors here: the checks the sanitizers insert make gcc see things that are not there.
 SANITIZED := -Doptimization=1 -Db_lundef=false
 
-# What some tests use and skip without: a browser, a debug build of CPython.
-$(ALSO): scripts/debian-packages-test.txt scripts/setup-debian.sh $(VENV)/.ready
+# What some tests use and skip without: a browser, a notebook, a debug build of CPython.
+$(ALSO): scripts/debian-packages-test.txt scripts/requirements-test.txt scripts/setup-debian.sh $(VENV)/.ready
 	@sh scripts/setup-debian.sh --optional scripts/debian-packages-test.txt
+	$(BIN)/python -m pip install -q -r scripts/requirements-test.txt
 	@touch $@
 
 test-quick: dev ## C tests, quick Python tests, house checks
