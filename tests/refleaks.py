@@ -7,9 +7,10 @@ allocated blocks, which finds leaked objects but not a lost reference to an obje
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 DEBUG_BUILD = hasattr(sys, "gettotalrefcount")
 # Under PYTHONMALLOC=malloc (the sanitizer legs) CPython counts no blocks; tracemalloc still sees them.
@@ -23,27 +24,35 @@ def _count() -> int:
     return sys.getallocatedblocks() if COUNTS_BLOCKS else tracemalloc.get_traced_memory()[0] // 16
 
 
-def growth(function: Callable[[], object], runs: int = 20, rounds: int = 5, warm_up: int = 10) -> list[int]:
-    """By how much the count grew in each of `rounds` rounds of `runs` calls, after `warm_up` calls that fill caches."""
+def _rounds(function: Callable[[], object], runs: int, warm_up: int) -> Iterator[int]:
+    """By how much the count grows in each round of `runs` calls, after `warm_up` calls that fill caches."""
     if not DEBUG_BUILD and not COUNTS_BLOCKS and not tracemalloc.is_tracing():
         tracemalloc.start()
     for _ in range(warm_up):
         function()
-    deltas = [0] * rounds
     before = _count()
-    for index in range(rounds):
+    while True:
         for _ in range(runs):
             function()
         now = _count()
-        deltas[index] = now - before
+        yield now - before
         before = now
-    return deltas
 
 
-def check(function: Callable[[], object], runs: int = 20, rounds: int = 5, warm_up: int = 10) -> None:
-    """Fails when every round grew by at least one for every two calls: a leak grows in all of them, noise does not."""
-    deltas = growth(function, runs, rounds, warm_up)
-    assert min(deltas) < max(1, runs // 2), (
-        f"{getattr(function, '__name__', function)} leaks: {runs} calls each left {deltas} "
+def growth(function: Callable[[], object], runs: int = 20, rounds: int = 5, warm_up: int = 10) -> list[int]:
+    """The growth of each of so many rounds."""
+    return list(itertools.islice(_rounds(function, runs, warm_up), rounds))
+
+
+def check(function: Callable[[], object], runs: int = 20, rounds: int = 20, warm_up: int = 10) -> None:
+    """Fails when every round grew by at least one for every two calls. A leak grows in all of them; a cache that is
+    still being filled stops at some time, and with the first quiet round so does this function."""
+    deltas = []
+    for delta in itertools.islice(_rounds(function, runs, warm_up), rounds):
+        if delta < max(1, runs // 2):
+            return
+        deltas.append(delta)
+    raise AssertionError(
+        f"{getattr(function, '__name__', function)} leaks: rounds of {runs} calls left {deltas} "
         f"{'references' if DEBUG_BUILD else 'memory blocks'} behind"
     )

@@ -21,9 +21,9 @@ def test_finds_nothing_when_nothing_is_left(tmp_path):
     with open(tmp_path / "gone", "w"):
         pass
     os.unlink(tmp_path / "gone")
-    assert sleeper().kill() is None
-    for process in before.processes():
-        os.waitpid(process.pid, 0)
+    child = sleeper()
+    child.kill()
+    child.wait()
     assert before.leaks(patience=1) == []
 
 
