@@ -28,13 +28,14 @@
 enum {
     SMALL_CLASSES = 40,
     SMALL_MAX = 32 << 10,
-    WARM_RUNS = 32,      /* runs of whole extents kept warm */
-    RETURNED_CLOSED = 1, /* slot->returned of a member that is gone */
-    POPULATE_PAGES = 2,  /* runs from here on get their memory at once */
-    PAGE_FREE = 0,       /* page[]: free, or not the start of anything */
-    PAGE_SLAB = 1,       /* + class */
-    PAGE_RUN = 0x40,     /* + pages, 1 to 64 */
-    PAGE_BIG = 0xff,     /* page[0] of a run of whole extents */
+    WARM_RUNS = 32,          /* runs of whole extents kept warm */
+    RETURNED_CLOSED = 1,     /* slot->returned of a member that is gone */
+    POPULATE_PAGES = 2,      /* runs from here on get their memory at once */
+    PAGE_FREE = 0,           /* page[]: free, or not the start of anything */
+    PAGE_SLAB = 1,           /* + class */
+    PAGE_RUN = 0x40,         /* + pages, 1 to 64 */
+    PAGE_BIG = 0xff,         /* page[0] of a run of whole extents */
+    SLAB_RECLAIMED = 0xffff, /* count of a slab's free blocks while slabs are reclaimed */
     NO_EXTENT = -1,
 };
 
@@ -54,6 +55,7 @@ struct erg_arena {
     uint32_t big[WARM_RUNS], big_count;  /* warm runs of whole extents: first extent; newest last */
     int32_t parts;                       /* extents with free pages */
     uint64_t warm_bytes;                 /* in runs and big */
+    uint64_t small_bytes;                /* in small */
     size_t own_bytes;
     struct own_extent
         *own; /* one per extent of the arena; pages of it that are not used take no memory */
@@ -340,6 +342,7 @@ static void home(struct erg_member *m, uint64_t offset) {
     } else {
         *word_at(t, offset) = a->small[kind - PAGE_SLAB];
         a->small[kind - PAGE_SLAB] = offset;
+        a->small_bytes += small_size(kind - PAGE_SLAB);
     }
     add_live(t, extent, -1);
 }
@@ -402,6 +405,7 @@ static uint64_t alloc_small(struct erg_member *m, uint64_t len) {
     if (offset) {
         add_live(t, extent_at(t, offset), 1);
         a->small[class] = *word_at(t, offset);
+        a->small_bytes -= size;
         return offset;
     }
     if (a->fresh_end[class] - a->fresh[class] < size) {
@@ -596,6 +600,42 @@ static uint64_t trim_part(struct erg_member *m, uint32_t extent) {
     return given;
 }
 
+/* Slabs of this class with no block in use become free pages. `count` has a cell for each page of the arena, all 0. */
+static void reclaim_class(struct erg_member *m, uint32_t class, uint16_t *count) {
+    struct erg_table *t = m->table;
+    struct erg_arena *a = m->arena;
+    uint64_t size = small_size(class), kept = 0, next;
+    uint32_t whole = (uint32_t)(ERG_PAGE_BYTES / size);
+    for (uint64_t at = a->small[class]; at; at = *word_at(t, at))
+        count[(at - t->header->arena_offset) / ERG_PAGE_BYTES]++;
+    for (uint64_t at = a->small[class]; at; at = next) {
+        uint16_t *blocks = &count[(at - t->header->arena_offset) / ERG_PAGE_BYTES];
+        next = *word_at(t, at);
+        if (*blocks == whole) {
+            uint32_t extent = extent_at(t, at), page = page_at(t, at);
+            set_kind(t, extent, page, PAGE_FREE);
+            a->own[extent].free |= page_mask(page, 1);
+            list_part(a, extent);
+            *blocks = SLAB_RECLAIMED;
+        }
+        if (*blocks == SLAB_RECLAIMED) {
+            a->small_bytes -= size;
+        } else { /* some of its blocks are in use, or were never handed out */
+            *word_at(t, at) = kept;
+            kept = at;
+        }
+    }
+    a->small[class] = kept;
+}
+
+static void reclaim_slabs(struct erg_member *m) {
+    uint64_t pages = (uint64_t)atomic_load(&m->table->header->extents_top) * ERG_EXTENT_PAGES;
+    uint16_t *count = calloc(pages ? pages : 1, sizeof *count);
+    for (uint32_t class = 0; count && class < SMALL_CLASSES; class ++)
+        reclaim_class(m, class, count);
+    free(count);
+}
+
 static uint64_t trim_locked(struct erg_member *m, uint64_t keep_bytes) {
     struct erg_arena *a = m->arena;
     uint64_t given = 0;
@@ -610,6 +650,8 @@ static uint64_t trim_locked(struct erg_member *m, uint64_t keep_bytes) {
     }
     if (a->warm_bytes > keep_bytes)
         flush_runs(m);
+    if (a->small_bytes > keep_bytes)
+        reclaim_slabs(m);
     for (int32_t *link = &a->parts; *link >= 0;) {
         uint32_t extent = (uint32_t)*link;
         struct own_extent *own = &a->own[extent];

@@ -109,6 +109,34 @@ static void memory_is_given_back(void **state) {
     rig_close(&rig);
 }
 
+static void slabs_of_free_blocks_are_given_back(void **state) {
+    (void)state;
+    enum { MANY = 100000 };
+    struct rig rig;
+    rig_open(&rig, 100);
+    uint64_t *blocks = test_malloc(MANY * sizeof *blocks), before = erg_table_memory(rig.t);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MANY; i++) {
+            blocks[i] = take(rig.owner, 200 + (uint64_t)i % 900);
+            *(uint64_t *)erg_table_at(rig.t, blocks[i]) = blocks[i];
+        }
+        uint64_t peak = erg_table_memory(rig.t);
+        for (int i = 0; i < MANY; i++)
+            if (i % 1000 != 0)
+                erg_arena_free(i % 2 ? rig.owner : rig.worker, blocks[i]);
+        erg_arena_trim(rig.owner, (uint64_t)1 << 40);
+        assert_true(erg_table_memory(rig.t) >= peak - (1 << 20));
+        assert_true(erg_arena_trim(rig.owner, 0) > (peak - before) / 2);
+        assert_true(erg_table_memory(rig.t) < before + (peak - before) / 3);
+        for (int i = 0; i < MANY; i += 1000) {
+            assert_int_equal(*(uint64_t *)erg_table_at(rig.t, blocks[i]), blocks[i]);
+            erg_arena_free(rig.owner, blocks[i]);
+        }
+    }
+    test_free(blocks);
+    rig_close(&rig);
+}
+
 static void a_block_can_shrink(void **state) {
     (void)state;
     struct rig rig;
@@ -354,6 +382,7 @@ int main(void) {
         cmocka_unit_test(what_was_freed_comes_back_warm),
         cmocka_unit_test(blocks_go_home_to_their_allocator),
         cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(slabs_of_free_blocks_are_given_back),
         cmocka_unit_test(a_block_can_shrink),
         cmocka_unit_test(a_private_view_keeps_writes_to_itself),
         cmocka_unit_test(views_are_kept_within_limits),

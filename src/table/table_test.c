@@ -349,6 +349,33 @@ static void work_is_never_left_to_a_busy_worker(void **state) {
     free(s);
 }
 
+/* Members beyond the first word of the bit sets. */
+static void high_numbers_are_woken_too(void **state) {
+    (void)state;
+    struct stress *s = calloc(1, sizeof *s);
+    pthread_t runner;
+    rig_open(&s->rig, 100);
+    atomic_store(&s->rig.worker->slot->queues, 0);
+    while (rig_member(s->rig.t, 0)->number < 70)
+        ;
+    pthread_create(&runner, NULL, run_tasks, s);
+    for (int i = 0; i < 50; i++) {
+        for (int tries = 0; i % 2 && tries < 1000 && !atomic_load(&s->rig.t->header->sleeping[1]);
+             tries++)
+            usleep(100);
+        uint32_t index = rig_new(&s->rig);
+        erg_handle h = rig_handle(&s->rig, index);
+        erg_record_submit(s->rig.owner, index);
+        assert_int_equal(erg_record_wait(s->rig.owner, h, 20000000000), 0);
+        assert_int_equal(ERG_STATE_RUNNER(erg_record_state(erg_table_record(s->rig.t, index))), 71);
+        erg_record_free(s->rig.owner, index);
+    }
+    erg_member_stop(s->rig.t, 71);
+    pthread_join(runner, NULL);
+    rig_close(&s->rig);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_take_no_memory),
@@ -361,6 +388,7 @@ int main(void) {
         cmocka_unit_test(threads_share_the_owners_member),
         cmocka_unit_test(threads_share_a_workers_member),
         cmocka_unit_test(work_is_never_left_to_a_busy_worker),
+        cmocka_unit_test(high_numbers_are_woken_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
