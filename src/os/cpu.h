@@ -10,6 +10,13 @@ uint32_t erg_cpu_count(void);
 /* Bytes of memory of this machine, less where a cgroup limits it. */
 uint64_t erg_cpu_memory(void);
 
+/* The processor the caller runs on, counted from 1; 0 if the system does not say. A few nanoseconds; may be another
+ * one by the time it is looked at. */
+static inline uint32_t erg_cpu_here(void) {
+    int cpu = sched_getcpu();
+    return cpu < 0 ? 0 : (uint32_t)cpu + 1;
+}
+
 /* A pause inside a spin loop. */
 static inline void erg_cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)

@@ -34,6 +34,7 @@ static int win(struct erg_member *m, uint32_t depth, uint32_t index, uint64_t s)
             break;
     }
     ERG_POINT("claimed");
+    erg_cpu_note(m);
     atomic_store_explicit(&m->slot->depth, depth + 1, memory_order_release);
     if (!(m->queues & ERG_QUEUE_BIT(r->queue % ERG_QUEUES))) {
         erg_claim_return(m,
@@ -115,10 +116,15 @@ static int leaving(struct erg_member *m) {
            atomic_load_explicit(&m->table->header->closed, memory_order_seq_cst) != 0;
 }
 
+/* Would we spin where the owner, who gives us work, wants to run? */
+static int in_the_way(struct erg_member *m) {
+    return erg_cpu_shared(m->table, 0);
+}
+
 static int may_spin(struct erg_member *m) {
     struct erg_table *t = m->table;
     uint32_t cores = t->header->cores;
-    if (cores <= 1)
+    if (cores <= 1 || in_the_way(m))
         return 0;
     struct erg_member_counts counts;
     erg_member_count(t, ~0u, &counts);
@@ -157,7 +163,7 @@ static int claim_spinning(struct erg_member *m, uint32_t *index, uint64_t until)
         }
         if (++look >= LOOKS_ALONE)
             erg_cpu_yield(); /* who would give us work may be waiting for this very core */
-    } while (!leaving(m) && erg_clock_ns() < until);
+    } while (!leaving(m) && !in_the_way(m) && erg_clock_ns() < until);
     return 0;
 }
 

@@ -53,6 +53,15 @@ int erg_awake_bit(_Atomic uint64_t *bits, uint32_t number, int on);
 /* Members that run tasks at the moment, more or less. */
 uint32_t erg_awake_running(struct erg_table *t);
 
+/* Who shares a processor with whom: hints, so that nobody spins where the one it waits for would have to run. */
+void erg_cpu_note(struct erg_member *m);        /* we are awake, here */
+void erg_cpu_note_asleep(struct erg_member *m); /* we go to sleep until a record is done */
+void erg_cpu_note_woken(struct erg_member *m);  /* we woke such a sleeper of the owner's */
+/* Member `number` was last seen awake on the very processor we run on. */
+int erg_cpu_shared(struct erg_table *t, uint32_t number);
+/* The same of any worker (of the first 63) that does not sleep. */
+int erg_cpu_shared_with_taker(struct erg_table *t);
+
 /* --- release.c: from one record to those that wait for it ---------------------------------------------- */
 /* Enters the READY record into the ring `queue`; never fails. */
 void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle);

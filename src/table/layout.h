@@ -180,6 +180,8 @@ struct erg_member_slot {
     _Atomic uint64_t
         releasing; /* stack of DONE records whose successors it releases: top | the next << 32 */
     _Atomic uint64_t claims[ERG_CLAIMS_MAX]; /* claims[depth]: the handle it is about to take */
+    /* the processor it was last seen on, counted from 1, and a bit for "sleeps in a wait": see wake.c */
+    _Alignas(ERG_CACHE_LINE) _Atomic uint32_t cpu;
     /* written by others */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t wake; /* futex word of its sleep */
     _Atomic uint32_t stop;                          /* asked to leave after its task */

@@ -238,6 +238,7 @@ static int publish(struct erg_member *m, uint32_t index) {
 
 void erg_record_submit(struct erg_member *m, uint32_t index) {
     uint32_t queue = m->table->records[index].queue % ERG_QUEUES;
+    erg_cpu_note(m);
     if (publish(m, index)) {
         ERG_POINT("submit-ready");
         erg_release_hint(m, queue, erg_record_handle(m->table, index));
@@ -276,7 +277,15 @@ void erg_record_submit_many(struct erg_member *m, const uint32_t *indexes, size_
 
 /* How long a waiter spins: longer than a sleep and a wake-up take together, else two sides that once missed each
  * other keep missing; briefly where every core has a runner already. */
-enum { WAIT_SPIN_NS = 200000, WAIT_SPIN_BUSY_NS = 5000, SPINS_PER_LOOK = 32, LOOKS_ALONE = 4 };
+enum { WAIT_SPIN_NS = 200000, WAIT_SPIN_BUSY_NS = 5000, SPINS_PER_LOOK = 32, LOOKS_ALONE = 2 };
+
+/* Whoever runs the task, or is awake to take it, was last seen on this very core: it has to have it. */
+static int in_the_way(struct erg_table *t, erg_handle handle) {
+    uint64_t s = erg_record_state(&t->records[ERG_HANDLE_INDEX(handle)]);
+    if (ERG_STATE_PHASE(s) == ERG_RUNNING)
+        return erg_cpu_shared(t, (uint32_t)ERG_STATE_RUNNER(s));
+    return ERG_STATE_PHASE(s) == ERG_READY && erg_cpu_shared_with_taker(t);
+}
 
 static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline) {
     struct erg_table *t = m->table;
@@ -290,8 +299,10 @@ static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint
                 return 1;
             erg_cpu_relax();
         }
+        if (in_the_way(t, handle))
+            return 0;
         if (look >= LOOKS_ALONE)
-            erg_cpu_yield(); /* whom we wait for may be waiting for this very core */
+            erg_cpu_yield(); /* one that comes from elsewhere may have been put here, too */
     }
     return 0;
 }
@@ -305,6 +316,7 @@ int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeou
         return ERG_ECLOSED;
     uint64_t now = erg_clock_ns();
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
+    erg_cpu_note(m);
     if (wait_spin(m, handle, now, deadline))
         return 0;
     for (;;) {
@@ -322,7 +334,9 @@ int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeou
                 return ERG_ETIMEOUT;
             left = (int64_t)(deadline - now);
         }
+        erg_cpu_note_asleep(m);
         int code = erg_futex_wait(erg_record_futex(r), (uint32_t)s | ERG_STATE_WAITER, left);
+        erg_cpu_note(m);
         if (erg_record_done(t, handle))
             return 0;
         if (code < 0)

@@ -58,8 +58,10 @@ void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle) {
 
 static void announce(struct erg_member *m, uint32_t index, uint64_t seen) {
     ERG_POINT("done");
-    if (seen & ERG_STATE_WAITER)
+    if (seen & ERG_STATE_WAITER) {
         erg_futex_wake(erg_record_futex(&m->table->records[index]), INT_MAX);
+        erg_cpu_note_woken(m);
+    }
     if (seen & ERG_STATE_NOTIFY) {
         enter(m, &m->table->header->completed, ERG_HANDLE(index, ERG_STATE_GEN(seen)), 1);
         ERG_POINT("done-entered");

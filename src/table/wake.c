@@ -14,6 +14,8 @@
 #include "table/inside.h"
 #include <limits.h>
 
+#define ASLEEP 0x80000000u
+
 static uint32_t words_used(struct erg_table *t) {
     uint32_t top = atomic_load_explicit(&t->header->members_top, memory_order_relaxed);
     return (top + 63) / 64;
@@ -73,6 +75,42 @@ uint32_t erg_awake_running(struct erg_table *t) {
             atomic_load_explicit(&h->sleeping[w], memory_order_relaxed) |
             atomic_load_explicit(&h->spinning[w], memory_order_relaxed));
     return up > idle ? up - idle : 0;
+}
+
+/* --- sharing a processor ------------------------------------------------------------------------------------
+ * When other programs keep the remaining processors busy, the system puts a worker it wakes beside the caller that
+ * woke it. Whoever spins there keeps the other from running until its time slice ends, so each looks where
+ * the other was last seen, and sleeps at once if that is here. Nothing depends on these notes being right. */
+
+void erg_cpu_note(struct erg_member *m) {
+    uint32_t here = erg_cpu_here();
+    if (atomic_load_explicit(&m->slot->cpu, memory_order_relaxed) != here)
+        atomic_store_explicit(&m->slot->cpu, here, memory_order_relaxed);
+}
+
+void erg_cpu_note_asleep(struct erg_member *m) {
+    atomic_store_explicit(&m->slot->cpu, erg_cpu_here() | ASLEEP, memory_order_relaxed);
+}
+
+/* It will come to where it fell asleep, and has to wait there until we leave. */
+void erg_cpu_note_woken(struct erg_member *m) {
+    uint32_t word = erg_cpu_here() | ASLEEP;
+    atomic_compare_exchange_strong_explicit(&m->table->members[0].cpu, &word, word & ~ASLEEP,
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
+int erg_cpu_shared(struct erg_table *t, uint32_t number) {
+    uint32_t here = erg_cpu_here();
+    return here != 0 && atomic_load_explicit(&t->members[number].cpu, memory_order_relaxed) == here;
+}
+
+int erg_cpu_shared_with_taker(struct erg_table *t) {
+    uint32_t top = atomic_load_explicit(&t->header->members_top, memory_order_relaxed);
+    uint64_t asleep = atomic_load_explicit(&t->header->sleeping[0], memory_order_relaxed);
+    for (uint32_t i = 1; i < top && i < 64; i++)
+        if (!(asleep >> i & 1) && erg_cpu_shared(t, i))
+            return 1;
+    return 0;
 }
 
 void erg_member_count(struct erg_table *t, uint32_t queues, struct erg_member_counts *out) {
