@@ -125,7 +125,9 @@ class SerialPool(Methods):
     def pipe(self, f, /, *args, **kwds):
         """``f(*args, **kwds)``."""
         self._check({}, f)
-        values = tuple(map(_value, args))  # not in the call: CPython 3.11 loses the keywords' dict when this raises there
+        values = tuple(
+            map(_value, args)
+        )  # not in the call: CPython 3.11 loses the keywords' dict when this raises there
         return f(*values, **{k: _value(v) for k, v in kwds.items()})
 
     def apipe(self, f, /, *args, **kwds):
