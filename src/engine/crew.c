@@ -24,7 +24,7 @@
     (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_PROCESS) |                             \
      ERG_QUEUE_BIT(ERG_QUEUE_FIRST))
 #define STATUS_WAIT_NS (1 * SECOND)
-#define LIMBO_NS (2 * SECOND)
+#define LIMBO_NS (500 * MS)
 #define STRAY_NS (30 * SECOND)
 
 /* --- finding them ---------------------------------------------------------------------------------------- */
@@ -431,7 +431,7 @@ static void look_in_limbo(struct worker *w, int64_t now) {
 
 static void look_at(struct worker *w, int64_t now) {
     struct erg_pool *p = w->pool;
-    int zygote_gone = erg_nursery_gone(p->zygote);
+    int zygote_gone = erg_nursery_left(p->zygote, w);
     if (w->stage == W_LIMBO)
         look_in_limbo(w, now);
     /* With the zygote it was forked from, its voice is gone: look at the table instead. */

@@ -43,6 +43,10 @@ int erg_nursery_gone(const struct erg_zygote *z) {
     return z->state == Z_NONE;
 }
 
+int erg_nursery_left(const struct erg_zygote *z, const struct worker *w) {
+    return z->state == Z_NONE || w->zygote != z->generation;
+}
+
 static void drop(struct erg_zygote *z) {
     erg_watch_free(z->sock);
     erg_watch_free(z->life);
@@ -176,6 +180,7 @@ static int start(struct erg_zygote *z, struct erg_error *err) {
     if (rc != 0)
         return rc;
     z->state = Z_STARTING;
+    z->generation++;
     z->started_at = (int64_t)erg_clock_ns();
     z->stopped_probes = 0;
     z->sock = erg_watch_new(&e->loop, z->process.sock, on_sock, z);
@@ -213,6 +218,7 @@ int erg_nursery_order(struct erg_zygote *z, struct worker *w, struct erg_error *
                              .generation = w->order,
                              .max_tasks = w->pool->max_tasks};
     int fd = erg_table_fd(w->pool->table);
+    w->zygote = z->generation;
     rc = erg_zmsg_send(erg_watch_fd(z->sock), &order, &fd, 1, MSG_DONTWAIT);
     /* A zygote that hung up is about to be seen dying: then there will be another. */
     return rc == ERG_ECLOSED ? ERG_EAGAIN

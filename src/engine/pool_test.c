@@ -617,6 +617,8 @@ static void zygote_killed_at_any_time(void **state) {
         doze(i * 100000);
         kill(zygote, SIGKILL); /* maybe a worker: the list has no order */
         works(pool);
+        if (erg_wait_workers(pool, 2, 60000 * MS, &err) != 0)
+            fail_msg("%s", err.text);
         close_pool(pool);
     }
 }

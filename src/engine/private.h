@@ -63,6 +63,7 @@ struct erg_zygote {
     struct erg_spawned process;
     struct erg_watch *sock, *life;
     int64_t started_at;
+    uint32_t generation; /* counts the processes that were this zygote */
     int64_t probe_at;
     int stopped_probes;
     struct erg_error failure; /* its own last words, then why it ended */
@@ -84,6 +85,7 @@ struct worker {
     uint32_t member; /* its number in the table */
     uint32_t serial; /* of the table's slot, to know whether the slot is still its own */
     uint32_t order;  /* unique in the engine */
+    uint32_t zygote; /* generation of the zygote it was ordered from */
     enum worker_stage stage;
     int up_early; /* it said UP before the zygote said FORKED */
     int stray;    /* the scheduler has given it up; it is killed if it turns up */
@@ -193,6 +195,8 @@ int64_t erg_nursery_probe(struct erg_zygote *z, int64_t now); /* returns when to
 void erg_nursery_goodbye(struct erg_zygote *z);
 void erg_nursery_free(struct erg_zygote *z);
 int erg_nursery_gone(const struct erg_zygote *z);
+/* Is the process that this worker was ordered from gone? */
+int erg_nursery_left(const struct erg_zygote *z, const struct worker *w);
 
 /* crew.c: loop thread, lock held */
 void erg_crew_start(struct erg_pool *p, uint32_t count, int64_t now);

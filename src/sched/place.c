@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <stddef.h>
 
+#define OUTSIDE_MAX_NS 250000000
+
 static const struct erg_place_limits default_limits = {
     .failures_max = 5,
     .backoff_min_ns = 20000000,
@@ -112,7 +114,10 @@ int erg_place_on_gone(struct erg_place *place, const struct erg_exit *how, int64
     if (how->kind == ERG_EXIT_ASKED || how->kind == ERG_EXIT_IDLE || was_leaving || how->had_task)
         return 0;
     if (ended_from_outside(how)) {
+        /* Whoever kills workers may go on for long, and the pool should be back soon after. */
         back_off(place, now);
+        if (place->start_at > now + OUTSIDE_MAX_NS)
+            place->start_at = now + OUTSIDE_MAX_NS;
         return 0;
     }
     return fail(place, now);
