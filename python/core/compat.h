@@ -257,6 +257,11 @@ static inline int core_list_steal(PyObject *list, PyObject **items, Py_ssize_t n
 #endif
 }
 
+/* Exported by every version, declared in public headers until 3.12. */
+#if PY_VERSION_HEX >= 0x030D0000
+PyAPI_FUNC(int) _PySet_NextEntry(PyObject *set, Py_ssize_t *pos, PyObject **key, Py_hash_t *hash);
+#endif
+
 /* An empty dict with room for n pairs. */
 static inline PyObject *core_dict_new(Py_ssize_t n) {
 #if PY_VERSION_HEX < 0x030D0000

@@ -262,18 +262,72 @@ PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
     return made;
 }
 
-/* All ints of at most a digit, or all strings: sorted as they are. */
-static int sorts_itself(PyObject *items) {
-    Py_ssize_t n = PyList_GET_SIZE(items);
-    if (n == 0)
-        return 1;
-    PyTypeObject *type = Py_TYPE(PyList_GET_ITEM(items, 0));
-    if (type != &PyUnicode_Type && type != &PyLong_Type && type != &PyBytes_Type)
-        return 0;
-    for (Py_ssize_t i = 1; i < n; i++)
-        if (Py_TYPE(PyList_GET_ITEM(items, i)) != type)
+enum { FEW = 32 };
+
+struct item {
+    PyObject *obj; /* borrowed from the set */
+    long value;    /* an int's */
+};
+
+static int by_value(const void *a, const void *b) {
+    long x = ((const struct item *)a)->value, y = ((const struct item *)b)->value;
+    return (x > y) - (x < y);
+}
+
+static int by_text(const void *a, const void *b) {
+    return PyUnicode_Compare(((const struct item *)a)->obj, ((const struct item *)b)->obj);
+}
+
+/* The common sets, small ints alone or strings alone: their items, taken out. 1: ints, 2: strings, 0: other */
+static int take_simple(PyObject *set, struct item *items) {
+    Py_ssize_t pos = 0, n = 0;
+    Py_hash_t hash;
+    PyObject *item;
+    int kind = 0;
+    while (_PySet_NextEntry(set, &pos, &item, &hash)) {
+        int is = PyUnicode_CheckExact(item)                                          ? 2
+                 : PyLong_CheckExact(item) && core_long_small(item, &items[n].value) ? 1
+                                                                                     : 0;
+        if (!is || (kind && is != kind))
             return 0;
-    return 1;
+        kind = is;
+        items[n++].obj = item;
+    }
+    return kind;
+}
+
+static void sort_few(struct item *items, Py_ssize_t n, int (*compare)(const void *, const void *)) {
+    for (Py_ssize_t i = 1; i < n; i++) {
+        struct item item = items[i];
+        Py_ssize_t j = i;
+        for (; j > 0 && compare(&items[j - 1], &item) > 0; j--)
+            items[j] = items[j - 1];
+        items[j] = item;
+    }
+}
+
+/* MARK, the items of a simple set in order, op. 1: written; 0: it is not simple; -1 */
+static int save_simple(struct pickler *p, PyObject *set, unsigned char op) {
+    Py_ssize_t n = PySet_GET_SIZE(set);
+    struct item few[FEW], *items = n <= FEW ? few : PyMem_Malloc((size_t)n * sizeof *items);
+    if (!items) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int kind = take_simple(set, items), rc = 0;
+    if (kind && n <= FEW)
+        sort_few(items, n, kind == 1 ? by_value : by_text);
+    else if (kind)
+        qsort(items, (size_t)n, sizeof *items, kind == 1 ? by_value : by_text);
+    if (kind && pk_put(p, OP_MARK) < 0)
+        rc = -1;
+    for (Py_ssize_t i = 0; kind && rc == 0 && i < n; i++)
+        rc = kind == 1 ? pk_save_small(p, items[i].value) : pk_save_str(p, items[i].obj);
+    if (items != few)
+        PyMem_Free(items);
+    if (!kind || rc < 0)
+        return rc;
+    return pk_put(p, op) < 0 ? -1 : 1;
 }
 
 /* Replaces items by the same in the order of their pickles. */
@@ -313,7 +367,7 @@ static PyObject *ordered_items(struct pickler *p, PyObject *set) {
     PyObject *items = PySequence_List(set);
     if (!items || PyList_GET_SIZE(items) < 2)
         return items;
-    int rc = sorts_itself(items) ? PyList_Sort(items) : sort_by_pickle(p, items);
+    int rc = sort_by_pickle(p, items);
     /* Objects that are compared by identity, or cannot be pickled at all, keep the order they have; the error
      * comes again, with its path, when they are written. */
     if (rc < 0 && PyErr_ExceptionMatches(PyExc_Exception))
@@ -337,10 +391,13 @@ int pk_save_set(struct pickler *p, PyObject *obj) {
         if (PySet_GET_SIZE(obj) == 0)
             return 0;
     }
+    int rc = p->persistent_id ? 0 : save_simple(p, obj, frozen ? OP_FROZENSET : OP_ADDITEMS);
+    if (rc)
+        return rc < 0 ? -1 : frozen ? pk_memoize_once(p, obj, pk_alone(p, obj)) : 0;
     PyObject *items = ordered_items(p, obj);
     if (!items)
         return -1;
-    int rc = -1;
+    rc = -1;
     struct pk_frame *f;
     if (pk_put(p, OP_MARK) == 0 && (f = pk_push(p, PK_F_SET, items))) {
         f->aux = Py_NewRef(obj);

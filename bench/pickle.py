@@ -1,0 +1,138 @@
+"""The serializer, one kind of data at a time: against pickle, cloudpickle and dill."""
+
+import os
+import sys
+
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import contextlib
+import importlib
+import pickle
+import time
+
+from bench import harness
+from bench import pickle as here  # instances of Record must be importable under one name
+
+
+class Record:
+    def __init__(self, i):
+        self.number = i
+        self.double = i * 2.0
+        self.name = f"record {i}"
+        self.next = None
+
+
+KINDS = {
+    "an int": (lambda: 5, 2000),
+    "1000 ints": (lambda: list(range(1000)), 200),
+    "1000 floats": (lambda: [i / 7 for i in range(1000)], 200),
+    "1000 strings": (lambda: [f"string {i}" for i in range(1000)], 100),
+    "1000 bytes objects": (lambda: [b"%d" % i for i in range(1000)], 100),
+    "300 dicts": (lambda: [{"id": i, "name": f"n{i}", "value": i / 3, "tags": ["a", "b"]} for i in range(300)], 50),
+    "1000 tuples": (lambda: [(i, str(i)) for i in range(1000)], 50),
+    "nested containers": (lambda: {str(i): [[j, (j, {"x": j})] for j in range(10)] for i in range(30)}, 50),
+    "1000 instances": (lambda: [here.Record(i) for i in range(1000)], 20),
+    "300 sets": (lambda: [{i, i + 1, i + 2} for i in range(300)], 50),
+}
+
+
+def function():
+    def plain(x, y=2):
+        return x * y
+
+    return plain
+
+
+def closure():
+    factor, offset = 3, [1, 2]
+
+    def scaled(x, extra=0):
+        return factor * x + offset[0] + extra
+
+    return scaled
+
+
+def local_class():
+    class Local:
+        "its doc"
+
+        def __init__(self, x):
+            self.x = x
+
+        def method(self):
+            return self.x
+
+        @property
+        def value(self):
+            return 2
+
+    return Local
+
+
+def timed(call, loops):
+    """A contender: seconds of one call, over so many in a row."""
+
+    @contextlib.contextmanager
+    def enter():
+        run_one = call()
+
+        def run():
+            start = time.perf_counter()
+            for _ in range(loops):
+                run_one()
+            return (time.perf_counter() - start) / loops
+
+        yield run
+
+    return enter
+
+
+def dumping(library, make, loops):
+    def prepare():
+        dumps, value = importlib.import_module(library).dumps, make()
+        return lambda: dumps(value, 5)
+
+    return timed(prepare, loops)
+
+
+def loading(library, make, loops):
+    def prepare():
+        module = importlib.import_module(library)
+        loads, data = module.loads, module.dumps(make(), 5)
+        return lambda: loads(data)
+
+    return timed(prepare, loops)
+
+
+def question(way, name, make, loops, peer, target):
+    return harness.Question(
+        key=f"{way.__name__}_{name.replace(' ', '_')}_{peer}",
+        what=f"{'dumps' if way is dumping else 'loads'} of {name}",
+        unit="µs",
+        peer=peer,
+        target=target,
+        contenders={library: way(library, make, loops) for library in ("ergon", peer)},
+        optional=() if peer == "pickle" else (peer,),
+    )
+
+
+def plain_questions():
+    for name, (make, loops) in KINDS.items():
+        yield question(dumping, name, make, loops, "pickle", 1.5 if "instances" in name else 1)
+        yield question(loading, name, make, loops, "pickle", 2 if "instances" in name else 1)
+
+
+def by_value_questions():
+    for make in (function, closure, local_class):
+        name = "a " + make.__name__.replace("_", " ")
+        yield question(dumping, name, make, 100, "cloudpickle", 3)
+        yield question(dumping, name, make, 20, "dill", 20)
+        yield question(loading, name, make, 100, "cloudpickle", 1)
+    yield question(dumping, "300 dicts", KINDS["300 dicts"][0], 3, "dill", 50)
+
+
+QUESTIONS = [*plain_questions(), *by_value_questions()]
+
+if __name__ == "__main__":
+    assert pickle.HIGHEST_PROTOCOL >= 5
+    harness.main(__file__, QUESTIONS, __doc__)
