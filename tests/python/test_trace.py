@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -284,3 +285,19 @@ def test_runs_that_ended_with_their_worker(recording: None, tmp_path: pathlib.Pa
     trace.save(tmp_path / "t.json")
     trace.report(tmp_path / "t.json")
     assert "2 lost, 1 retried." in (tmp_path / "t.html").read_text()
+
+
+def nested(pool: ergon.Pool) -> int:
+    return sum(pool.map(squared, range(10, 14)))
+
+
+def test_functions_have_names_wherever_they_come_from() -> None:
+    trace.clear()
+    with ergon.Pool("local:2", "threads:1") as pool:
+        pool.map(nested, [pool] * 6, chunksize=1)  # known before the recording begins
+        with trace.record():
+            pool.map(nested, [pool] * 6, chunksize=1)
+            pool.pipe(functools.partial(squared, 10))
+        names = {event.function for event in trace.events()}
+    assert names == {"nested", "squared", "<class 'functools.partial'>"}
+    trace.clear()

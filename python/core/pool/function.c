@@ -42,6 +42,7 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
     head->uid = (uint64_t)w->member->number << 48 | ++core->next_fn;
     head->stable = (uint32_t)fn->callee.stable;
     head->path = core->path_offset;
+    atomic_init(&head->name, 0);
     head->len = total;
     head->payload[0] = w->nentries ? PL_HAS_ENTRIES : 0;
     memcpy(head->payload + 1, bytes, (size_t)len);
@@ -67,34 +68,45 @@ static PyObject *callable_name(PyObject *callable) {
     return name ? name : PyObject_Repr((PyObject *)Py_TYPE(callable));
 }
 
-/* Names a callable that never was written as bytes. The name itself, which the table keeps, is its number. */
-uint64_t pl_fn_name_of(struct pl_core *core, PyObject *callable) {
-    PyObject *name = core->fn_names ? callable_name(callable) : NULL;
-    if (name)
-        PyUnicode_InternInPlace(&name);
-    uint64_t uid = (uint64_t)(uintptr_t)name;
-    PyObject *key = name ? PyLong_FromUnsignedLongLong(uid) : NULL;
-    if (!key || PyDict_SetItem(core->fn_names, key, name) < 0) {
-        PyErr_Clear();
-        uid = 0;
-    }
-    Py_XDECREF(key);
-    Py_XDECREF(name);
-    return uid;
+/* In the arena, for as long as the pool: whoever reads the trace finds it there. */
+struct name_head {
+    uint64_t len;
+    char text[];
+};
+
+static uint64_t name_publish(struct pl_core *core, struct erg_member *member, PyObject *name) {
+    Py_ssize_t len;
+    uint64_t offset = 0;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &len);
+    if (!text || erg_arena_alloc(member, sizeof(struct name_head) + (size_t)len, &offset, NULL) < 0)
+        return 0;
+    struct name_head *head = erg_table_at(core->table, offset);
+    head->len = (uint64_t)len;
+    memcpy(head->text, text, (size_t)len);
+    return offset;
 }
 
-/* A name for the trace. */
-static int fn_name(struct pl_core *core, struct pl_fn *fn, PyObject *callable) {
-    if (!core->fn_names)
-        return 0;
-    PyObject *name = callable_name(callable);
-    if (!name)
-        return -1;
-    PyObject *key = PyLong_FromUnsignedLongLong(fn->uid);
-    int rc = key ? PyDict_SetItem(core->fn_names, key, name) : -1;
-    Py_XDECREF(key);
-    Py_DECREF(name);
-    return rc;
+uint64_t pl_fn_name_of(struct pl_core *core, struct erg_member *member, PyObject *callable) {
+    PyObject *name = callable_name(callable), *known = NULL;
+    uint64_t offset = 0;
+    if (name && (core->fn_names || (core->fn_names = PyDict_New())) &&
+        PyDict_GetItemRef(core->fn_names, name, &known) == 0 &&
+        (offset = name_publish(core, member, name)) != 0 &&
+        (known = PyLong_FromUnsignedLongLong(offset)))
+        PyDict_SetItem(core->fn_names, name, known);
+    else if (known)
+        offset = PyLong_AsUnsignedLongLong(known);
+    PyErr_Clear(); /* a task without a name in the trace is no reason to fail */
+    Py_XDECREF(known);
+    Py_XDECREF(name);
+    return offset;
+}
+
+PyObject *pl_fn_name(struct pl_core *core, uint64_t offset) {
+    if (!offset)
+        return PyUnicode_FromString("");
+    struct name_head *head = erg_table_at(core->table, offset);
+    return PyUnicode_DecodeUTF8(head->text, (Py_ssize_t)head->len, "replace");
 }
 
 struct path_head {
@@ -175,8 +187,6 @@ static struct pl_fn *fn_make(struct pl_core *core, PyObject *callable) {
     if (rc == 0)
         fn->handles = Py_XNewRef(w.blobs);
     pl_writer_fini(&w);
-    if (rc == 0)
-        rc = fn_name(core, fn, callable);
     if (rc < 0) {
         fn_free(core, fn);
         return NULL;
@@ -204,7 +214,7 @@ static void fns_trim(struct pl_core *core) {
     }
 }
 
-struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
+static struct pl_fn *fn_find(struct pl_core *core, PyObject *callable) {
     struct pl_fn **link = &core->fns, *fn;
     for (; (fn = *link); link = &fn->next) {
         if (fn->callee.callable != callable)
@@ -239,6 +249,17 @@ struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
     fn->refs++;
     if (++core->nfns > FNS_KEPT)
         fns_trim(core);
+    return fn;
+}
+
+struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
+    struct pl_fn *fn = fn_find(core, callable);
+    if (fn && atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed)) {
+        struct pl_fn_head *head = erg_table_at(core->table, fn->offset);
+        if (!atomic_load_explicit(&head->name, memory_order_relaxed))
+            atomic_store_explicit(&head->name, pl_fn_name_of(core, pl_member(core), callable),
+                                  memory_order_release);
+    }
     return fn;
 }
 

@@ -93,7 +93,7 @@ struct pl_core {
     struct pl_future **holders; /* futures whose tasks keep predecessors alive; borrowed */
     uint32_t nholders, holder_cap, holder_cursor;
     PyObject *watched;  /* record index -> Future that wants to hear of its end */
-    PyObject *fn_names; /* uid of function -> name, while tracing */
+    PyObject *fn_names; /* name of a function -> its place in the arena, for traces */
     PyObject
         *thread_setup; /* (function, arguments) each worker thread calls first; strong or NULL */
     struct pl_worker *thread_workers;
@@ -258,7 +258,8 @@ struct pl_fn_head {
     uint32_t pad;
     uint64_t
         path; /* offset of the sys.path the callable was found with, if it is not the one workers started with */
-    uint64_t len; /* of the payload that follows */
+    _Atomic uint64_t name; /* offset of its name for traces, 0: nobody asked */
+    uint64_t len;          /* of the payload that follows */
     char payload[];
 };
 /* Ours: counted by the tasks that use it. */
@@ -274,8 +275,9 @@ struct pl_fn {
 };
 /* A counted reference; NULL with an exception. */
 struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable);
-uint64_t pl_fn_name_of(struct pl_core *core,
-                       PyObject *callable); /* what a trace calls it; 0 where nobody asked */
+/* What a trace calls a callable: where in the arena its name is, 0 when that cannot be; and the name there. */
+uint64_t pl_fn_name_of(struct pl_core *core, struct erg_member *member, PyObject *callable);
+PyObject *pl_fn_name(struct pl_core *core, uint64_t offset);
 void pl_fn_unref(struct pl_core *core, struct pl_fn *fn);
 void pl_fn_clear(struct pl_core *core);
 /* In a worker, before a function is loaded: sys.path as it was when the function was first met. 0 or -1. */
@@ -547,7 +549,7 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args);
 
 /* --- trace.c ------------------------------------------------------------------------------------------------- */
 struct pl_trace_event {
-    uint64_t task, fn, queued_ns, start_ns, end_ns, bytes_in, bytes_out;
+    uint64_t task, name, queued_ns, start_ns, end_ns, bytes_in, bytes_out;
     uint32_t items, outcome;
 };
 void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *event);

@@ -64,7 +64,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     core->uid = uid_of(core->table);
     core->sibling = state->cores;
     state->cores = core;
-    if (state->tracing && (core->fn_names = PyDict_New()))
+    if (state->tracing)
         atomic_store_explicit(&core->table->header->tracing, 1, memory_order_relaxed);
     rc = erg_pool_on_complete(pool, pl_future_on_complete, core, &err);
     if (rc < 0 || PyErr_Occurred()) {

@@ -57,7 +57,10 @@ void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t i
     lost->member = member;
     lost->event = (struct pl_trace_event){
         .task = erg_record_handle(core->table, index),
-        .fn = record->fn ? ((struct pl_fn_head *)erg_table_at(core->table, record->fn))->uid : 0,
+        .name =
+            record->fn
+                ? atomic_load(&((struct pl_fn_head *)erg_table_at(core->table, record->fn))->name)
+                : 0,
         .queued_ns = record->end_ns,
         .start_ns = record->start_ns,
         .end_ns = erg_clock_ns(),
@@ -85,11 +88,8 @@ static PyObject *event_tuple(struct pl_core *core, uint32_t member,
                              const struct pl_trace_event *e) {
     struct erg_member_slot *slot = erg_table_slot(core->table, member);
     int thread = slot->kind == ERG_MEMBER_THREAD;
-    PyObject *key = PyLong_FromUnsignedLongLong(e->fn);
-    PyObject *name =
-        key && core->fn_names ? Py_XNewRef(PyDict_GetItemWithError(core->fn_names, key)) : NULL;
-    Py_XDECREF(key);
-    if (!name && (PyErr_Occurred() || !(name = PyUnicode_FromString(""))))
+    PyObject *name = pl_fn_name(core, e->name);
+    if (!name)
         return NULL;
     PyObject *label = PyUnicode_FromFormat("%s %u", thread ? "thread" : "process", member);
     return Py_BuildValue(
@@ -145,10 +145,6 @@ static int set_tracing(struct pool_state *state, int on) {
     for (struct pl_core *core = state->cores; core; core = core->sibling) {
         if (pl_core_foreign(core))
             continue;
-        if (on && !core->fn_names && !(core->fn_names = PyDict_New()))
-            return -1;
-        if (on)
-            pl_fn_clear(core); /* known functions get their names on the way back in */
         atomic_store_explicit(&core->table->header->tracing, (uint32_t)on, memory_order_relaxed);
     }
     return 0;

@@ -511,12 +511,13 @@ static void trace_task(struct pl_worker *worker, struct erg_record *record, uint
     pl_trace_record(worker, &event);
 }
 
-static uint64_t function_uid(struct pl_worker *worker, const struct erg_record *record) {
+static uint64_t function_name(struct pl_worker *worker, const struct erg_record *record) {
     if (!record->fn)
         return 0;
     if (pl_record_by_reference(record))
-        return pl_fn_name_of(worker->core, (PyObject *)(uintptr_t)record->fn);
-    return ((struct pl_fn_head *)erg_table_at(worker->core->table, record->fn))->uid;
+        return pl_fn_name_of(worker->core, worker->member, (PyObject *)(uintptr_t)record->fn);
+    struct pl_fn_head *head = erg_table_at(worker->core->table, record->fn);
+    return atomic_load_explicit(&head->name, memory_order_acquire);
 }
 
 static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
@@ -529,7 +530,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     struct pl_trace_event before = {0};
     if (tracing) {
         before.queued_ns = record->end_ns;
-        before.fn = function_uid(worker, record);
+        before.name = function_name(worker, record);
         before.start_ns = erg_clock_ns(); /* the record's own may be when the task before ended */
     }
     enum erg_outcome outcome;

@@ -86,10 +86,11 @@ static void add_totals(struct erg_summary *s, const struct erg_trace *trace) {
 
 /* --- workers and where their time went -------------------------------------------------------------- */
 
-/* A moment when a worker of a pool begins (+1) or ends (-1) to be busy, or a task to wait. */
+/* A moment when a worker of a pool begins (+1) or ends (-1) to be busy, or a task to wait; `first` when it is
+ * the worker's first. */
 struct edge {
     double at;
-    int busy, waiting;
+    int busy, waiting, first;
 };
 
 static int by_time(const void *one, const void *other) {
@@ -111,8 +112,9 @@ static size_t stretches(struct erg_summary_worker *worker, const struct erg_trac
         worker->items += tasks[i].items;
         if (tasks[i].start > to) {
             if (i > 0) {
-                edges[used++] = (struct edge){from, 1, 0};
-                edges[used++] = (struct edge){to, -1, 0};
+                edges[used] = (struct edge){from, 1, 0, used == 0};
+                edges[used + 1] = (struct edge){to, -1, 0, 0};
+                used += 2;
                 worker->busy += to - from;
             } else {
                 worker->first = tasks[i].start;
@@ -122,8 +124,9 @@ static size_t stretches(struct erg_summary_worker *worker, const struct erg_trac
         to = fmax(to, end);
     }
     if (count) {
-        edges[used++] = (struct edge){from, 1, 0};
-        edges[used++] = (struct edge){to, -1, 0};
+        edges[used] = (struct edge){from, 1, 0, used == 0};
+        edges[used + 1] = (struct edge){to, -1, 0, 0};
+        used += 2;
         worker->busy += to - from;
         worker->last = to;
     }
@@ -135,45 +138,55 @@ static size_t waits(const struct erg_trace_task *tasks, size_t count, struct edg
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         if (tasks[i].waited > 0) {
-            edges[used++] = (struct edge){queued_at(&tasks[i]), 0, 1};
-            edges[used++] = (struct edge){tasks[i].start, 0, -1};
+            edges[used++] = (struct edge){queued_at(&tasks[i]), 0, 1, 0};
+            edges[used++] = (struct edge){tasks[i].start, 0, -1, 0};
         }
     }
     return used;
 }
 
-/* A stretch in which nothing changed: `idle` workers of a pool had no task. */
-static void spend_idle(struct erg_summary_budget *budget, double lasted, double late, double idle,
-                       int busy, int waiting) {
-    double between = fmin(idle, waiting);
+/* How many of a pool's workers there are, have begun their first task, and are busy; and tasks that wait. */
+struct scene {
+    double workers;
+    int begun, busy, waiting;
+};
+
+/* A stretch in which nothing changed, `late` of it after the last task had begun: what the workers without a
+ * task spent it on. Tasks that wait are first of all for workers that have not begun yet. */
+static void spend_idle(struct erg_summary_budget *budget, const struct scene *scene, double lasted,
+                       double late) {
+    double idle = scene->workers - scene->busy;
+    double starting = fmin(scene->workers - scene->begun, scene->waiting);
+    double between = fmin(idle - starting, scene->waiting - starting);
+    double rest = idle - starting - between;
+    budget->startup += lasted * starting;
     budget->between += lasted * between;
-    if (busy == 0) {
-        budget->idle += lasted * (idle - between);
+    if (scene->busy == 0) {
+        budget->idle += lasted * rest;
     } else {
-        budget->tail += late * (idle - between);
-        budget->uneven += (lasted - late) * (idle - between);
+        budget->tail += late * rest;
+        budget->uneven += (lasted - late) * rest;
     }
 }
 
 /* One pool's part of the budget, from the edges of all its workers. */
 static void spend(struct erg_summary *s, struct edge *edges, size_t count, double workers,
                   double opened, double last_start) {
-    qsort(edges, count, sizeof *edges, by_time);
+    struct scene scene = {.workers = workers};
     double before = opened;
-    int busy = 0, waiting = 0;
-    bool begun = false;
+    qsort(edges, count, sizeof *edges, by_time);
     for (size_t i = 0; i < count; i++) {
         double lasted = edges[i].at - before;
         double late = fmin(lasted, fmax(0, edges[i].at - last_start));
-        s->budget.busy += lasted * busy;
-        if (!begun) {
+        s->budget.busy += lasted * scene.busy;
+        if (scene.begun == 0) {
             s->budget.startup += lasted * workers;
         } else {
-            spend_idle(&s->budget, lasted, late, workers - busy, busy, waiting);
+            spend_idle(&s->budget, &scene, lasted, late);
         }
-        begun |= edges[i].busy > 0;
-        busy += edges[i].busy;
-        waiting += edges[i].waiting;
+        scene.begun += edges[i].first;
+        scene.busy += edges[i].busy;
+        scene.waiting += edges[i].waiting;
         before = edges[i].at;
     }
     s->available += (before - opened) * workers;

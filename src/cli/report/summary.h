@@ -27,7 +27,8 @@ struct erg_summary_function {
  * to its last. */
 struct erg_summary_budget {
     double busy;
-    double startup; /* before the first task of the pool ran */
+    double
+        startup; /* before the pool's first task ran, and a worker's first while tasks waited for it */
     double between; /* a task waited and a worker had none: what the pool itself costs */
     double idle;    /* no worker of the pool had anything to do: the program itself was at work */
     double uneven;  /* some worked, and there was nothing for the others */

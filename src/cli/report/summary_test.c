@@ -72,6 +72,24 @@ static void two_workers(void **state) {
     done(&t, &s);
 }
 
+static void a_worker_that_comes_late(void **state) {
+    (void)state;
+    struct erg_trace t;
+    struct erg_summary s;
+    /* Four tasks queued at 0; worker 1 runs two, 10-30; worker 2 comes up at 20 and runs two, 20-40. */
+    make(&t, &s,
+         "[" RUN(1, 1, "f", 10, 10, "\"wait_us\":10") "," RUN(
+             1, 1, "f", 20, 10,
+             "\"wait_us\":20") "," RUN(1, 2, "f", 20, 10,
+                                       "\"wait_us\":20") "," RUN(1, 2, "f", 30, 10,
+                                                                 "\"wait_us\":30") "]");
+    assert_float_equal(s.budget.startup, 2 * 10 + 10, 1e-9);
+    assert_float_equal(s.budget.between, 0, 1e-9);
+    assert_float_equal(s.budget.tail, 10, 1e-9);
+    assert_adds_up(&s);
+    done(&t, &s);
+}
+
 static void a_task_inside_a_task_counts_once(void **state) {
     (void)state;
     struct erg_trace t;
@@ -143,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing),
         cmocka_unit_test(two_workers),
+        cmocka_unit_test(a_worker_that_comes_late),
         cmocka_unit_test(a_task_inside_a_task_counts_once),
         cmocka_unit_test(pools_are_there_from_their_first_task_to_their_last),
         cmocka_unit_test(random_runs_add_up),
