@@ -114,6 +114,16 @@ static void set_kind(const struct erg_table *t, uint32_t extent, uint32_t page, 
     atomic_store_explicit(&t->extents[extent].page[page], (uint8_t)kind, memory_order_relaxed);
 }
 
+void erg_arena_settle(struct erg_table *t, uint64_t offset) {
+    if (!offset)
+        return;
+    _Atomic uint64_t *pending = &t->extents[extent_at(t, offset)].pending;
+    uint64_t bit = page_mask(page_at(t, offset), 1);
+    /* release: before whatever makes the block reachable */
+    if (atomic_load_explicit(pending, memory_order_relaxed) & bit)
+        atomic_fetch_and_explicit(pending, ~bit, memory_order_release);
+}
+
 /* `live` has one writer at a time, the holder under its lock: no read-modify-write needed. */
 static uint32_t add_live(const struct erg_table *t, uint32_t extent, int by) {
     _Atomic uint32_t *live = &t->extents[extent].live;
@@ -144,6 +154,7 @@ static uint32_t try_extents(struct erg_table *t, uint32_t holder, uint32_t first
         }
         atomic_store_explicit(&t->extents[first + i].live, 0, memory_order_relaxed);
         atomic_store_explicit(&t->extents[first + i].run, 0, memory_order_relaxed);
+        atomic_store_explicit(&t->extents[first + i].pending, 0, memory_order_relaxed);
         ERG_POINT("extent-taken");
     }
     return 0;
@@ -327,6 +338,7 @@ static void home(struct erg_member *m, uint64_t offset) {
     struct erg_arena *a = m->arena;
     uint32_t extent = extent_at(t, offset), page = page_at(t, offset);
     uint32_t kind = kind_of(t, extent, page);
+    erg_arena_settle(t, offset);
     if (atomic_load_explicit(&t->extents[extent].holder, memory_order_relaxed) &
         ERG_EXTENT_ORPHAN) {
         orphan_home(m, extent, page, kind);
@@ -523,6 +535,15 @@ int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct
     return 0;
 }
 
+int erg_arena_alloc_pending(struct erg_member *m, uint64_t len, uint64_t *offset,
+                            struct erg_error *err) {
+    int code = erg_arena_alloc(m, len, offset, err);
+    if (code == 0 && len > SMALL_MAX)
+        atomic_fetch_or_explicit(&m->table->extents[extent_at(m->table, *offset)].pending,
+                                 page_mask(page_at(m->table, *offset), 1), memory_order_relaxed);
+    return code;
+}
+
 void erg_arena_free(struct erg_member *m, uint64_t offset) {
     if (!offset)
         return;
@@ -700,6 +721,20 @@ void erg_arena_close(struct erg_member *m) {
     m->arena = NULL;
 }
 
+/* Blocks of an extent that only its dead holder knew of. */
+static void drop_pending(struct erg_table *t, uint32_t extent) {
+    uint64_t pending = atomic_exchange(&t->extents[extent].pending, 0);
+    for (; pending; pending &= pending - 1) {
+        uint32_t page = (uint32_t)__builtin_ctzll(pending), kind = kind_of(t, extent, page);
+        if (kind > PAGE_RUN && kind != PAGE_BIG) {
+            erg_shm_punch(t->fd, t->base, extent_offset(t, extent) + page * ERG_PAGE_BYTES,
+                          (kind - PAGE_RUN) * ERG_PAGE_BYTES);
+            set_kind(t, extent, page, PAGE_FREE);
+        }
+        add_live(t, extent, -1);
+    }
+}
+
 /* Extents of a member that is gone: first all of them change hands, then its stack is closed, so that a block pushed
  * onto it in the meantime is either seen here or sent to the new holder. Then those nobody uses are freed; an extent
  * that belongs to no finished run (the member died taking or giving back) has no live block. */
@@ -713,6 +748,7 @@ void erg_arena_orphan(struct erg_member *m, uint32_t number) {
         uint32_t run = atomic_load(&t->extents[i].run);
         if (run == 0)
             run = 1;
+        drop_pending(t, i);
         if (atomic_load(&t->extents[i].live) == 0) {
             drop_extents(m, i, run);
         } else {

@@ -12,6 +12,12 @@
 /* A block of at least len bytes, 16-byte aligned; page aligned (64 KiB) from 64 KiB on. What is in it is undefined. Big
  * ones are backed by memory at once, so that running out is ERG_ENOMEM here and not SIGBUS later. */
 int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct erg_error *err);
+/* The same for a block that nobody but the allocator can reach yet: if it dies before it called erg_arena_settle on
+ * it, recovery frees it (blocks over 32 KiB; shorter ones stay until the pool closes). Settle before the store that
+ * makes it reachable; settling any other block does nothing. */
+int erg_arena_alloc_pending(struct erg_member *m, uint64_t len, uint64_t *offset,
+                            struct erg_error *err);
+void erg_arena_settle(struct erg_table *t, uint64_t offset);
 /* Any member, any block, once. Offset 0 is ignored. */
 void erg_arena_free(struct erg_member *m, uint64_t offset);
 /* Bytes that can be used at `offset`, the start of a block. */

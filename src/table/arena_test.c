@@ -301,6 +301,36 @@ static void what_a_leaver_handed_out_stays_good(void **state) {
     rig_close(&rig);
 }
 
+static void what_only_the_dead_knew_of_is_freed(void **state) {
+    (void)state;
+    static const uint64_t sizes[] = {100, 70000, 3000000, 30000000};
+    struct rig rig;
+    uint64_t settled[4], pending[4], freed[4];
+    struct erg_error err;
+    rig_open(&rig, 100);
+    uint64_t before = erg_table_memory(rig.t);
+    struct erg_member *dead = rig_member(rig.t, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(erg_arena_alloc_pending(dead, sizes[i], &settled[i], &err), 0);
+        assert_int_equal(erg_arena_alloc_pending(dead, sizes[i], &pending[i], &err), 0);
+        assert_int_equal(erg_arena_alloc_pending(dead, sizes[i], &freed[i], &err), 0);
+        memset(erg_table_at(rig.t, settled[i]), 5, sizes[i]);
+        memset(erg_table_at(rig.t, pending[i]), 6, sizes[i]);
+        erg_arena_settle(rig.t, settled[i]);
+        erg_arena_free(i % 2 ? dead : rig.owner, freed[i]);
+    }
+    assert_int_equal(erg_table_recover(rig.owner, dead->number, NULL, NULL), 0);
+    assert_true(erg_table_memory(rig.t) < before + 33073100 + 10000000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(((char *)erg_table_at(rig.t, settled[i]))[sizes[i] - 1], 5);
+        erg_arena_free(rig.worker, settled[i]);
+    }
+    erg_arena_free(rig.owner, pending[0]); /* a small one is not followed up */
+    erg_arena_trim(rig.owner, 0);
+    assert_true(erg_table_memory(rig.t) <= before + 1000000);
+    rig_close(&rig);
+}
+
 /* It died between two extents of a run it was taking, or giving back. */
 static void half_a_run_is_free_again(void **state) {
     (void)state;
@@ -388,6 +418,7 @@ int main(void) {
         cmocka_unit_test(views_are_kept_within_limits),
         cmocka_unit_test(no_two_blocks_ever_overlap),
         cmocka_unit_test(what_a_leaver_handed_out_stays_good),
+        cmocka_unit_test(what_only_the_dead_knew_of_is_freed),
         cmocka_unit_test(half_a_run_is_free_again),
         cmocka_unit_test(members_free_one_anothers_blocks),
     };

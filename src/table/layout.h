@@ -218,6 +218,8 @@ struct erg_extent {
     _Atomic uint32_t live; /* blocks handed out and not come home */
     _Atomic uint32_t run;  /* head of a run of whole extents: how many */
     uint32_t pad;
+    _Atomic uint64_t
+        pending; /* bit a page: the block that starts there goes when its allocator dies */
     _Atomic uint8_t page[ERG_EXTENT_PAGES]; /* what starts at each page: enum in arena.c */
 };
 #define ERG_EXTENT_ORPHAN                                                                          \

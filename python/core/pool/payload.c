@@ -68,7 +68,9 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     struct erg_error err;
     int rc;
     Py_BEGIN_ALLOW_THREADS
-        rc = erg_arena_alloc(w->member, (uint64_t)view->len, &offset, &err);
+        /* pending until pl_writer_finish: should we die before, recovery frees it */
+        rc = (w->record ? erg_arena_alloc_pending : erg_arena_alloc)(w->member, (uint64_t)view->len,
+                                                                     &offset, &err);
         if (rc >= 0)
             erg_arena_copy(erg_table_at(w->core->table, offset), view->buf, (size_t)view->len);
     Py_END_ALLOW_THREADS
@@ -214,6 +216,9 @@ int pl_writer_dump(struct pl_writer *w, PyObject *obj, const char *root) {
 
 int pl_writer_finish(struct pl_writer *w, struct erg_payload *out) {
     struct pk_sink *sink = &w->sink;
+    for (uint32_t i = 0; i < w->nentries; i++)
+        if (!(w->entries[i].flags & PL_TAKEN))
+            erg_arena_settle(w->core->table, w->entries[i].offset);
     if (w->nentries) {
         size_t pad = -sink->len & 7, table = w->nentries * sizeof(struct pl_entry);
         if (sink->cap - sink->len < pad + table + 4 && sink->grow(sink, pad + table + 4) < 0)
