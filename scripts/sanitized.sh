@@ -44,7 +44,8 @@ asan)
     exit $status
     ;;
 tsan)
-    export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
+    # A test forks a process that has threads and opens a pool in the child.
+    export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:die_after_fork=0"
     # Older runtimes cannot place their shadow memory when addresses are spread over more bits than they know.
     if command -v setarch >/dev/null 2>&1 && setarch -R true 2>/dev/null; then
         exec setarch -R "$@"

@@ -54,3 +54,13 @@ def test_functions_of_a_shared_object(tmp_path, prefix, pkg_config, environment)
     rc, _, words = run(sys.executable, "-c", code, shared, "/nonexistent/ergon", env=environment).split(None, 2)
     assert int(rc) < 0
     assert "/nonexistent/ergon" in words
+
+
+def test_program_in_the_documents(tmp_path, pkg_config, environment):
+    text = (EXAMPLES.parents[1] / "docs" / "c.md").read_text()
+    code = text.split("```c\n")[1].split("```")[0]
+    source = tmp_path / "program.c"
+    source.write_text("#include <ergon/ergon.h>\n#include <stdio.h>\n#include <string.h>\n" + code)
+    run("cc", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "program", source, *pkg_config("--cflags", "--libs"))
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
