@@ -1,0 +1,199 @@
+"""Options: time limits, retries, progress, resources, views of a pool."""
+
+import os
+import time
+
+import ergon
+import pytest
+from ergon.errors import TaskTimeout, WorkerLost
+
+
+def sleepy(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def count_and_die(path, times):
+    """Dies by SIGKILL the first `times` times."""
+    with open(path, "a") as file:
+        file.write("x")
+    if os.path.getsize(path) <= times:
+        os.kill(os.getpid(), 9)
+    return os.path.getsize(path)
+
+
+def count_and_raise(path, times):
+    with open(path, "a") as file:
+        file.write("x")
+    if os.path.getsize(path) <= times:
+        raise ValueError(os.path.getsize(path))
+    return os.path.getsize(path)
+
+
+def endless(_=None):
+    while True:
+        time.sleep(0.01)
+
+
+def busy(_=None):
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("task", [endless, busy])
+def test_timeout_of_a_task(process_pool, task):
+    with pytest.raises(TaskTimeout):
+        process_pool.submit(task, timeout=0.1).result(60)
+    assert process_pool.map(abs, [-1, -2]) == [1, 2]
+
+
+def test_timeout_is_a_timeout_error(process_pool):
+    with pytest.raises(TimeoutError):
+        process_pool.submit(endless, timeout=0.1).result(60)
+
+
+def test_timeout_of_a_map_is_per_task(process_pool):
+    assert process_pool.map(sleepy, [0.05] * 20, timeout=10) == [0.05] * 20
+    with pytest.raises(TaskTimeout):
+        process_pool.map(sleepy, [0, 0, 600], timeout=0.3, chunksize=1)
+    assert process_pool.map(abs, [-1]) == [1]
+
+
+def test_timeout_of_chunked_items(process_pool):
+    """Many short items in one chunk may take longer together than the limit for each."""
+    assert process_pool.map(sleepy, [0.02] * 60, timeout=0.9, chunksize=60) == [0.02] * 60
+
+
+def test_timeout_harms_no_other(process_pool):
+    results = process_pool.options(timeout=0.4).imap(sleepy, [0, 600, 0, 0], chunksize=1)
+    got = []
+    while True:
+        try:
+            got.append(next(results))
+        except StopIteration:
+            break
+        except TaskTimeout:
+            got.append("timeout")
+    assert got == [0, "timeout", 0, 0]
+
+
+def test_timeout_of_a_thread_task():
+    """A thread cannot be killed; the result says timeout or the value, and the pool goes on."""
+    with ergon.ThreadPool(2) as pool:
+        future = pool.submit(sleepy, 0.6, timeout=0.05)
+        try:
+            assert future.result(60) == 0.6
+        except TaskTimeout:
+            pass
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+
+
+def test_timeout_does_not_count_waiting(process_pool):
+    futures = [process_pool.submit(sleepy, 0.1, timeout=2) for _ in range(60)]
+    assert [f.result(60) for f in futures] == [0.1] * 60
+
+
+def test_bad_timeouts(pool):
+    for wrong in ("soon", object()):
+        with pytest.raises(TypeError):
+            pool.submit(abs, -1, timeout=wrong)
+
+
+def test_retries_after_a_lost_worker(process_pool, tmp_path):
+    path = str(tmp_path / "count")
+    assert process_pool.submit(count_and_die, path, 2, retries=2).result(60) == 3
+
+
+def test_without_retries_a_lost_worker_is_an_error(process_pool, tmp_path):
+    path = str(tmp_path / "count")
+    with pytest.raises(WorkerLost):
+        process_pool.submit(count_and_die, path, 1).result(60)
+    assert os.path.getsize(path) == 1, "the task was run again although nobody asked for it"
+
+
+def test_too_few_retries(process_pool, tmp_path):
+    path = str(tmp_path / "count")
+    with pytest.raises(WorkerLost):
+        process_pool.submit(count_and_die, path, 10, retries=2).result(60)
+    assert os.path.getsize(path) == 3
+
+
+def test_retries_of_a_map(process_pool, tmp_path):
+    paths = [str(tmp_path / str(i)) for i in range(10)]
+    assert process_pool.map(count_and_die, paths, [i % 2 for i in range(10)], retries=3) == [
+        1 + i % 2 for i in range(10)
+    ]
+
+
+def test_retries_as_a_view(process_pool, tmp_path):
+    assert process_pool.options(retries=1).pipe(count_and_die, str(tmp_path / "count"), 1) == 2
+
+
+def test_bad_retries(pool):
+    with pytest.raises((ValueError, TypeError)):
+        pool.submit(abs, -1, retries=-1)
+    with pytest.raises(TypeError):
+        pool.submit(abs, -1, retries="often")
+
+
+def test_options_are_a_view(pool):
+    view = pool.options(chunksize=1, retries=1)
+    assert isinstance(view, ergon.Pool)
+    assert view.map(abs, [-1, -2]) == [1, 2]
+    assert view.pipe(abs, -1) == 1
+    assert view.options(timeout=60).pipe(abs, -1) == 1
+    assert pool.map(abs, [-1]) == [1]
+
+
+def test_unknown_options(pool):
+    with pytest.raises(TypeError):
+        pool.options(no_such_option=1)
+
+
+def test_view_shares_the_pool(process_pool):
+    view = process_pool.options(timeout=60)
+    pids = set(process_pool.map(lambda i: (time.sleep(0.01), os.getpid())[1], range(30), chunksize=1))
+    assert set(view.map(lambda i: os.getpid(), range(30), chunksize=1)) <= pids
+    view.close()
+    with pytest.raises(ergon.errors.PoolClosed):
+        process_pool.pipe(abs, -1)
+
+
+def test_progress_callable(parallel_pool):
+    seen = []
+    parallel_pool.map(sleepy, [0.005] * 100, progress=lambda done, total: seen.append((done, total)))
+    assert seen, "progress was never reported"
+    assert seen[-1] == (100, 100)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_progress_of_an_iterator(parallel_pool):
+    seen = []
+    results = parallel_pool.imap(abs, iter(range(50)), progress=lambda done, total: seen.append((done, total)))
+    assert list(results) == list(range(50))
+    assert seen[-1][0] == 50
+
+
+def test_progress_on_standard_error(parallel_pool, capfd):
+    assert parallel_pool.map(abs, range(100), progress=True) == list(range(100))
+    captured = capfd.readouterr()
+    assert captured.out == ""
+
+
+def test_progress_of_a_failing_map(parallel_pool):
+    with pytest.raises(ZeroDivisionError):
+        parallel_pool.map(lambda x: 1 / x, [1, 2, 0, 4], progress=lambda done, total: None)
+
+
+def where(_):
+    return os.getpid()
+
+
+def test_stats(parallel_pool):
+    parallel_pool.map(abs, range(1000))
+    stats = parallel_pool.stats
+    assert stats, "no statistics"
+
+
+def test_nodes(pool):
+    assert isinstance(pool.nodes, int) and pool.nodes >= 1
