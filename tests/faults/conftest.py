@@ -17,6 +17,7 @@ class Program:
     """A Python program that runs beside the test and talks to it line by line."""
 
     def __init__(self, path, text, prefix=(), **options):
+        self.before = leaks.Snapshot()
         path.write_text("import os, sys, time, signal\nimport ergon\n" + textwrap.dedent(text))
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-u", str(path)],
@@ -40,8 +41,9 @@ class Program:
         self.process.stdin.flush()
 
     def family(self):
-        """The pids of everything it started, directly or not."""
-        return [p.pid for p in leaks.descendants(self.pid)]
+        """The pids of everything it started, directly or not, orphans too."""
+        found = {p.pid for p in (*leaks.descendants(self.pid), *self.before.processes())}
+        return sorted(found - {self.pid})
 
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)

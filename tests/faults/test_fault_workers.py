@@ -108,7 +108,7 @@ class Killer(threading.Thread):
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_under_load_with_retries(pool, seed):
     """With retries every result comes, right and in order."""
-    killer = Killer(seed, 0.15)
+    killer = Killer(seed, 0.4)
     try:
         for round in range(4):
             expected = list(range(round, round + 400))
@@ -122,7 +122,7 @@ def test_kills_under_load_with_retries(pool, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_under_load_without_retries(pool, seed):
     """Each task ends with its own result or with WorkerLost; no result is lost or doubled."""
-    killer = Killer(seed + 10, 0.1)
+    killer = Killer(seed + 10, 0.3)
     try:
         lost = 0
         for round in range(4):
@@ -145,7 +145,7 @@ def add(*values):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_in_a_graph(pool, seed):
-    killer = Killer(seed + 20, 0.2)
+    killer = Killer(seed + 20, 0.4)
     try:
         for _ in range(3):
             row = [pool.submit(add, 1, retries=50) for _ in range(8)]
@@ -162,7 +162,7 @@ def length(block):
 
 def test_kills_with_large_data(pool):
     """Blocks in shared memory are neither lost nor mixed up."""
-    killer = Killer(30, 0.15)
+    killer = Killer(30, 0.4)
     try:
         for round in range(30):
             n = 400_000 + round

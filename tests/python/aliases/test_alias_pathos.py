@@ -84,12 +84,15 @@ def test_get_with_timeout(program):
 
 def test_shared_by_id(program):
     program("""
-        import os
+        import os, time
         from pathos.pools import ProcessPool
         a, b = ProcessPool(2), ProcessPool(2)
         assert list(ProcessPool.__state__) == [2] and a._serve() is b._serve()
         def pids(pool):
-            return set(pool.map(lambda i: (__import__("time").sleep(0.01), os.getpid())[1], range(30), chunksize=1))
+            found = set()
+            while len(found) < 2:
+                found |= set(pool.map(lambda i: (time.sleep(0.01), os.getpid())[1], range(30), chunksize=1))
+            return found
         assert pids(a) == pids(b)
         other = ProcessPool(2, id="other")
         assert len(ProcessPool.__state__) == 2 and not pids(other) & pids(a)

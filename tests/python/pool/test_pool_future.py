@@ -90,6 +90,7 @@ def test_callbacks(pool):
     assert seen == [future, future]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_callbacks_in_order_and_errors_in_them(pool, capsys):
     order = []
     done = threading.Event()

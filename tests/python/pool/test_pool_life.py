@@ -30,17 +30,20 @@ CALLS = {
 }
 
 
+CLOSED = (PoolClosed, RuntimeError)  # the latter from executors, as the standard library's
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_closed_pool_takes_no_calls(pool, name):
     pool.close()
-    with pytest.raises(PoolClosed):
+    with pytest.raises(CLOSED):
         CALLS[name](pool)
 
 
 def test_terminated_pool_takes_no_calls(pool):
     pool.terminate()
     for call in CALLS.values():
-        with pytest.raises(PoolClosed):
+        with pytest.raises(CLOSED):
             call(pool)
 
 
@@ -273,7 +276,7 @@ ENDS = {
 def test_interpreter_ends_with(script, what):
     done = script(f"import os, sys, time, ergon\n{ENDS[what]}\n", timeout=60)
     assert "Fatal" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
-    if what not in ("atexit",):
+    if what not in ("atexit", "a daemon thread that waits"):
         assert done.stderr == "", done.stderr
 
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import operator
+import os
 import threading
 import time
 
@@ -103,10 +104,19 @@ def test_imap_keeps_order(parallel_pool):
     assert list(parallel_pool.imap(slow_first, range(20), chunksize=1)) == list(range(20))
 
 
-def test_uimap_gives_the_first_that_is_done(parallel_pool):
-    results = list(parallel_pool.uimap(slow_first, range(20), chunksize=1))
-    assert sorted(results) == list(range(20))
-    assert results[0] != 0, "the slow item came first although others were done long before"
+def wait_for_gate(gate, i):
+    while i == 0 and not os.path.exists(gate):
+        time.sleep(0.005)
+    return i
+
+
+def test_uimap_gives_the_first_that_is_done(parallel_pool, tmp_path):
+    gate = tmp_path / "gate"
+    results = parallel_pool.uimap(wait_for_gate, [str(gate)] * 20, range(20), chunksize=1)
+    first = next(results)
+    gate.touch()
+    assert first != 0
+    assert sorted([first, *results]) == list(range(20))
 
 
 def test_starmap(pool):

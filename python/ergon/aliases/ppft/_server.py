@@ -7,7 +7,9 @@ import time
 import types
 import warnings
 
-import ergon
+from multiprocess.pool import Pool
+
+from ergon.errors import TaskCancelled
 
 from ._job import Timed, run_job
 
@@ -42,7 +44,7 @@ class _Task:
         """The result; None if the job failed, its traceback is printed then."""
         try:
             _, result, output = self._future.result()
-        except ergon.errors.TaskCancelled:
+        except TaskCancelled:
             raise DestroyedServerError("the server was destroyed before the job was done") from None
         with self._lock:
             told, self._told = self._told, True
@@ -151,7 +153,7 @@ class Server:
             task = _Task(self, self._tid, callback, callbackargs, group)
             self._tid += 1
             self._waiting.add(task)
-        task._future = pool.apipe(run_job, func, args, depfuncs, modules)
+        task._future = pool.apply_async(run_job, (func, args, depfuncs, modules))._future
         task._future.add_done_callback(task._on_done)
         return task
 
@@ -172,16 +174,17 @@ class Server:
 
     def _call(self, method, func, args, kwds):
         """Call a method of the pool with `func`; what the results say about their time is taken off."""
-        answer = getattr(self._running(), method)(Timed(func), *args, **kwds)
+        pool, timed = self._running(), Timed(func)
         if method == "pipe":
-            return self._untimed(answer)
+            return self._untimed(pool.apply(timed, args, kwds))
         if method == "map":
-            return list(map(self._untimed, answer))
+            return list(map(self._untimed, pool._map(timed, args)))
         if method in ("imap", "uimap"):
-            return (self._untimed(item) for item in answer)
+            return map(self._untimed, getattr(pool, "_" + method)(timed, args))
         if method == "apipe":
-            return _Untimed(answer, self._untimed)
-        return _Untimed(answer, lambda items: list(map(self._untimed, items)))
+            return _Untimed(pool.apply_async(timed, args, kwds)._future, self._untimed)
+        future = pool._amap(timed, args)._future
+        return _Untimed(future, lambda items: list(map(self._untimed, items)))
 
     def _untimed(self, timed):
         self._count(timed[0])
@@ -210,7 +213,7 @@ class Server:
 
     def _open(self):
         if self._local.ncpus:
-            self._pool = ergon.ProcessPool(self._local.ncpus)
+            self._pool = Pool(self._local.ncpus)
 
     def _running(self):
         if self._exiting:
