@@ -81,12 +81,13 @@ def start(tmp_path):
 
 
 @pytest.fixture
-def pool():
+def pool(request):
     """Two worker processes."""
     opened = ergon.ProcessPool(2)
     yield opened
     opened.terminate()
     opened.join()
+    request.node.funcargs.clear()  # else pytest keeps the pool beyond the leak check of the module
 
 
 def identity(_):

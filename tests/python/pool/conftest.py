@@ -17,37 +17,36 @@ PARALLEL = ("threads", "processes", "mixed")
 SEPARATE = ("processes", "mixed")  # arguments are copied
 
 
-def _opened(kind):
+def _opened(request, kind):
     pool = KINDS[kind]()
-    try:
-        yield pool
-    finally:
-        pool.terminate()
-        pool.join()
+    yield pool
+    pool.terminate()
+    pool.join()
+    request.node.funcargs.clear()  # else pytest keeps the pool beyond the leak check of the module
 
 
 @pytest.fixture(params=KINDS)
 def pool(request):
     """A pool of each kind in turn."""
-    yield from _opened(request.param)
+    yield from _opened(request, request.param)
 
 
 @pytest.fixture(params=PARALLEL)
 def parallel_pool(request):
     """A pool of each kind that has workers."""
-    yield from _opened(request.param)
+    yield from _opened(request, request.param)
 
 
 @pytest.fixture(params=SEPARATE)
 def separate_pool(request):
     """A pool of each kind whose tasks get copies of their arguments."""
-    yield from _opened(request.param)
+    yield from _opened(request, request.param)
 
 
 @pytest.fixture
-def process_pool():
+def process_pool(request):
     """Two worker processes."""
-    yield from _opened("processes")
+    yield from _opened(request, "processes")
 
 
 @pytest.fixture

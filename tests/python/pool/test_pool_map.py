@@ -36,6 +36,27 @@ def test_map_returns_a_list(pool):
     assert type(result) is list and result == ["1", "2"]
 
 
+@pytest.fixture(scope="module")
+def kept_pool():
+    with ergon.ProcessPool(2) as opened:
+        yield opened
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=100),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items=st.lists(plain, max_size=40), chunksize=st.none() | st.integers(1, 50))
+def test_any_plain_data(kept_pool, items, chunksize):
+    options = {} if chunksize is None else {"chunksize": chunksize}
+    assert kept_pool.map(lambda x: (x, x), items, **options) == [(x, x) for x in items]
+    assert list(kept_pool.imap(lambda x: [x], items, **options)) == [[x] for x in items]
+
+
 @pytest.mark.parametrize("method", ["map", "imap", "uimap"])
 def test_of_nothing(pool, method):
     assert list(getattr(pool, method)(square, [])) == []
@@ -307,24 +328,3 @@ def test_builtin_and_bound_callables(pool):
 def test_not_callable(pool):
     with pytest.raises(TypeError):
         pool.map(7, [1, 2])
-
-
-@pytest.fixture(scope="module")
-def kept_pool():
-    with ergon.ProcessPool(2) as opened:
-        yield opened
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=100),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(items=st.lists(plain, max_size=40), chunksize=st.none() | st.integers(1, 50))
-def test_any_plain_data(kept_pool, items, chunksize):
-    options = {} if chunksize is None else {"chunksize": chunksize}
-    assert kept_pool.map(lambda x: (x, x), items, **options) == [(x, x) for x in items]
-    assert list(kept_pool.imap(lambda x: [x], items, **options)) == [[x] for x in items]
