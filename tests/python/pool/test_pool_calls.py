@@ -178,7 +178,6 @@ def test_recursive_closure(pool):
 
 
 def test_names_of_the_pool(pool):
-    assert isinstance(pool, ergon.Pool)
     for (
         name
     ) in "map imap uimap amap pipe apipe submit options starmap map_reduce executor put close join terminate".split():

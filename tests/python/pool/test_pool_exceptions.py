@@ -78,7 +78,7 @@ def test_type_and_arguments(pool):
 
 
 @pytest.mark.parametrize(
-    "error", [Exception(), StopIteration(3), GeneratorExit("g"), UnicodeDecodeError("utf8", b"x", 0, 1, "r")]
+    "error", [Exception(), StopIteration(3), LookupError(), UnicodeDecodeError("utf8", b"x", 0, 1, "r")]
 )
 def test_odd_builtin_exceptions(pool, error):
     future = pool.apipe(raising, error)
