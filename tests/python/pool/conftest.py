@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 
 import ergon
 import pytest
@@ -17,36 +18,62 @@ PARALLEL = ("threads", "processes", "mixed")
 SEPARATE = ("processes", "mixed")  # arguments are copied
 
 
-def _opened(request, kind):
-    pool = KINDS[kind]()
+@pytest.fixture(scope="module")
+def kept_pools():
+    """The pools of a module by kind. They serve one test after the other: workers import a test's module once."""
+    pools = {}
+    yield pools
+    for opened in pools.values():
+        opened.terminate()
+        opened.join()
+    pools.clear()
+
+
+def _at_rest(pool):
+    """Open, with all its workers idle: fit for the next test."""
+    deadline = time.monotonic() + 1
+    while not pool.closed:
+        if all(worker["state"] == "idle" for worker in pool.stats["workers"]):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return False
+
+
+def _lend(request, pools, kind):
+    pool = pools.pop(kind, None) or KINDS[kind]()
     yield pool
-    pool.terminate()
-    pool.join()
+    if kind != "serial" and _at_rest(pool):
+        pools[kind] = pool
+    else:
+        pool.terminate()
+        pool.join()
     request.node.funcargs.clear()  # else pytest keeps the pool beyond the leak check of the module
 
 
 @pytest.fixture(params=KINDS)
-def pool(request):
+def pool(request, kept_pools):
     """A pool of each kind in turn."""
-    yield from _opened(request, request.param)
+    yield from _lend(request, kept_pools, request.param)
 
 
 @pytest.fixture(params=PARALLEL)
-def parallel_pool(request):
+def parallel_pool(request, kept_pools):
     """A pool of each kind that has workers."""
-    yield from _opened(request, request.param)
+    yield from _lend(request, kept_pools, request.param)
 
 
 @pytest.fixture(params=SEPARATE)
-def separate_pool(request):
+def separate_pool(request, kept_pools):
     """A pool of each kind whose tasks get copies of their arguments."""
-    yield from _opened(request, request.param)
+    yield from _lend(request, kept_pools, request.param)
 
 
 @pytest.fixture
-def process_pool(request):
+def process_pool(request, kept_pools):
     """Two worker processes."""
-    yield from _opened(request, "processes")
+    yield from _lend(request, kept_pools, "processes")
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def test_failed_predecessor_in_after(pool, tmp_path):
 
 def test_failure_passes_down_a_long_chain(parallel_pool):
     future = parallel_pool.submit(fail)
-    for _ in range(3000):
+    for _ in range(300):
         future = parallel_pool.submit(add, future, 1)
     assert future.exception(60) is not None
     assert parallel_pool.submit(add, 1).result(60) == 1

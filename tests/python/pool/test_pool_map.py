@@ -7,10 +7,7 @@ import os
 import threading
 import time
 
-import ergon
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 def square(x):
@@ -34,27 +31,6 @@ def test_map_equals_builtin(pool):
 def test_map_returns_a_list(pool):
     result = pool.map(str, (1, 2))
     assert type(result) is list and result == ["1", "2"]
-
-
-@pytest.fixture(scope="module")
-def kept_pool():
-    with ergon.ProcessPool(2) as opened:
-        yield opened
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=100),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(items=st.lists(plain, max_size=40), chunksize=st.none() | st.integers(1, 50))
-def test_any_plain_data(kept_pool, items, chunksize):
-    options = {} if chunksize is None else {"chunksize": chunksize}
-    assert kept_pool.map(lambda x: (x, x), items, **options) == [(x, x) for x in items]
-    assert list(kept_pool.imap(lambda x: [x], items, **options)) == [[x] for x in items]
 
 
 @pytest.mark.parametrize("method", ["map", "imap", "uimap"])

@@ -35,6 +35,7 @@ def tower(kinds, n):
         return sum(inner.map(tower, [kinds[1:]] * 2, [n, n]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", list(itertools.product(["threads", "processes"], repeat=3)))
 def test_three_floors(kinds):
     assert tower(kinds, 1) == 8
@@ -122,6 +123,7 @@ def test_put_handle_through_the_floors(parallel_pool):
     assert parallel_pool.pipe(handle_inside, parallel_pool, handle) == 6
 
 
+@pytest.mark.slow
 def test_inner_pools_leave_nothing(process_pool):
     import leaks
 

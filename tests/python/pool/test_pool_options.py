@@ -61,11 +61,13 @@ def test_timeout_of_a_map_is_per_task(process_pool):
 
 def test_timeout_of_chunked_items(process_pool):
     """Many short items in one chunk may take longer together than the limit for each."""
-    assert process_pool.map(sleepy, [0.02] * 60, timeout=0.9, chunksize=60) == [0.02] * 60
+    process_pool.map(sleepy, [0] * 20, chunksize=1)  # workers have imported what they need
+    assert process_pool.map(sleepy, [0.05] * 60, timeout=2, chunksize=60) == [0.05] * 60
 
 
 def test_timeout_harms_no_other(process_pool):
-    results = process_pool.options(timeout=3).imap(sleepy, [0, 600, 0, 0], chunksize=1)
+    process_pool.map(sleepy, [0] * 20, chunksize=1)  # workers have imported what they need
+    results = process_pool.options(timeout=1.5).imap(sleepy, [0, 600, 0, 0], chunksize=1)
     got = []
     while True:
         try:
