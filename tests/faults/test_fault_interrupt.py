@@ -73,6 +73,7 @@ def terminal(tmp_path):
         one.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_caught_and_used_again(terminal, call):
     program = terminal(f"""

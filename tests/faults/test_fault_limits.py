@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Each program ends by itself, with the answer or with one of Ergon's errors; never by a signal, never by hanging.
 TRY = """
 import resource

@@ -7,6 +7,8 @@ import time
 import leaks
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STATES = {
     "idle": "pool = ergon.ProcessPool(2); pool.map(abs, range(100))",
     "busy": "pool = ergon.ProcessPool(2); f = [pool.apipe(time.sleep, 600) for _ in range(8)]; time.sleep(0.2)",

@@ -58,6 +58,7 @@ def test_names_the_worker(pool, tmp_path, until):
         future.result(60)
 
 
+@pytest.mark.slow
 def test_worker_killed_while_it_starts():
     """Children are killed as soon as they appear, some before they are up."""
     me = os.getpid()
@@ -105,6 +106,7 @@ class Killer(threading.Thread):
         self.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_under_load_with_retries(pool, seed):
     """With retries every result comes, right and in order."""
@@ -119,6 +121,7 @@ def test_kills_under_load_with_retries(pool, seed):
     assert pool.map(short, range(50)) == list(range(50))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_under_load_without_retries(pool, seed):
     """Each task ends with its own result or with WorkerLost; no result is lost or doubled."""
@@ -143,6 +146,7 @@ def add(*values):
     return sum(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_in_a_graph(pool, seed):
     killer = Killer(seed + 20, 0.4)
@@ -160,6 +164,7 @@ def length(block):
     return len(block)
 
 
+@pytest.mark.slow
 def test_kills_with_large_data(pool):
     """Blocks in shared memory are neither lost nor mixed up."""
     killer = Killer(30, 0.4)
@@ -184,6 +189,7 @@ def test_short_stop_is_no_loss(pool, workers):
     assert victim in workers(pool)
 
 
+@pytest.mark.slow
 def test_others_go_on_while_one_is_stopped(pool, workers):
     victim = workers(pool)[0]
     os.kill(victim, signal.SIGSTOP)
@@ -221,6 +227,7 @@ def test_terminate_with_a_stopped_worker(workers):
     assert not leaks.wait_gone(victims)
 
 
+@pytest.mark.slow
 def test_crash_loop_ends_with_a_reason():
     """Workers that die as soon as they start: the pool says so rather than trying for ever."""
     with ergon.ProcessPool(2, initializer=os._exit, initargs=(9,)) as pool:
