@@ -1,0 +1,321 @@
+"""Random programs out of all kinds of statements, for comparing `schedule` with plain execution.
+
+    python tests/flow/generate.py --seed 7            print one
+    python tests/flow/generate.py --soak 60           compare programs for a minute; prints those that differ
+
+A program is the text of a module with main(log); `f`, `g`, `h` and `boom` are functionals, `helper` is a plain function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import sys
+import textwrap
+import time
+
+PRELUDE = '''
+import time
+from types import SimpleNamespace
+from collections import defaultdict, deque
+
+LIMIT = [0]
+
+class Pair:
+    def __init__(self, a, b=0):
+        self.a, self.b = a, b
+    def total(self):
+        return self.a + self.b
+    @property
+    def half(self):
+        return self.a // 2
+    def __eq__(self, other):
+        return type(other) is Pair and (self.a, self.b) == (other.a, other.b)
+    def __repr__(self):
+        return f"Pair({self.a!r}, {self.b!r})"
+
+def f(x):
+    time.sleep((x % 3) * 0.0004)
+    return x * 7 % 11
+
+def g(x, y=1):
+    time.sleep((y % 2) * 0.0005)
+    return [x, y, (x * y) % 5]
+
+def h(xs):
+    return sum(v if isinstance(v, int) else len(v) for v in xs) % 13
+
+def boom(x):
+    time.sleep(0.0003)
+    if x % 4 == 3:
+        raise ValueError("boom", x)
+    return x + 1
+
+def helper(xs, v):
+    xs.append(v)
+    return len(xs)
+'''
+
+NAMES = ["a", "b", "c"]
+
+
+class Program:
+    """Writes a program; `pick(n)` gives a number below n."""
+
+    def __init__(self, pick):
+        self.pick = pick
+        self.depth = 0
+        self.loops = 0
+        self.functions = 0
+
+    def one(self, *choices):
+        return choices[self.pick(len(choices))]
+
+    # --- expressions: `number` gives a small int, `items` a list of ints -------------------------------------
+
+    def number(self, depth=0):
+        if depth > 2:
+            return self.one("1", "2", "n", "a", "b", "c")
+        inner = lambda: self.number(depth + 1)  # noqa: E731
+        kind = self.pick(22)
+        if kind < 4:
+            return self.one("0", "3", "n", "a", "b", "c")
+        if kind < 8:
+            return f"f({inner()})"
+        if kind < 10:
+            return f"({inner()} {self.one('+', '-', '*')} {inner()}) % 17"
+        return [
+            lambda: f"boom({inner()})",
+            lambda: f"h({self.items(depth + 1)})",
+            lambda: f"g({inner()}, {inner()})[2]",
+            lambda: f"len({self.items(depth + 1)})",
+            lambda: f"sum({self.items(depth + 1)})",
+            lambda: f"({inner()} if {self.test(depth + 1)} else {inner()})",
+            lambda: f"max({inner()}, {inner()})",
+            lambda: f"d.get({inner()}, {inner()})",
+            lambda: f"o.x + {inner()}",
+            lambda: f"(c := {inner()})",
+            lambda: f"Pair({inner()}, {inner()}).total()",
+            lambda: f"abs({inner()})",
+        ][kind - 10]()
+
+    def test(self, depth=0):
+        kind = self.pick(7)
+        if kind == 0:
+            return f"{self.number(depth + 1)} in seen"
+        if kind == 1:
+            return f"not {self.number(depth + 1)}"
+        if kind == 2:
+            return f"({self.number(depth + 1)} > 3 {self.one('and', 'or')} {self.number(depth + 1)} < 8)"
+        if kind == 3:
+            return f"1 <= {self.number(depth + 1)} < {self.number(depth + 1)}"
+        return f"{self.number(depth + 1)} {self.one('<', '>', '==', '!=', '>=')} {self.number(depth + 1)}"
+
+    def items(self, depth=0):
+        if depth > 2:
+            return self.one("out[:3]", "[n, 1]", "list(seen)[:2]")
+        inner = lambda: self.number(depth + 1)  # noqa: E731
+        return [
+            lambda: f"[{inner()}, {inner()}]",
+            lambda: f"[f(i) for i in range({self.pick(5)})]",
+            lambda: f"[f(i) for i in range(5) if {self.one('f(i) % 2', 'i != 2', 'boom(i % 3) > 1')}]",
+            lambda: f"g({inner()})",
+            lambda: "[*out[-2:], " + inner() + "]",
+            lambda: f"sorted([{inner()}, {inner()}, {inner()}])",
+            lambda: f"sorted(range(4), key=lambda q: (f(q), {self.one('q', '-q')}))",
+            lambda: "list(map(f, range(4)))",
+            lambda: f"list(f(i) + {inner()} for i in range(3))",
+            lambda: "[p for p, q in zip(range(4), map(f, range(4))) if q > 3]",
+            lambda: "[v for r in rows for v in r][:4]",
+        ][self.pick(11)]()
+
+    # --- statements ---------------------------------------------------------------------------------------------
+
+    def block(self, size=3):
+        self.depth += 1
+        lines = []
+        for _ in range(1 + self.pick(size)):
+            lines += self.statement()
+        self.depth -= 1
+        return ["    " + line for line in lines]
+
+    def statement(self):
+        simple = self.depth > 3
+        kind = self.pick(18 if simple else 34)
+        if kind < 18:
+            return self.plain(kind)
+        return self.compound(kind - 18)
+
+    def plain(self, kind):
+        n, name = self.number, self.one(*NAMES)
+        return [
+            lambda: [f"{name} = {n()}"],
+            lambda: [f"{name} {self.one('+=', '-=', '^=')} {n()}"],
+            lambda: [f"out.append({n()})"],
+            lambda: [f"d[{n()}] = {n()}"],
+            lambda: [f"seen.add({n()})"],
+            lambda: [f"rows[{n()} % 3].append({n()})"],
+            lambda: [f"o.x {self.one('=', '+=')} {n()}"],
+            lambda: [f"print({n()}, {n()})"],
+            lambda: [f"log.append({n()})"],
+            lambda: [f"helper(out, {n()})"],
+            lambda: [f"out.extend({self.items()})"],
+            lambda: [f"{name}, *rest = {self.items()}"],
+            lambda: [f"a, b = {n()}, {n()}"],
+            lambda: [f"q.append({n()})", "if len(q) > 2: log.append(q.popleft())"],
+            lambda: [f"text += f'{{{n()}}}-{{{name}:>3}}'"],
+            lambda: [f"assert {n()} < 40, {n()}"],
+            lambda: [f"out[-1:] = {self.items()}"],
+            lambda: [f"{n()}"],
+        ][kind]()
+
+    def compound(self, kind):
+        t, block = self.test, self.block
+        self.loops += 1
+        i = f"i{self.loops}"
+        return [
+            lambda: [f"if {t()}:", *block(), "else:", *block(2)],
+            lambda: [f"if {t()}:", *block(2)],
+            lambda: [f"for {i} in range({1 + self.pick(5)}):", f"    n = {i}", *block()],
+            lambda: [f"for {i} in {self.items()}:", f"    n = {i} % 7", *block(2)],
+            lambda: [
+                f"for {i} in range(4):",
+                f"    n = {i}",
+                *block(2),
+                f"    if {t()}: {self.one('break', 'continue')}",
+                *block(1),
+                "else:",
+                *block(1),
+            ],
+            lambda: [
+                f"{i} = 0",
+                f"while {i} < {1 + self.pick(3)} and {t()}:",
+                f"    {i} += 1",
+                *block(2),
+            ],
+            lambda: ["try:", *block(), "except ValueError as e:", "    log.append(e.args)", *block(1)],
+            lambda: [
+                "try:",
+                *block(2),
+                "except (ValueError, IndexError):",
+                *block(1),
+                "else:",
+                *block(1),
+                "finally:",
+                *block(1),
+            ],
+            lambda: ["try:", *block(2), "finally:", "    log.append('fin')"],
+            lambda: ["with note(log):", *block(2)],
+            lambda: self.local_function(),
+            lambda: [f"match {self.items()}:", "    case [x, y]:", "        log.append((x, y))", "    case [x, *_]:",
+                     *["    " + line for line in block(1)], "    case _:", "        pass"],
+            lambda: [f"for {i}, v in enumerate({self.items()}):", f"    d[{i}] = f(v)"],
+            lambda: [f"for k, v in list(d.items()):", "    out.append((k, v))" if False else "    log.append(f(k))"],
+            lambda: [f"if {t()}: return {self.number()}"] if self.depth < 2 else ["pass"],
+            lambda: [f"for v in gen({self.pick(4)}):", "    n = v", *block(2)],
+        ][kind]()
+
+    def local_function(self):
+        self.functions += 1
+        name = f"fn{self.functions}"
+        body = self.one(
+            ["    nonlocal b", "    b = b + f(p)", "    return b"],
+            ["    out.append(f(p))", "    return len(out)"],
+            ["    return boom(p) + n"],
+            ["    if f(p) > 4:", "        return p", "    log.append(p)", "    return f(p + 1)"],
+        )
+        return [f"def {name}(p):", *body, f"c = {name}({self.number()})", f"c += {name}({self.number()})"]
+
+    def text(self):
+        body = []
+        for _ in range(3 + self.pick(5)):
+            body += self.statement()
+        lines = [
+            "def main(log):",
+            "    a, b, c, n, text = 1, 2, 3, 4, ''",
+            "    out, d, seen, o, rows, q = [0], {}, set(), SimpleNamespace(x=1), [[], [], []], deque()",
+            "    class note:",
+            "        def __init__(self, log): self.log = log",
+            "        def __enter__(self): self.log.append('in')",
+            "        def __exit__(self, kind, value, tb):",
+            "            self.log.append(kind and kind.__name__)",
+            "            return kind is IndexError",
+            "    def gen(m):",
+            "        for k in range(m):",
+            "            log.append(k)",
+            "            yield f(k)",
+            *["    " + line for line in body],
+            "    return a, b, c, n, text, out, d, sorted(map(repr, seen)), o, rows, list(q)",
+        ]
+        return PRELUDE + "\n" + "\n".join(lines) + "\n"
+
+
+def from_seed(seed):
+    rng = random.Random(seed)
+    return Program(lambda n: rng.randrange(n)).text()
+
+
+FUNCTIONALS = ("f", "g", "h", "boom")
+
+
+def run(text, decorate):
+    """(result, exception, output, log) as one comparable text."""
+    space = {"__name__": "generated", "__builtins__": __builtins__}
+    exec(compile(text, "<generated>", "exec"), space)
+    if decorate is not None:
+        schedule, functional = decorate
+        for name in FUNCTIONALS:
+            space[name] = functional(space[name])
+        space["main"] = schedule(space["main"])
+    log, output = [], io.StringIO()
+    result = raised = None
+    with contextlib.redirect_stdout(output):
+        try:
+            result = space["main"](log)
+        except Exception as error:
+            raised = (type(error).__name__, error.args, type(error.__context__).__name__, type(error.__cause__).__name__)
+    return repr((result, raised, output.getvalue(), log))
+
+
+def compare(text, decorate):
+    """None, or what differs."""
+    plain = run(text, None)
+    scheduled = run(text, decorate)
+    return None if plain == scheduled else f"plain     {plain}\nscheduled {scheduled}"
+
+
+def main(argv):
+    if "--seed" in argv:
+        seed = int(argv[argv.index("--seed") + 1])
+        text = from_seed(seed)
+        print(textwrap.dedent(text))
+        if "--run" not in argv:
+            return 0
+    import ergon
+
+    ergon.configure(workers=[{"type": "multicore", "cores": 3}])
+    decorate = ergon.schedule, ergon.functional
+    if "--seed" in argv:
+        print(compare(text, decorate))
+        return 0
+    until = time.monotonic() + float(argv[argv.index("--soak") + 1])
+    seed = int(argv[argv.index("--from") + 1]) if "--from" in argv else 0
+    bad = 0
+    while time.monotonic() < until:
+        if "-v" in argv:
+            print(seed, file=sys.stderr, flush=True)
+        difference = compare(from_seed(seed), decorate)
+        if difference:
+            bad += 1
+            print(f"seed {seed}\n{difference}", flush=True)
+        seed += 1
+    from ergon._schedule import stats
+
+    print(f"{seed} programs, {bad} differ; {stats()}")
+    ergon.shutdown()
+    return bad != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
