@@ -118,15 +118,6 @@ def _end():
         current[0].join()
 
 
-def _as_raised(exception):
-    """Takes away what the way from the worker added to an exception."""
-    from .errors import RemoteTraceback
-
-    if isinstance(exception.__cause__, RemoteTraceback):
-        exception.__cause__ = None
-        exception.__suppress_context__ = False
-
-
 def stats():
     """Counts since the program began: calls, how many were foreseen, passes, …"""
     return _core._flow_stats()

@@ -15,7 +15,7 @@ import sys
 import textwrap
 import time
 
-PRELUDE = '''
+PRELUDE = """
 import time
 from types import SimpleNamespace
 from collections import defaultdict, deque
@@ -55,7 +55,7 @@ def boom(x):
 def helper(xs, v):
     xs.append(v)
     return len(xs)
-'''
+"""
 
 NAMES = ["a", "b", "c"]
 
@@ -208,10 +208,17 @@ class Program:
             lambda: ["try:", *block(2), "finally:", "    log.append('fin')"],
             lambda: ["with note(log):", *block(2)],
             lambda: self.local_function(),
-            lambda: [f"match {self.items()}:", "    case [x, y]:", "        log.append((x, y))", "    case [x, *_]:",
-                     *["    " + line for line in block(1)], "    case _:", "        pass"],
+            lambda: [
+                f"match {self.items()}:",
+                "    case [x, y]:",
+                "        log.append((x, y))",
+                "    case [x, *_]:",
+                *["    " + line for line in block(1)],
+                "    case _:",
+                "        pass",
+            ],
             lambda: [f"for {i}, v in enumerate({self.items()}):", f"    d[{i}] = f(v)"],
-            lambda: [f"for k, v in list(d.items()):", "    out.append((k, v))" if False else "    log.append(f(k))"],
+            lambda: ["for k, v in list(d.items()):", "    out.append((k, v))" if False else "    log.append(f(k))"],
             lambda: [f"if {t()}: return {self.number()}"] if self.depth < 2 else ["pass"],
             lambda: [f"for v in gen({self.pick(4)}):", "    n = v", *block(2)],
         ][kind]()
@@ -274,7 +281,12 @@ def run(text, decorate):
         try:
             result = space["main"](log)
         except Exception as error:
-            raised = (type(error).__name__, error.args, type(error.__context__).__name__, type(error.__cause__).__name__)
+            raised = (
+                type(error).__name__,
+                error.args,
+                type(error.__context__).__name__,
+                type(error.__cause__).__name__,
+            )
     return repr((result, raised, output.getvalue(), log))
 
 

@@ -337,7 +337,8 @@ int fl_next(struct fl_run *run, PyObject *it, PyObject **value) {
         PyErr_Clear();
     if (!PyErr_Occurred())
         return 0;
-    if (!fl_absorb(run) || fl_poison(run, it) < 0) /* what comes is not known, and when it ends neither */
+    if (!fl_absorb(run) ||
+        fl_poison(run, it) < 0) /* what comes is not known, and when it ends neither */
         return -1;
     *value = fl_unknown(st);
     return *value ? 1 : -1;

@@ -24,13 +24,17 @@ struct entry {
     uint64_t entered_ns;
     size_t bytes; /* of the result, once done */
     int done;
+    int here; /* what it raised cannot be made here */
 };
 
 struct fl_session {
     struct fl_session *outer;
     struct flow_state *st;
     struct pl_core *core;
-    PyObject *pool; /* strong: it keeps core */
+    PyObject *pool;   /* strong: it keeps core */
+    PyObject *helper; /* module ergon._functional; strong, like those that follow */
+    PyTypeObject *raised, *returned;
+    PyObject *unpickled[2]; /* classes; borrowed */
     void *base;
     struct entry **buckets; /* made with the first call */
     struct entry *oldest, *newest;
@@ -93,6 +97,41 @@ static void entry_free(struct fl_session *s, struct entry *e) {
     PyMem_Free(e);
 }
 
+/* Arguments, and the bytes of the function: they hold what it sees of globals, cells and defaults. */
+static int signature(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames, struct fl_sig *sig) {
+    if (fl_sig_of(s->st, functional, args, nargs, kwnames, sig) < 0)
+        return -1;
+    struct pl_fn *fn = pl_fn_get(s->core, ((struct fl_functional *)functional)->function);
+    if (!fn)
+        return -1;
+    if (fn->has_callee) {
+        uint64_t words[2];
+        memcpy(words, fn->callee.digest, sizeof words);
+        sig->a ^= words[0];
+        sig->b ^= words[1];
+    }
+    pl_fn_unref(s->core, fn);
+    return 0;
+}
+
+/* The pass changed something the function may look at: what it would be sent with is not what it will see. */
+static int changed_by_pass(struct fl_run *run, PyObject *functional) {
+    PyObject *function = ((struct fl_functional *)functional)->function;
+    if (!run->forward.used || !PyFunction_Check(function))
+        return 0;
+    PyObject *globals = PyFunction_GET_GLOBALS(function), *cells = PyFunction_GET_CLOSURE(function);
+    if (fl_map_has(&run->forward, globals))
+        return 1;
+    for (Py_ssize_t i = 0; cells && i < PyTuple_GET_SIZE(cells); i++) {
+        PyObject *cell = PyTuple_GET_ITEM(cells, i), *inside = PyCell_GET(cell);
+        if (fl_map_has(&run->forward, cell) || fl_map_has(&run->owned, cell) ||
+            (inside && fl_map_has(&run->forward, inside)))
+            return 1;
+    }
+    return 0;
+}
+
 static struct entry *enter(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     struct entry *e = PyMem_Calloc(1, sizeof *e);
@@ -101,7 +140,7 @@ static struct entry *enter(struct fl_session *s, PyObject *functional, const str
         return NULL;
     }
     e->task.handle = ERG_HANDLE_NONE;
-    struct pl_options options = {.retries = 3};
+    struct pl_options options = {.retries = 3, .functional = 1};
     if (pl_call_submit(s->core, ((struct fl_functional *)functional)->function, args, nargs,
                        kwnames, &options, NULL, &e->task) < 0) {
         PyMem_Free(e);
@@ -156,15 +195,6 @@ static void look_for_arrivals(struct fl_session *s) {
         is_done(s, e);
 }
 
-/* What a worker's exception must not carry here: sequential execution gives it no such cause. */
-static void plain_exception(struct fl_session *s, PyObject *exception) {
-    PyObject *r =
-        s->st->host ? PyObject_CallMethod(s->st->host, "_as_raised", "O", exception) : NULL;
-    if (!r)
-        PyErr_Clear();
-    Py_XDECREF(r);
-}
-
 /* Takes the result out of the record. */
 static void decode(struct fl_session *s, struct entry *e) {
     if (e->value || e->exception)
@@ -173,9 +203,33 @@ static void decode(struct fl_session *s, struct entry *e) {
     e->value = pl_call_result(s->core, record);
     if (!e->value) {
         e->exception = PyErr_GetRaisedException();
-        plain_exception(s, e->exception);
+    } else if (Py_TYPE(e->value) == s->raised) {
+        e->exception = PyObject_CallMethod(s->helper, "exception_of", "O", e->value);
+        Py_CLEAR(e->value);
+        if (!e->exception) { /* it cannot be made here: the call is made here instead */
+            e->here = 1;
+            e->exception = PyErr_GetRaisedException();
+        }
     }
     pl_call_free(s->core, &e->task);
+}
+
+/* The result for a caller with these arguments: new reference. */
+static PyObject *value_for(struct fl_session *s, struct entry *e, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames) {
+    if (Py_TYPE(e->value) != s->returned)
+        return Py_NewRef(e->value);
+    PyObject *tuple = PyTuple_New(nargs), *dict = PyDict_New(), *r = NULL;
+    for (Py_ssize_t i = 0; tuple && i < nargs; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    int rc = tuple && dict ? 0 : -1;
+    for (Py_ssize_t i = 0; rc == 0 && kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        rc = PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]);
+    if (rc == 0)
+        r = PyObject_CallMethod(s->helper, "incoming", "OOO", e->value, tuple, dict);
+    Py_XDECREF(tuple);
+    Py_XDECREF(dict);
+    return r;
 }
 
 /* --- passes ------------------------------------------------------------------------------------------------ */
@@ -234,7 +288,8 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
     if (!flat || (made < total && !unknown)) {
         if (!flat)
             PyErr_NoMemory();
-    } else if (unknown || fl_sig_of(st, functional, flat, nargs, kwnames, &sig) < 0) {
+    } else if (unknown || changed_by_pass(run, functional) ||
+               signature(s, functional, flat, nargs, kwnames, &sig) < 0) {
         PyErr_Clear();
         s->blocked = 1;
         r = fl_unknown(st);
@@ -252,7 +307,7 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
                 PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(e->exception)), Py_NewRef(e->exception),
                               NULL);
             else
-                r = e->value ? Py_NewRef(e->value) : fl_unknown(st);
+                r = e->value ? value_for(s, e, flat, nargs, kwnames) : fl_unknown(st);
         }
     }
     for (Py_ssize_t i = 0; i < made; i++)
@@ -310,19 +365,31 @@ static void count_place(struct fl_session *s) {
     s->place = now;
 }
 
+/* Raises it as the functional's frames would have: the exception raised first there has the one handled here as its context. */
+static void raise_here(PyObject *exception) {
+    PyObject *handled = PyErr_GetHandledException(), *last = Py_NewRef(exception), *next;
+    int met = handled == exception;
+    while (!met && (next = PyException_GetContext(last))) {
+        Py_SETREF(last, next);
+        met = last == handled;
+    }
+    if (handled && !met)
+        PyException_SetContext(last, Py_NewRef(handled));
+    Py_DECREF(last);
+    Py_XDECREF(handled);
+    PyErr_SetRaisedException(Py_NewRef(exception));
+}
+
 static PyObject *outcome(struct fl_session *s, struct entry *e, PyObject *functional,
                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     decode(s, e);
     if (e->value)
-        return Py_NewRef(e->value);
-    PyObject *lost = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
-    PyObject *odd = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
-    if (lost && odd &&
-        (PyErr_GivenExceptionMatches(e->exception, lost) ||
-         PyErr_GivenExceptionMatches(e->exception, odd)))
+        return value_for(s, e, args, nargs, kwnames);
+    if (e->here || PyErr_GivenExceptionMatches(e->exception, s->unpickled[0]) ||
+        PyErr_GivenExceptionMatches(e->exception, s->unpickled[1]))
         return call_here((struct fl_functional *)functional, args, nargs,
                          kwnames); /* it cannot travel */
-    PyErr_SetObject((PyObject *)Py_TYPE(e->exception), e->exception);
+    raise_here(e->exception);
     return NULL;
 }
 
@@ -339,13 +406,25 @@ static int session_open(struct fl_session *s) {
     s->core = fl_pool_core(s->st);
     if (!s->core)
         return PyErr_Occurred() ? -1 : 0;
+    if (s->core
+            ->by_reference) { /* threads alone share objects: a call's arguments would be no snapshot */
+        s->core = NULL;
+        return 0;
+    }
     s->pool = s->st->pool; /* as long as the session lasts */
     s->st->pool = NULL;
     s->cap = 4u * (unsigned)(s->core->processes + s->core->threads) + 64;
     s->buckets = PyMem_Calloc(BUCKETS, sizeof *s->buckets);
-    if (s->buckets)
+    s->helper = PyImport_ImportModule("ergon._functional");
+    s->raised = s->helper ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Raised") : NULL;
+    s->returned = s->raised ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Returned") : NULL;
+    s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
+    s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
+    if (s->buckets && s->returned && s->unpickled[0] && s->unpickled[1])
         return 0;
-    PyErr_NoMemory();
+    if (!PyErr_Occurred())
+        PyErr_NoMemory();
+    s->core = NULL;
     return -1;
 }
 
@@ -367,7 +446,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         return call_here(f, args, nargs, kwnames);
     }
     count_place(s);
-    if (fl_sig_of(s->st, functional, args, nargs, kwnames, &sig) < 0) {
+    if (signature(s, functional, args, nargs, kwnames, &sig) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return NULL;
         PyErr_Clear();
@@ -425,6 +504,9 @@ static void session_end(struct fl_session *s) {
         entry_free(s, e);
     }
     Py_XDECREF(s->pool);
+    Py_XDECREF(s->helper);
+    Py_XDECREF(s->raised);
+    Py_XDECREF(s->returned);
     PyMem_Free(s->buckets);
     PyMem_Free(s);
     PyErr_Restore(type, value, traceback);

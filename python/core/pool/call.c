@@ -112,7 +112,8 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
                         PyObject *after, struct pl_task *task) {
     int single = !kwargs && PyTuple_GET_SIZE(args) == 1;
     int head = (single ? PL_IS_SINGLE : 0) | (kwargs ? PL_HAS_KWARGS : 0) |
-               (options->readonly ? PL_IS_READONLY : 0);
+               (options->readonly ? PL_IS_READONLY : 0) |
+               (options->functional ? PL_IS_FUNCTIONAL : 0);
     struct pl_writer w;
     int rc = pl_writer_init(&w, core, member, record, 0, head);
     if (rc == 0) {

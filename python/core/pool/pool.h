@@ -123,6 +123,7 @@ struct pl_options {
     double timeout;       /* seconds a task may run, <= 0: any */
     int retries;
     int readonly;
+    int functional;     /* results as ergon/_functional.py writes them */
     int queue;          /* ERG_QUEUE_* */
     PyObject *progress; /* strong or NULL */
 };
@@ -142,7 +143,9 @@ enum {
     PL_HAS_KWARGS = 2,
     PL_IS_SINGLE = 4,
     PL_IS_STAR = 8,
-    PL_IS_READONLY = 16
+    PL_IS_READONLY = 16,
+    PL_IS_FUNCTIONAL =
+        32 /* what it gives back keeps identity and exceptions whole: ergon/_functional.py */
 };
 
 enum pl_entry_flags {

@@ -323,6 +323,38 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
 
 /* --- one call ------------------------------------------------------------------------------------------------------ */
 
+/* What a functional returned or raised, as it has to travel. Takes result; NULL with an exception that goes the usual way. */
+static PyObject *functional_outcome(struct pl_worker *worker, PyObject *result, PyObject *args,
+                                    int flags) {
+    if (result &&
+        (result == Py_None || PyBool_Check(result) || PyLong_CheckExact(result) ||
+         PyFloat_CheckExact(result) || PyUnicode_CheckExact(result) || PyBytes_CheckExact(result)))
+        return result;
+    PyObject *raised = result ? NULL : PyErr_GetRaisedException();
+    if (raised && PyErr_GivenExceptionMatches(raised, worker->interrupted)) {
+        PyErr_SetRaisedException(raised);
+        return NULL;
+    }
+    PyObject *helper = PyImport_ImportModule("ergon._functional"), *sent = NULL;
+    PyObject *positional = flags & PL_IS_SINGLE    ? PyTuple_Pack(1, args)
+                           : flags & PL_HAS_KWARGS ? Py_NewRef(PyTuple_GET_ITEM(args, 0))
+                                                   : Py_NewRef(args);
+    if (helper && raised)
+        sent = PyObject_CallMethod(helper, "raised", "O", raised);
+    else if (helper && positional)
+        sent = PyObject_CallMethod(helper, "outgoing", "OOO", result, positional,
+                                   flags & PL_HAS_KWARGS ? PyTuple_GET_ITEM(args, 1) : Py_None);
+    if (!sent && raised) {
+        PyErr_Clear();
+        PyErr_SetRaisedException(Py_NewRef(raised));
+    }
+    Py_XDECREF(helper);
+    Py_XDECREF(positional);
+    Py_XDECREF(raised);
+    Py_XDECREF(result);
+    return sent;
+}
+
 static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *record,
                                struct pl_reader *fn_reader, struct pl_reader *args_reader) {
     int fresh;
@@ -345,6 +377,8 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     else if (args)
         result = PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 0),
                                      (size_t)PyTuple_GET_SIZE(args), NULL);
+    if (args && flags & PL_IS_FUNCTIONAL)
+        result = functional_outcome(worker, result, args, flags);
     Py_XDECREF(args);
     Py_DECREF(function);
     return result;

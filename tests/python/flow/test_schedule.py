@@ -231,3 +231,80 @@ def test_options_in_brackets():
         return f(3)
 
     assert main() == 3
+
+
+def test_arguments_that_come_back_are_themselves():
+    @functional
+    def parts(a, b):
+        return a, [b, a[0]], {"b": b}, [1]
+
+    @schedule
+    def main():
+        a, b = [[1], 2], {"k": 1}
+        first, second, third, fresh = parts(a, b)
+        return first is a, second[0] is b, second[1] is a[0], third["b"] is b, fresh
+
+    assert main() == (True, True, True, True, [1])
+
+
+def test_cause_context_and_lines_of_an_exception():
+    @functional
+    def convert(x):
+        try:
+            return 1 / x
+        except ZeroDivisionError as error:
+            raise ValueError("bad") from error
+
+    @schedule
+    def main():
+        try:
+            raise KeyError("outer")
+        except KeyError:
+            convert(0)
+
+    def seen(function):
+        import traceback
+
+        with pytest.raises(ValueError) as caught:
+            function()
+        error = caught.value
+        lines = [(f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__)][-2:]
+        return (
+            repr(error),
+            repr(error.__cause__),
+            error.__cause__ is error.__context__,
+            repr(error.__cause__.__context__),
+            lines,
+        )
+
+    assert seen(main) == seen(main.__wrapped__)
+
+
+def test_a_global_that_changes_between_calls():
+    space = {"k": 1}
+    exec("def scaled(x):\n    return x * k\n", space)
+    scaled = space["scaled"] = functional(space["scaled"])
+
+    @schedule
+    def main():
+        out = []
+        for i in range(4):
+            space["k"] = i
+            out.append(scaled(10))
+        return out
+
+    assert main() == [0, 10, 20, 30]
+
+
+def test_exit_and_interrupt_raised_by_a_functional():
+    @functional
+    def leave(x):
+        raise SystemExit(x)
+
+    @schedule
+    def main():
+        return leave(3)
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 3

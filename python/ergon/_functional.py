@@ -1,0 +1,209 @@
+"""What a worker gives back for a call of a functional, so that the caller sees what sequential execution gives.
+
+An argument that is returned, or stands in what is returned, keeps its identity: it travels as its path. An exception
+travels with its cause, its context and the lines of its traceback.
+"""
+
+import types
+
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, type, types.FunctionType})
+_LIMIT = 2000  # objects looked at among the arguments, and in a result
+
+
+class Argument:
+    """Stands for an object among the arguments."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Argument, (self.path,)
+
+
+class Returned:
+    """A result that arguments stand in."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def __reduce__(self):
+        return Returned, (self.shape,)
+
+
+class Raised:
+    """An exception, as plain data."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return Raised, (self.parts,)
+
+
+# --- identity --------------------------------------------------------------------------------------------------
+
+
+def _children(value):
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return enumerate(value)
+    if kind is dict:
+        return value.items()
+    if kind in _ATOMS or isinstance(value, type):
+        return ()
+    inside = getattr(value, "__dict__", None)
+    return inside.items() if type(inside) is dict else ()
+
+
+def _paths(arguments):
+    """id -> path of every object among the arguments that could be told from a copy."""
+    found, todo = {}, [(arguments, ())]
+    for value, path in todo:
+        if len(todo) > _LIMIT:
+            break
+        for key, child in _children(value):
+            if type(child) in _ATOMS or id(child) in found or not isinstance(key, (int, str)):
+                continue
+            found[id(child)] = (*path, key)
+            todo.append((child, (*path, key)))
+    return found
+
+
+def _meets(result, found):
+    seen, todo = set(), [result]
+    for value in todo:
+        if id(value) in found:
+            return True
+        if id(value) in seen or len(todo) > _LIMIT:
+            continue
+        seen.add(id(value))
+        if type(value) in (list, tuple, dict):
+            todo.extend(child for _, child in _children(value) if type(child) not in _ATOMS)
+    return False
+
+
+def _rebuilt(value, leaf, memo):
+    """The same lists, tuples and dicts, with ``leaf`` asked about everything first."""
+    instead = leaf(value)
+    if instead is not None:
+        return instead[0]
+    kind = type(value)
+    if kind not in (list, tuple, dict):
+        return value
+    if id(value) in memo:
+        return memo[id(value)][0]
+    if kind is list:
+        made = []
+        memo[id(value)] = made, value
+        made.extend(_rebuilt(v, leaf, memo) for v in value)
+    elif kind is dict:
+        made = {}
+        memo[id(value)] = made, value
+        for k, v in value.items():
+            made[k] = _rebuilt(v, leaf, memo)
+    else:
+        made = tuple(_rebuilt(v, leaf, memo) for v in value)
+        memo[id(value)] = made, value
+    return made
+
+
+def outgoing(result, args, kwargs):
+    """In the worker: the result, or what stands for it."""
+    arguments = [tuple(args), kwargs or {}]
+    found = _paths(arguments)
+    found.pop(id(arguments[0]), None)
+    found.pop(id(arguments[1]), None)
+    if not found or not _meets(result, found):
+        return result
+
+    def leaf(value):
+        path = found.get(id(value))
+        return None if path is None else (Argument(path),)
+
+    return Returned(_rebuilt(result, leaf, {}))
+
+
+def _follow(path, arguments):
+    value = arguments
+    for key in path:
+        value = value[key] if type(value) in (list, tuple, dict) else value.__dict__[key]
+    return value
+
+
+def incoming(returned, args, kwargs):
+    """At the caller: the result, with the caller's own arguments in it."""
+    arguments = [tuple(args), kwargs or {}]
+    return _rebuilt(returned.shape, lambda v: (_follow(v.path, arguments),) if type(v) is Argument else None, {})
+
+
+# --- exceptions ----------------------------------------------------------------------------------------------------
+
+_PLAIN = (BaseException.__reduce__, BaseException.__setstate__)
+
+
+def _parts(exception, seen):
+    if exception is None or id(exception) in seen or len(seen) > 50:
+        return None
+    seen.add(id(exception))
+    kind = type(exception)
+    plain = kind.__reduce__ is _PLAIN[0] and kind.__setstate__ is _PLAIN[1]
+    body = (kind, exception.args, dict(exception.__dict__)) if plain else exception
+    lines, trace = [], exception.__traceback__
+    while trace is not None and len(lines) < 200:
+        code = trace.tb_frame.f_code
+        lines.append((code.co_filename, code.co_name, trace.tb_lineno, trace.tb_frame.f_globals.get("__name__")))
+        trace = trace.tb_next
+    cause = _parts(exception.__cause__, seen)
+    same = exception.__context__ is exception.__cause__
+    context = None if same else _parts(exception.__context__, seen)
+    return body, lines, cause, context, same, exception.__suppress_context__
+
+
+def raised(exception):
+    """In the worker: what stands for the exception."""
+    return Raised(_parts(exception, set()))
+
+
+_STUB = compile("raise error", "<stub>", "exec")
+
+
+def _traceback(lines):
+    """Frames that look like those the exception went through in the worker."""
+    made = None
+    for filename, name, number, module in reversed(lines):
+        code = _STUB.replace(co_filename=filename, co_name=name, co_qualname=name, co_firstlineno=number)
+        try:
+            exec(code, {"error": KeyError(), "__name__": module, "__file__": filename})  # noqa: S102
+        except KeyError as error:
+            frame = error.__traceback__.tb_next.tb_frame
+        frame.clear()
+        made = types.TracebackType(made, frame, frame.f_lasti, number)
+    return made
+
+
+def _rebuild(parts):
+    body, lines, cause, context, same, suppress = parts
+    if isinstance(body, BaseException):
+        exception = body
+    else:
+        kind, args, inside = body
+        exception = kind.__new__(kind, *args)
+        next(base for base in kind.__mro__ if base.__module__ == "builtins").__init__(exception, *args)
+        exception.__dict__.update(inside)
+    exception.__traceback__ = _traceback(lines)
+    if cause is not None:
+        exception.__cause__ = _rebuild(cause)
+    exception.__context__ = exception.__cause__ if same else _rebuild(context) if context is not None else None
+    exception.__suppress_context__ = suppress
+    return exception
+
+
+def exception_of(stand_in):
+    """At the caller: the exception."""
+    return _rebuild(stand_in.parts)
