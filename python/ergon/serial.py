@@ -13,7 +13,9 @@ def _settled(call):
     """A Future, done, of what call() gives or raises."""
     try:
         return _core._settled(call(), None)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         return _core._settled(None, error)
 
 
@@ -27,6 +29,8 @@ def _value(argument):
 
 class _Results:
     """The iterator of imap: calls f for the next items when the next result is asked for."""
+
+    _bar = None
 
     def __init__(self, f, iterables, bar):
         self._map = map(f, *iterables)

@@ -215,6 +215,19 @@ static void occupy_low_fds(struct low_fds *low) {
     }
 }
 
+/* libuv aborts the program when it cannot have its first descriptors: are there any? */
+enum { FDS_NEEDED = 12 };
+
+static int fds_left(void) {
+    int fd[FDS_NEEDED], n = 0;
+    while (n < FDS_NEEDED && (fd[n] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        n++;
+    int enough = n == FDS_NEEDED;
+    while (n > 0)
+        close(fd[--n]);
+    return enough;
+}
+
 static void free_low_fds(struct low_fds *low) {
     while (low->len > 0)
         close(low->fd[--low->len]);
@@ -250,6 +263,10 @@ static int make_engine(struct erg_engine **out, struct erg_error *err) {
 }
 
 int erg_engine_new(struct erg_engine **out, struct erg_error *err) {
+    if (!fds_left())
+        return erg_error_set(err, ERG_ELAUNCH,
+                             "too few descriptors are left for a pool: close files, or raise the "
+                             "limit of open files (ulimit -n)");
     struct low_fds low;
     occupy_low_fds(&low);
     int rc = make_engine(out, err);

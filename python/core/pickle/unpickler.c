@@ -658,7 +658,7 @@ PyObject *pk_unpickler_load(struct unpickler *u, struct pk_source *source) {
         u->cur = u->start;
         u->end = (const unsigned char *)source->buf + source->len;
     }
-    u->proto = 0;
+    u->proto = u->base_proto;
     u->nmarks = 0;
     u->fence = 0;
     PyObject *obj = run(u);
@@ -701,6 +701,7 @@ void pk_unpickler_fini(struct unpickler *u) {
 PyObject *pk_load(PyObject *module, struct pk_source *source) {
     struct unpickler u;
     pk_unpickler_init(&u, pk_state_of(module));
+    u.base_proto = 5; /* what a bare stream is written in */
     PyObject *obj = pk_unpickler_load(&u, source);
     if (u.nmemo > 0) {
         PyObject *exception = obj ? NULL : PyErr_GetRaisedException();

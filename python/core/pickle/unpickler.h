@@ -32,6 +32,7 @@ struct unpickler {
     int as_bytes;         /* encoding="bytes" */
     int fix_imports;      /* names of Python 2 are mapped in protocols below 3 */
     int proto;
+    int base_proto; /* of streams that do not say theirs */
     /* Reads more of the stream: moves what is left to a new place and makes at least `need` bytes be there, or a
      * whole line when need is 0. 0, or -1 (with an exception, or without one at the end of the file). NULL: all
      * of the stream is there. */

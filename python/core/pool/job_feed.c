@@ -269,6 +269,11 @@ static int feed_call(struct pl_job *job, PyObject **items) {
         return chunk->error ? 0 : -1;
     }
     chunk->record = ERG_HANDLE_INDEX(task.handle);
+    struct erg_record *record = erg_table_record(core->table, chunk->record);
+    if (!core->by_reference)
+        erg_balance_entered(
+            &job->balance, 1,
+            pl_payload_size(pl_payload_bytes(core, record, &record->args), record->args.len), 0);
     chunk->futures = task.futures;
     chunk->blobs = task.blobs;
     job->outstanding++;
@@ -389,7 +394,9 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     }
     pl_writer_fini(&w);
     if (rc == 0 && args->count) {
-        erg_balance_entered(&job->balance, args->count, args->payload.len, 0);
+        uint64_t bytes =
+            pl_payload_size(pl_payload_bytes(core, NULL, &args->payload), args->payload.len);
+        erg_balance_entered(&job->balance, args->count, bytes, 0);
         rc = pl_job_enter(job, job->tail, args, 0, args->count, position);
         rc = rc < 0 ? -1 : 1;
     }

@@ -397,20 +397,25 @@ int pl_reader_adopt(struct pl_reader *r, struct pl_reader *inner) {
     return rc;
 }
 
-int pl_reader_check_after(struct pl_reader *r) {
+struct erg_record *pl_reader_failed(struct pl_reader *r) {
     for (uint32_t i = 0; i < r->nentries; i++) {
         if (!is_task(&r->entries[i]))
             continue;
         struct erg_record *record =
             erg_table_record(r->core->table, ERG_HANDLE_INDEX(r->entries[i].offset));
-        if (erg_record_outcome(record) == ERG_OUT_OK)
-            continue;
-        PyObject *value = pl_call_peek(r->core, record);
-        if (!value)
-            return -1;
-        Py_DECREF(value);
+        if (erg_record_outcome(record) != ERG_OUT_OK)
+            return record;
     }
-    return 0;
+    return NULL;
+}
+
+uint64_t pl_payload_size(const char *bytes, size_t len) {
+    uint32_t n;
+    uint64_t size = len;
+    const struct pl_entry *entries = payload_entries(bytes, len, &n);
+    for (uint32_t i = 0; i < n; i++)
+        size += entries[i].len;
+    return size;
 }
 
 /* --- freeing ----------------------------------------------------------------------------------------- */

@@ -228,8 +228,10 @@ PyObject *pl_reader_load(struct pl_reader *reader);
 void pl_reader_fini(struct pl_reader *reader);
 /* Buffers of an object loaded inside the arguments (a predecessor's result) end with the task as well. 0 or -1. */
 int pl_reader_adopt(struct pl_reader *reader, struct pl_reader *inner);
-/* Raises the exception of a predecessor that did not succeed. 0 none, -1. */
-int pl_reader_check_after(struct pl_reader *reader);
+/* The first predecessor that did not succeed, or NULL. */
+struct erg_record *pl_reader_failed(struct pl_reader *reader);
+/* Bytes of a payload, with those of its buffers. */
+uint64_t pl_payload_size(const char *bytes, size_t len);
 int pl_payload_flags(const char *bytes);
 /* Frees the blocks of the entries nobody took, not the payload's own block. Any process; no GIL needed. */
 void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,

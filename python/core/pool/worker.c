@@ -364,11 +364,8 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     Py_INCREF(function); /* a nested task may clear the cache */
     if (fresh)
         Py_DECREF(function);
-    const char *bytes = pl_payload_bytes(worker->core, record, &record->args);
-    int flags = pl_payload_flags(bytes);
-    pl_reader_init(args_reader, worker->core, worker->member, bytes, record->args.len,
-                   flags & PL_IS_READONLY ? PL_READ_READONLY : PL_READ_TASK);
-    PyObject *args = pl_reader_check_after(args_reader) == 0 ? pl_reader_load(args_reader) : NULL;
+    int flags = pl_payload_flags(args_reader->source.buf);
+    PyObject *args = pl_reader_load(args_reader);
     PyObject *result = NULL;
     if (args && flags & PL_IS_SINGLE)
         result = PyObject_CallOneArg(function, args);
@@ -415,9 +412,35 @@ static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record
     return ERG_OUT_LOST;
 }
 
-static enum erg_outcome run_call(struct pl_worker *worker, struct erg_record *record) {
-    struct pl_reader fn_reader = {.keep = NULL}, args_reader = {.keep = NULL};
-    PyObject *result = call_by_value(worker, record, &fn_reader, &args_reader);
+/* A predecessor failed: this call ends as it did, with the very bytes, so that a failure that goes down a long chain
+ * does not grow. 0 done, -1: it has to be raised instead. */
+static int inherit(struct pl_worker *worker, uint32_t index, struct erg_record *failed) {
+    const char *bytes = pl_payload_bytes(worker->core, failed, &failed->result);
+    size_t len = (size_t)failed->result.len;
+    if (erg_record_outcome(failed) == ERG_OUT_ERROR &&
+        (!len || pl_payload_flags(bytes) & PL_HAS_ENTRIES))
+        return -1;
+    unsigned char *copy = erg_record_result_reserve(worker->member, index, len);
+    if (!copy)
+        return -1;
+    memcpy(copy, bytes, len);
+    return 0;
+}
+
+static enum erg_outcome run_call(struct pl_worker *worker, uint32_t index,
+                                 struct erg_record *record) {
+    struct pl_reader fn_reader = {.keep = NULL}, args_reader;
+    const char *bytes = pl_payload_bytes(worker->core, record, &record->args);
+    pl_reader_init(&args_reader, worker->core, worker->member, bytes, record->args.len,
+                   pl_payload_flags(bytes) & PL_IS_READONLY ? PL_READ_READONLY : PL_READ_TASK);
+    struct erg_record *failed = pl_reader_failed(&args_reader);
+    if (failed && inherit(worker, index, failed) == 0)
+        return erg_record_outcome(failed);
+    PyObject *result = NULL;
+    if (failed)
+        Py_XDECREF(pl_call_peek(worker->core, failed)); /* raises */
+    else
+        result = call_by_value(worker, record, &fn_reader, &args_reader);
     enum erg_outcome outcome;
     if (result || !pl_worker_interrupted(worker, record, &outcome))
         outcome = write_result(worker, record, result);
@@ -573,7 +596,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     else if (record->kind == ERG_KIND_CHUNK)
         outcome = pl_worker_run_chunk(worker, index, record);
     else
-        outcome = run_call(worker, record);
+        outcome = run_call(worker, index, record);
     worker->running = outer;
     if (worker->sent) { /* it came too late, and is for nobody else */
         PyThreadState_SetAsyncExc(worker->thread_id, NULL);
