@@ -25,6 +25,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define WARM_LEAST ((uint64_t)256 << 20)
+
 enum {
     SMALL_CLASSES = 40,
     SMALL_MAX = 32 << 10,
@@ -517,6 +519,15 @@ static uint64_t alloc_big(struct erg_member *m, uint64_t len) {
     return offset;
 }
 
+static uint64_t trim_locked(struct erg_member *m, uint64_t keep_bytes);
+
+/* However much the user lets go of, only so much stays warm. */
+static void keep_within_limit(struct erg_member *m) {
+    struct erg_arena *a = m->arena;
+    if (a->warm_bytes + a->small_bytes > m->warm_most)
+        trim_locked(m, m->warm_most / 4);
+}
+
 int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct erg_error *err) {
     uint64_t got = 0;
     if (len <= m->table->size) {
@@ -524,6 +535,7 @@ int erg_arena_alloc(struct erg_member *m, uint64_t len, uint64_t *offset, struct
         got = len <= SMALL_MAX          ? alloc_small(m, len)
               : len <= ERG_EXTENT_BYTES ? alloc_run(m, len)
                                         : alloc_big(m, len);
+        keep_within_limit(m);
         erg_unlock(&m->arena_lock);
     }
     if (!got)
@@ -553,6 +565,7 @@ void erg_arena_free(struct erg_member *m, uint64_t offset) {
     }
     erg_lock(&m->arena_lock);
     home(m, offset);
+    keep_within_limit(m);
     if (m->is_owner && atomic_load_explicit(&m->table->closed, memory_order_relaxed))
         drop_warm_big(m); /* the pool is over: what the user let go of is not needed warm */
     erg_unlock(&m->arena_lock);
@@ -702,6 +715,8 @@ int erg_arena_open(struct erg_member *m, struct erg_error *err) {
     if (!a)
         return erg_error_set(err, ERG_ENOMEM, "no memory for a member of the pool");
     a->parts = NO_EXTENT;
+    uint64_t share = m->table->header->memory / 16;
+    m->warm_most = share > WARM_LEAST ? share : WARM_LEAST;
     a->own_bytes = m->table->header->extents_max * sizeof *a->own;
     a->own = mmap(NULL, a->own_bytes, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

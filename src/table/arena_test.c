@@ -109,6 +109,27 @@ static void memory_is_given_back(void **state) {
     rig_close(&rig);
 }
 
+static void only_so_much_stays_warm(void **state) {
+    (void)state;
+    enum { PIECES = 12 };
+    static const uint64_t sizes[] = {20 << 20, 3 << 20, 20000};
+    struct rig rig;
+    uint64_t blocks[1000];
+    rig_open(&rig, 100);
+    rig.owner->warm_most = 1 << 20;
+    for (int i = 0; i < 3; i++) {
+        int n = i == 2 ? 1000 : PIECES;
+        uint64_t before = erg_table_memory(rig.t), peak;
+        for (int k = 0; k < n; k++)
+            memset(erg_table_at(rig.t, blocks[k] = take(rig.owner, sizes[i])), 1, sizes[i]);
+        peak = erg_table_memory(rig.t);
+        for (int k = 0; k < n; k++)
+            erg_arena_free(rig.owner, blocks[k]);
+        assert_true(erg_table_memory(rig.t) < before + (peak - before) / 2);
+    }
+    rig_close(&rig);
+}
+
 static void slabs_of_free_blocks_are_given_back(void **state) {
     (void)state;
     enum { MANY = 100000 };
@@ -412,6 +433,7 @@ int main(void) {
         cmocka_unit_test(what_was_freed_comes_back_warm),
         cmocka_unit_test(blocks_go_home_to_their_allocator),
         cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(only_so_much_stays_warm),
         cmocka_unit_test(slabs_of_free_blocks_are_given_back),
         cmocka_unit_test(a_block_can_shrink),
         cmocka_unit_test(a_private_view_keeps_writes_to_itself),

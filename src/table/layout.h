@@ -94,7 +94,8 @@ typedef uint64_t erg_handle;
 struct erg_payload {
     uint64_t offset; /* 0: inline */
     uint32_t start;  /* inline: where in inline_bytes; arena: unused */
-    uint32_t link;   /* the table's own */
+    uint32_t
+        link; /* the table's own, also after DONE: then set members one by one, never the whole */
     uint64_t len;
 };
 
@@ -234,6 +235,7 @@ struct erg_table_header {
     uint64_t size; /* of the whole mapping */
     uint64_t members_offset, records_offset, extents_offset, arena_offset;
     uint64_t init_offset, init_len; /* the runtime's start-up message for workers, an arena block */
+    uint64_t memory;                /* bytes the pool may use, likewise */
     uint32_t cores; /* cores the pool may use (affinity and cgroup quota) when it was made */
     _Atomic uint32_t
         closed; /* no more tasks are accepted; workers leave when the rings are empty */

@@ -16,6 +16,7 @@ struct erg_member {
     uint32_t queues;
     struct erg_member_slot *slot;
     struct erg_arena *arena;
+    uint64_t warm_most;           /* free memory its arena keeps; more is given back at once */
     struct erg_member *sibling;   /* next in table->opened */
     uint64_t last_ns;             /* when its last task ended, 0 once it waited since */
     uint32_t magazine;            /* which of slot->magazines is in use */

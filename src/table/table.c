@@ -88,7 +88,6 @@ static struct erg_table *view_new(int fd, void *base, const struct plan *p) {
     t->records = erg_table_at(t, p->records_offset);
     t->extents = erg_table_at(t, p->extents_offset);
     atomic_store(&t->refs, 1);
-    erg_view_init(t);
     return t;
 }
 
@@ -121,6 +120,7 @@ static void header_init(struct erg_table *t, const struct plan *p) {
     h->extents_offset = p->extents_offset;
     h->arena_offset = p->arena_offset;
     h->cores = erg_cpu_count();
+    h->memory = erg_cpu_memory();
     atomic_store(&h->free_batches, ERG_NIL);
     struct erg_ring *rings[ERG_QUEUES + 1];
     for (int i = 0; i < ERG_QUEUES; i++)
@@ -152,6 +152,7 @@ int erg_table_create(const struct erg_table_config *config, struct erg_table **o
         return erg_error_set(err, ERG_ENOMEM, "no memory for a pool");
     }
     header_init(t, &plan);
+    erg_view_init(t);
     uint32_t number;
     code = erg_member_reserve(t, ERG_MEMBER_CALLER, 0, &number, err);
     if (code < 0) {
@@ -200,7 +201,9 @@ int erg_table_attach(int shared_fd, struct erg_table **out, struct erg_error *er
                             .records_offset = h->records_offset,
                             .extents_offset = h->extents_offset};
         t = view_new(fd, base, &plan);
-        if (!t)
+        if (t)
+            erg_view_init(t);
+        else
             code = erg_error_set(err, ERG_ENOMEM, "no memory for a pool");
     }
     if (!t) {

@@ -4,7 +4,6 @@
  * writing it another 100, because each 4 KB page faults twice; copying into memory of our own that is warm already
  * and in huge pages costs 10. So a view is a copy in a buffer that is kept for the next one; only views too big to
  * keep are mapped, where reading a little of much may be all that is wanted. */
-#include "os/cpu.h"
 #include "table/arena.h"
 #include "table/inside.h"
 #include <stdlib.h>
@@ -25,7 +24,7 @@ static int is_mapped(const struct erg_table *t, uint64_t len) {
 }
 
 void erg_view_init(struct erg_table *t) {
-    uint64_t share = erg_cpu_memory() / 32;
+    uint64_t share = t->header->memory / 32;
     t->view_most = share < COPY_MOST ? share : COPY_MOST;
 }
 
