@@ -249,7 +249,7 @@ static inline int count_ours(pid_t *first) {
     DIR *d = opendir("/proc");
     int n = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
-        pid_t pid = (pid_t)atoi(e->d_name);
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
         if (pid <= 0 || pid == getpid() || !has_mark(e->d_name) || !is_alive(pid))
             continue;
         if (first && n == 0)
@@ -269,7 +269,7 @@ static inline pid_t zygote_pid(struct erg_pool *pool) {
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = '\0';
-    return (pid_t)atoi(strrchr(text, ')') + 4);
+    return (pid_t)strtol(strrchr(text, ')') + 4, NULL, 10);
 }
 
 static inline int count_fds(void) {
