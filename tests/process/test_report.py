@@ -194,6 +194,20 @@ def test_from_stdin_to_stdout(tmp_path: pathlib.Path) -> None:
     assert done.returncode == 0 and done.stdout.startswith(b"<!doctype html>") and b"5 tasks" in done.stdout
 
 
+def test_shown_in_the_browser(tmp_path: pathlib.Path) -> None:
+    source = trace_file(tmp_path / "t.json", run_of(5))
+    opener = tmp_path / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text('#!/bin/sh\necho "shown: $1"\n')
+    opener.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{opener.parent}:{os.environ['PATH']}"}
+    words = [COMMAND, "report", source, "--open"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"{tmp_path}/t.html\nshown: {tmp_path}/t.html\n"
+    done = subprocess.run(words, capture_output=True, text=True, env={"PATH": "/none"}, check=False)
+    assert done.returncode == 1 and "in a browser" in done.stderr and (tmp_path / "t.html").exists()
+
+
 def test_output_elsewhere(tmp_path: pathlib.Path) -> None:
     source = trace_file(tmp_path / "t.json", run_of(5))
     done = ergon("report", source, "-o", tmp_path / "page.html")
