@@ -269,6 +269,8 @@ PyObject *fl_session_call(struct fl_session *session, PyObject *functional, PyOb
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames);
 
+/* The pass left something out that depends on a result. */
+void fl_session_blocked(struct fl_session *session);
 /* The pass has used up its steps: 0, it may go on, or -1. */
 int fl_session_more(struct fl_run *run);
 

@@ -216,6 +216,7 @@ static int walk(struct region *r) {
 int fl_skip_region(struct fl_run *run, struct fl_frame *f, int drop) {
     struct fl_code *c = f->code;
     (void)drop;
+    fl_session_blocked(run->session);
     int join = fl_code_join(c, f->at);
     if (join == -2)
         return -1;

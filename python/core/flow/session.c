@@ -258,6 +258,10 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
     s->st->last_why = run.what ? run.what : "the function ends";
 }
 
+void fl_session_blocked(struct fl_session *s) {
+    s->blocked = 1;
+}
+
 int fl_session_more(struct fl_run *run) {
     struct fl_session *s = run->session;
     if (run->steps >= STEPS_MAX || !s->awaited || is_done(s, s->awaited))
