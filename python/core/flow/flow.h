@@ -58,9 +58,12 @@ struct flow_state {
     PyObject *pure_types; /* dict: type -> small int, enum fl_kind */
     int numpy_known;      /* numpy's names are in `pure` */
     PyTypeObject *ndarray_type;
-    PyObject *scheduled;     /* dict: code object -> True */
-    PyObject *host;          /* module ergon._flow, imported when first used */
-    PyObject *pool;          /* the default pool, while there is one */
+    PyObject *scheduled; /* dict: code object -> True */
+    PyObject
+        *generators;    /* weak dict: generator of a scheduled function -> capsule of its session */
+    int has_generators; /* a generator function was scheduled */
+    PyObject *host;     /* module ergon._flow, imported when first used */
+    PyObject *pool;     /* the default pool, while there is one */
     struct fl_code *codes;   /* all, chained */
     struct fl_map code_ptrs; /* code object -> capsule of its fl_code */
     /* names that are looked up often */
@@ -239,6 +242,9 @@ int fl_effect(struct fl_run *run); /* 0, or stops: inside a module-level functio
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value);
 /* A generator of the program's that is suspended, as one of a pass; NULL without exception: it runs. */
 PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator);
+/* The generator of a scheduled generator function that runs in this thread, not far up: borrowed, and the frame it was
+ * resumed from; NULL: none. */
+PyObject *fl_scheduled_generator(struct flow_state *st, void **caller);
 /* Names the place the real function is at. */
 struct fl_place {
     void *frame;
@@ -265,6 +271,9 @@ PyObject *fl_session_run(struct flow_state *st, PyObject *function, PyObject *co
 /* The real function calls a functional. */
 PyObject *fl_session_call(struct fl_session *session, PyObject *functional, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames);
+/* The same outside of a session: inside a scheduled generator it gets the generator's own; else a plain call. */
+PyObject *fl_session_call_outside(struct flow_state *st, PyObject *functional,
+                                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 /* A pass meets a functional call: its result, Unknown, or NULL. */
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames);
@@ -281,6 +290,7 @@ struct fl_functional {
     double cost;    /* seconds a call takes, as last measured; < 0: not known */
     unsigned cheap; /* how many calls in a row were cheap */
     int remote_only;
+    int here_only; /* a coroutine function: its calls are left alone */
 };
 struct fl_schedule {
     PyObject_HEAD PyObject *function, *dict, *weakrefs;

@@ -255,6 +255,12 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
         if (!value && PyErr_ExceptionMatches(run->st->stop))
             break;
         iframe *prev = i->previous;
+        if (prev == base && value && f->yielded && i->owner == FRAME_OWNED_BY_GENERATOR) {
+            /* A scheduled generator: whoever asks may ask again. */
+            Py_DECREF(value);
+            fl_push(f, Py_NewRef(Py_None));
+            continue;
+        }
         if (!prev || prev == base ||
             (i->owner != FRAME_OWNED_BY_GENERATOR && value && f->yielded)) {
             Py_XDECREF(value);
@@ -285,6 +291,17 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
 
 void *fl_frame_base(void) {
     return current();
+}
+
+PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
+    iframe *i = current();
+    for (int k = 0; i && k < 16; k++, i = i->previous)
+        if (i->owner == FRAME_OWNED_BY_GENERATOR &&
+            PyDict_GetItem(st->scheduled, (PyObject *)i->f_code)) {
+            *caller = i->previous;
+            return (PyObject *)_PyFrame_GetGenerator(i);
+        }
+    return NULL;
 }
 
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
@@ -326,6 +343,10 @@ void fl_place_now(struct fl_place *place) {
     memset(place, 0, sizeof *place);
 }
 void *fl_frame_base(void) {
+    return NULL;
+}
+PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
+    (void)st, (void)caller;
     return NULL;
 }
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {

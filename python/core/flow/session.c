@@ -530,6 +530,51 @@ PyObject *fl_session_run(struct flow_state *st, PyObject *function, PyObject *co
     return r;
 }
 
+static void generator_gone(PyObject *capsule) {
+    struct fl_session *s = PyCapsule_GetPointer(capsule, "ergon.session");
+    session_end(s);
+}
+
+/* The session of a generator: it lives as long as that. Borrowed; NULL with an exception. */
+static struct fl_session *generator_session(struct flow_state *st, PyObject *generator) {
+    PyObject *capsule = PyObject_CallMethod(st->generators, "get", "O", generator);
+    if (!capsule)
+        return NULL;
+    if (capsule == Py_None) {
+        Py_DECREF(capsule);
+        struct fl_session *s = session_new(st);
+        capsule = s ? PyCapsule_New(s, "ergon.session", generator_gone) : NULL;
+        if (!capsule || PyObject_SetItem(st->generators, generator, capsule) < 0) {
+            if (s && !capsule)
+                session_end(s);
+            Py_XDECREF(capsule);
+            return NULL;
+        }
+    }
+    struct fl_session *s = PyCapsule_GetPointer(capsule, "ergon.session");
+    Py_DECREF(capsule); /* the dict has it */
+    return s;
+}
+
+PyObject *fl_session_call_outside(struct flow_state *st, PyObject *functional,
+                                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    void *caller;
+    PyObject *generator = fl_scheduled_generator(st, &caller);
+    if (!generator)
+        return PyObject_Vectorcall(((struct fl_functional *)functional)->function, args,
+                                   (size_t)nargs, kwnames);
+    struct fl_session *s = generator_session(st, generator);
+    if (!s)
+        return NULL;
+    Py_INCREF(generator);
+    s->base = caller;
+    current_session = s;
+    PyObject *r = fl_session_call(s, functional, args, nargs, kwnames);
+    current_session = NULL;
+    Py_DECREF(generator);
+    return r;
+}
+
 struct pl_core *fl_pool_core(struct flow_state *st) {
     if (!st->host && !(st->host = PyImport_ImportModule("ergon._schedule")))
         return NULL;

@@ -56,6 +56,11 @@ int flow_exec(PyObject *module) {
         intern(&st->s_init, "__init__") < 0 || intern(&st->s_call, "__call__") < 0 ||
         intern(&st->s_getattribute, "__getattribute__") < 0)
         return -1;
+    PyObject *weakref = PyImport_ImportModule("weakref");
+    st->generators = weakref ? PyObject_CallMethod(weakref, "WeakKeyDictionary", NULL) : NULL;
+    Py_XDECREF(weakref);
+    if (!st->generators)
+        return -1;
     return PyModule_AddFunctions(module, functions);
 }
 
@@ -81,6 +86,7 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->pure_types);
     Py_VISIT(st->ndarray_type);
     Py_VISIT(st->scheduled);
+    Py_VISIT(st->generators);
     Py_VISIT(st->host);
     Py_VISIT(st->pool);
     return 0;
@@ -99,6 +105,7 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->pure_types);
     Py_CLEAR(st->ndarray_type);
     Py_CLEAR(st->scheduled);
+    Py_CLEAR(st->generators);
     Py_CLEAR(st->host);
     Py_CLEAR(st->pool);
     Py_CLEAR(st->s_enter);

@@ -19,8 +19,14 @@ static struct flow_state *state_of(PyObject *self) {
 static PyObject *functional_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
                                        PyObject *kwnames) {
     struct fl_session *session = fl_session_current();
-    if (!session)
+    if (((struct fl_functional *)self)->here_only)
         return PyObject_Vectorcall(((struct wrapper *)self)->function, args, nargsf, kwnames);
+    if (!session) {
+        struct flow_state *st = state_of(self);
+        if (st && st->has_generators && st->enabled && !pl_worker_current())
+            return fl_session_call_outside(st, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+        return PyObject_Vectorcall(((struct wrapper *)self)->function, args, nargsf, kwnames);
+    }
     return fl_session_call(session, self, args, PyVectorcall_NARGS(nargsf), kwnames);
 }
 
@@ -48,10 +54,17 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
     struct flow_state *st = state_of((PyObject *)self);
     int functional = st && PyType_IsSubtype(type, st->functional_type);
     self->vectorcall = functional ? functional_vectorcall : schedule_vectorcall;
+    int flags =
+        PyFunction_Check(function) ? ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags : 0;
     if (functional) {
         ((struct fl_functional *)self)->cost = -1;
-    } else if (st && PyFunction_Check(function) &&
-               PyDict_SetItem(st->scheduled, PyFunction_GET_CODE(function), Py_True) < 0) {
+        ((struct fl_functional *)self)->here_only =
+            !!(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_GENERATOR));
+    } else if (st && flags & CO_GENERATOR) {
+        st->has_generators = 1;
+    }
+    if (!functional && st && PyFunction_Check(function) &&
+        PyDict_SetItem(st->scheduled, PyFunction_GET_CODE(function), Py_True) < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;

@@ -308,3 +308,35 @@ def test_exit_and_interrupt_raised_by_a_functional():
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 3
+
+
+def test_a_scheduled_generator_fetches_ahead():
+    @schedule
+    def main(n):
+        for i in range(n):
+            yield where(i)
+
+    before = _core._flow_stats()["foreseen"]
+    it = main(6)
+    first = next(it)
+    assert first != os.getpid()
+    assert os.getpid() not in list(it)
+    assert _core._flow_stats()["foreseen"] - before >= 4
+    other = main(3)
+    next(other)
+    other.close()
+
+
+def test_coroutine_functions_are_left_alone():
+    import asyncio
+
+    @functional
+    async def ask(x):
+        await asyncio.sleep(0.001)
+        return x + 1
+
+    @schedule
+    async def main():
+        return [await ask(i) for i in range(3)]
+
+    assert asyncio.run(main()) == [1, 2, 3]
