@@ -149,7 +149,7 @@ class Snapshot:
                 found.append(process)
         return found
 
-    def leaks(self, patience: float = 5.0, threads: bool = True) -> list[str]:
+    def leaks(self, patience: float = 30.0, threads: bool = True) -> list[str]:
         """One sentence for each thing left behind. What is on its way out gets `patience` seconds."""
         deadline = time.monotonic() + patience
         pause = 0.002
