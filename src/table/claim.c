@@ -143,6 +143,7 @@ static void stop_spinning(struct erg_member *m) {
 /* We got a task after having stood ready, spinning or asleep. Producers may have counted on us for more than this one, so
  * once no bit of ours says so any more, see that what is left is somebody else's: whoever that is does the same. */
 static int arrived(struct erg_member *m) {
+    ERG_POINT("arrived");
     stop_spinning(m);
     for (uint32_t q = 0; q < ERG_QUEUES; q++) {
         struct erg_ring *ring = &m->table->header->ready[q];
@@ -175,6 +176,7 @@ static int claim_sleeping(struct erg_member *m, uint32_t *index, int64_t left_ns
     stop_spinning(m);
     ERG_POINT("sleep-announced");
     int got = erg_claim_next(m, index), code = 0;
+    ERG_POINT("sleep-checked");
     if (!got && !leaving(m))
         code = erg_futex_wait(&m->slot->wake, seen, left_ns);
     erg_awake_bit(h->sleeping, m->number, 0);

@@ -62,10 +62,22 @@ static void task(struct erg_member *m, uint32_t index, unsigned *random) {
     answer(m, index, roll(random, 10) == 0 ? roll(random, 300000) : roll(random, 400));
 }
 
+/* Between two steps is where a death is worth most. */
+static void linger(const char *name) {
+    static unsigned seed;
+    (void)name;
+    if (seed == 0)
+        seed = (unsigned)getpid();
+    if (rand_r(&seed) % 200 == 0)
+        usleep((unsigned)rand_r(&seed) % 300);
+}
+
 static void work(struct world *w, uint32_t number, unsigned random) {
     struct erg_member *m;
     struct erg_error err;
     uint32_t index;
+    if (random % 4 != 0)
+        erg_point_hook = linger;
     if (erg_member_open(w->rig.t, number, &m, &err) < 0)
         _exit(2);
     while (erg_claim_wait(m, &index, 20000, -1) != 0) {

@@ -128,7 +128,7 @@ int erg_record_after(struct erg_member *m, uint32_t index, erg_handle handle) {
     /* Before the edge is in the list: its bit may be cleared at once. A slot is used once in a life of the
      * record, so that clearing its bit a second time (recovery) can never hit another edge. */
     atomic_fetch_or_explicit(&r->deps, bits, memory_order_relaxed);
-    ERG_POINT("after-bit");
+    ERG_POINT("after-bit"); /* marked, and in no list yet */
     if (link_edge(r, slot, index * 8 + slot, pred, gen))
         return 0;
     atomic_fetch_and_explicit(&r->deps, ~bits, memory_order_relaxed);
@@ -335,6 +335,7 @@ int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeou
             left = (int64_t)(deadline - now);
         }
         erg_cpu_note_asleep(m);
+        ERG_POINT("wait-marked");
         int code = erg_futex_wait(erg_record_futex(r), (uint32_t)s | ERG_STATE_WAITER, left);
         erg_cpu_note(m);
         if (erg_record_done(t, handle))

@@ -18,12 +18,13 @@
 enum { TASKS = 40, RECORDS = 400, SUBMITTED = 6 };
 
 static const char *const points[] = {
-    "claim-noted",  "claim-taken",  "claimed",       "finish",          "release-pushed",
-    "done",         "done-entered", "bell-promised", "edge-noted",      "edge-taken",
-    "ready",        "edge-cleared", "edge-followed", "release-ended",   "finished",
-    "orphan",       "retire",       "store-free",    "store-entered",   "store-batch",
-    "submit-ready", "after-bit",    "wake-promised", "sleep-announced", "allocated",
-    "extent-taken", "returned",     "seized",
+    "claim-noted",  "claim-taken",   "claimed",       "finish",          "release-pushed",
+    "done",         "done-entered",  "bell-promised", "edge-noted",      "edge-taken",
+    "ready",        "edge-cleared",  "edge-followed", "release-ended",   "finished",
+    "orphan",       "retire",        "store-free",    "store-entered",   "store-batch",
+    "submit-ready", "after-bit",     "wake-promised", "sleep-announced", "allocated",
+    "extent-taken", "returned",      "seized",        "ring-filled",     "ring-taken",
+    "arrived",      "sleep-checked",
 };
 enum { POINTS = sizeof points / sizeof points[0] };
 
@@ -162,6 +163,9 @@ static int kill_once(const char *point, int countdown) {
     rig.worker->slot->queues = 0; /* it only stands by */
     memset(report, 0, sizeof *report);
     build_graph(&rig, index, handles);
+    erg_bell_prepare(rig.t); /* as if somebody slept there, and another worker */
+    atomic_store(&rig.worker->slot->queues, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+    erg_awake_bit(rig.t->header->sleeping, rig.worker->number, 1);
     pid_t victim = start_worker(rig.t, &number, point, countdown);
     reap(victim, &status);
     int killed = WIFSIGNALED(status) && atomic_load(&report->passed);
@@ -215,7 +219,7 @@ static void a_death_at_any_step_harms_nobody_else(void **state) {
         if (getenv("ERG_VERBOSE"))
             fprintf(stderr, "%s: killed %d times\n", points[p], killed);
     }
-    assert_true(hit >= POINTS - 3); /* each point is really on the way */
+    assert_true(hit >= POINTS - 2); /* each is on the way, but for two that crash_test comes by */
     munmap(report, sizeof *report);
 }
 

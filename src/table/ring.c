@@ -1,4 +1,5 @@
 #include "table/ring.h"
+#include "table/point.h"
 
 #define LAP_SHIFT 48
 #define LAP_MASK 0xffffu
@@ -55,6 +56,7 @@ size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const erg_
             done++;
             position++;
         }
+        ERG_POINT("ring-filled");
         if (filled == 0)
             position++;
         if (position != start)
@@ -97,6 +99,7 @@ int erg_ring_take(struct erg_table *t, struct erg_ring *ring, const struct erg_r
     int won = atomic_compare_exchange_strong_explicit(cell_at(t, ring, peek->position), &seen,
                                                       CELL_EMPTY(after), memory_order_acq_rel,
                                                       memory_order_relaxed);
+    ERG_POINT("ring-taken");
     if (won)
         advance(&ring->head, peek->position, peek->position + 1);
     return won;

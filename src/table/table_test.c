@@ -277,6 +277,27 @@ static void stress(int as_owner) {
     free(s);
 }
 
+/* Stretches some of the instants between two steps, so that others get in. */
+static void jitter(const char *name) {
+    static _Thread_local unsigned seed;
+    (void)name;
+    if (seed == 0)
+        seed = (unsigned)(uintptr_t)&seed;
+    unsigned dice = (unsigned)rand_r(&seed) % 256;
+    if (dice < 8)
+        erg_cpu_yield();
+    else if (dice == 8)
+        usleep(rand_r(&seed) % 60);
+}
+
+static void threads_may_be_slow_anywhere(void **state) {
+    (void)state;
+    erg_point_hook = jitter;
+    stress(1);
+    stress(0);
+    erg_point_hook = NULL;
+}
+
 static void threads_share_the_owners_member(void **state) {
     (void)state;
     stress(1);
@@ -311,8 +332,7 @@ static void *meet(void *arg) {
     return NULL;
 }
 
-static void work_is_never_left_to_a_busy_worker(void **state) {
-    (void)state;
+static void meetings(void) {
     struct meeting *s = calloc(1, sizeof *s);
     pthread_t runners[2];
     unsigned seed = 1;
@@ -347,6 +367,14 @@ static void work_is_never_left_to_a_busy_worker(void **state) {
         pthread_join(runners[i], NULL);
     rig_close(&s->rig);
     free(s);
+}
+
+static void work_is_never_left_to_a_busy_worker(void **state) {
+    (void)state;
+    meetings();
+    erg_point_hook = jitter;
+    meetings();
+    erg_point_hook = NULL;
 }
 
 /* Members beyond the first word of the bit sets. */
@@ -387,6 +415,7 @@ int main(void) {
         cmocka_unit_test(slots_are_given_and_given_back),
         cmocka_unit_test(threads_share_the_owners_member),
         cmocka_unit_test(threads_share_a_workers_member),
+        cmocka_unit_test(threads_may_be_slow_anywhere),
         cmocka_unit_test(work_is_never_left_to_a_busy_worker),
         cmocka_unit_test(high_numbers_are_woken_too),
     };
