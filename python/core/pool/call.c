@@ -70,6 +70,8 @@ static int encode_reference(struct pl_core *core, struct erg_record *record, PyO
     o->args = Py_NewRef(args);
     o->kwargs = Py_XNewRef(kwargs);
     o->after = o->result = NULL;
+    record->args.start = 0; /* the engine's own words, if it ends the task, go behind the objects */
+    record->args.len = sizeof *o;
     record->fn = (uint64_t)(uintptr_t)Py_NewRef(callable);
     record->user8 = PL_BY_REFERENCE;
     return 0;

@@ -532,8 +532,10 @@ static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_recor
     PyObject *a = first ? settled_items(worker->core, args, SETTLED_DEPTH) : NULL;
     Py_XDECREF(first);
     PyObject *k = a && kwargs ? settled_dict(worker->core, kwargs, SETTLED_DEPTH) : NULL;
+    Py_INCREF(callable); /* the owner may give the task up and free it meanwhile */
     if (a && (k || !kwargs))
         result = PyObject_Call(callable, a, k);
+    Py_DECREF(callable);
     Py_XDECREF(a);
     Py_XDECREF(k);
     enum erg_outcome outcome = ERG_OUT_OK;
