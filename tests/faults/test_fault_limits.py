@@ -27,7 +27,7 @@ def run(start, text, **options):
     return out.splitlines()
 
 
-@pytest.mark.parametrize("spare", [0, 1, 4, 6, 8, 12, 16])
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 4, 6, 8, 12, 16])
 def test_few_descriptors_at_the_start(start, spare):
     lines = run(
         start,

@@ -8,7 +8,7 @@ def test_pool(program):
         from multiprocess.pool import ThreadPool
         import multiprocess.dummy
         import time
-        for kind in (Pool,):
+        for kind in (Pool, ThreadPool, multiprocess.dummy.Pool):
             with kind(2) as pool:
                 assert pool.apply(pow, (2, 3)) == 8 and pool.apply(int, ("ff",), {"base": 16}) == 255
                 assert pool.map(lambda x: x * 2, range(3)) == [0, 2, 4]

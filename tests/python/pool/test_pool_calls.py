@@ -153,6 +153,7 @@ def test_methods_and_callable_objects(pool):
     assert pool.pipe(account.add, 5) == 105
     assert pool.map(account.add, [1, 2]) == [101, 102]
     assert pool.pipe(Account.named) == "Account"
+    assert pool.pipe(Account.double, 4) == 8
     assert pool.map(account, [1, 2]) == [100, 200]
     account.balance = 7
     assert pool.pipe(account.add, 5) == 12

@@ -67,8 +67,8 @@ def test_without_iterables(pool):
             method(square)
 
 
-def test_not_iterable(parallel_pool):
-    for method in (parallel_pool.map, parallel_pool.imap, parallel_pool.uimap, parallel_pool.amap):
+def test_not_iterable(pool):
+    for method in (pool.map, pool.imap, pool.uimap, pool.amap):
         with pytest.raises(TypeError):
             method(square, 5)
 
