@@ -8,10 +8,10 @@ chunk size of 0 means an automatic one.
 import collections
 import os
 import threading
-import time
 from multiprocessing import TimeoutError
 
 import ergon
+from ergon.errors import TaskTimeout
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -81,9 +81,8 @@ class IMapIterator:
     def __init__(self, pool, source):
         self._pool = pool
         self._source = source
-        self._arrived = collections.deque()  # (whether it is a value, the value or the exception)
-        self._turn = threading.Condition()
-        self._fetching = False
+        self._arrived = collections.deque()  # taken in by _drain: (whether it is a value, the value or the exception)
+        self._turn = threading.Lock()
         self._ended = False
 
     def __iter__(self):
@@ -94,58 +93,43 @@ class IMapIterator:
 
     def next(self, timeout=None):
         """The next result; multiprocess.TimeoutError if there is none within `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with self._turn:
-                if self._arrived:
-                    return self._hand_out()
-                if self._ended:
-                    raise StopIteration
-                if self._fetching:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError
-                    self._turn.wait(left)
-                    continue
-                self._fetching = True
-                if deadline is not None:  # a thread waits, so that the caller need not
-                    threading.Thread(target=self._fetch, daemon=True).start()
-                    continue
-            self._fetch()
-
-    def _hand_out(self):
-        good, value = self._arrived.popleft()
+        if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            raise TimeoutError
+        try:
+            if not self._arrived:
+                return self._take(timeout)
+            good, value = self._arrived.popleft()
+        finally:
+            self._turn.release()
         if good:
             return value
         raise value
 
-    def _fetch(self):
-        """Take one result from the source; the caller has set `_fetching`."""
-        item, ended = None, False
+    def _take(self, timeout=None):
+        """One result from below; StopIteration at the end, and ever after."""
+        if self._ended:
+            raise StopIteration
         try:
-            item = (True, next(self._source))
-        except StopIteration:
-            ended = True
-        except BaseException as error:
-            item = (False, error)
-        with self._turn:
-            self._fetching = False
-            if item is not None:
-                self._arrived.append(item)
-            if ended:
+            return self._source.next(timeout)
+        except StopIteration as stop:
+            if stop.value is None:  # else a task raised it
                 self._ended = True
                 self._pool._forget(self)
-            self._turn.notify_all()
+            raise
+        except TaskTimeout:
+            if timeout is None:
+                raise
+            raise TimeoutError from None
 
     def _drain(self):
         """Take in everything that is outstanding."""
-        while True:
-            with self._turn:
-                self._turn.wait_for(lambda: self._ended or not self._fetching)
-                if self._ended:
-                    return
-                self._fetching = True
-            self._fetch()
+        with self._turn:
+            while not self._ended:
+                try:
+                    self._arrived.append((True, self._take()))
+                except BaseException as error:
+                    if not self._ended:
+                        self._arrived.append((False, error))
 
 
 IMapUnorderedIterator = IMapIterator
