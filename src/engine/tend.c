@@ -14,6 +14,7 @@
 #include "table/record.h"
 #include "table/ring.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -133,28 +134,48 @@ static void ask_scheduler(struct erg_pool *p, int64_t now) {
 }
 
 /* --- closing ---------------------------------------------------------------------------------------------------- */
-/* Is nothing running, ready or about to be? Everybody else's idleness seen twice with no task finished between. */
+/* Is a member idle? Not inside a task, nor about to be: it notes what it takes out of a ring before it takes it, and is
+ * counted inside only some steps later. */
+static int is_idle(const struct erg_pool *p, const struct erg_member_slot *s) {
+    if (atomic_load(&s->depth) != 0 || atomic_load(&s->next) != ERG_HANDLE_NONE ||
+        (uint32_t)atomic_load(&s->releasing) != ERG_NIL)
+        return 0;
+    erg_handle noted = atomic_load(&s->claims[0]);
+    if (noted == ERG_HANDLE_NONE)
+        return 1;
+    uint64_t state = erg_record_state(erg_table_record(p->table, ERG_HANDLE_INDEX(noted)));
+    enum erg_record_phase phase = ERG_STATE_PHASE(state);
+    return ERG_STATE_GEN(state) != ERG_HANDLE_GEN(noted) ||
+           (phase != ERG_READY && phase != ERG_RUNNING);
+}
+
+static int rings_are_empty(const struct erg_pool *p) {
+    for (int q = 0; q < ERG_QUEUES; q++)
+        if (erg_ring_len(&p->table->header->ready[q]) > 0)
+            return 0;
+    return 1;
+}
+
+/* Is nothing running, ready or about to be? One look cannot tell, since a task may move from a place not looked at yet to
+ * one looked at already. It is so if two looks find everybody idle and no task has been finished in between. */
 static int is_quiet(struct erg_pool *p) {
-    struct erg_table_header *h = p->table->header;
     uint64_t tasks = p->tasks_of_gone;
-    uint32_t top = atomic_load(&h->members_top);
-    int quiet = 1;
-    for (uint32_t m = 1; m < top; m++) {
+    uint32_t top = atomic_load(&p->table->header->members_top);
+    int quiet = rings_are_empty(p);
+    for (uint32_t m = 0; m < top; m++) {
         struct erg_member_slot *s = erg_table_slot(p->table, m);
         tasks += atomic_load(&s->tasks);
-        if (atomic_load(&s->phase) < ERG_M_UP)
-            continue;
-        quiet &= atomic_load(&s->depth) == 0 && atomic_load(&s->next) == ERG_HANDLE_NONE;
+        if (atomic_load(&s->phase) >= ERG_M_UP)
+            quiet &= is_idle(p, s);
     }
-    for (int q = 0; q < ERG_QUEUES; q++)
-        quiet &= erg_ring_len(&h->ready[q]) == 0;
+    quiet &= rings_are_empty(p);
     int again = quiet && p->quiet_tasks == tasks;
     p->quiet_tasks = quiet ? tasks : UINT64_MAX;
     return again;
 }
 
 static void close_down(struct erg_pool *p, int64_t now) {
-    if (!is_quiet(p)) {
+    if (!is_quiet(p) && !is_quiet(p)) {
         due_at(p, now + (now - p->state_at < 100 * MS ? MS : 10 * MS));
         return;
     }
@@ -202,9 +223,10 @@ static void advance(struct erg_pool *p, int64_t now) {
         close_down(p, now);
         break;
     case P_LEAVING:
-        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0)
+        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0) {
+            assert(rings_are_empty(p));
             erg_pool_set_state(p, P_DOWN, now);
-        else
+        } else
             due_at(p, now + (p->threads_len > 0 ? 5 * MS : 100 * MS));
         break;
     case P_TERMINATING:
