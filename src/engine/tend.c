@@ -14,7 +14,6 @@
 #include "table/record.h"
 #include "table/ring.h"
 
-#include <assert.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -223,10 +222,9 @@ static void advance(struct erg_pool *p, int64_t now) {
         close_down(p, now);
         break;
     case P_LEAVING:
-        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0) {
-            assert(rings_are_empty(p));
+        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0)
             erg_pool_set_state(p, P_DOWN, now);
-        } else
+        else
             due_at(p, now + (p->threads_len > 0 ? 5 * MS : 100 * MS));
         break;
     case P_TERMINATING:
