@@ -64,25 +64,25 @@ int pk_load_appends(struct unpickler *u, Py_ssize_t from) {
 
 /* --- instances ---------------------------------------------------------------------------------------------------------- */
 
-enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN };
+/* Nothing says how state is set: it goes into __dict__ (as BUILD does, whatever __setattr__ says) or into slots. */
+enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN, HOW_SLOTS };
 
 static int judge(struct pk_state *st, PyTypeObject *type) {
-    if (!core_type_has_dict(type) || type->tp_setattro != PyObject_GenericSetAttr ||
-        type->tp_getattro != PyObject_GenericGetAttr ||
+    if (type->tp_getattro != PyObject_GenericGetAttr ||
         core_type_lookup(type, PK_STR(__setstate__)))
         return HOW_GENERIC;
-    return HOW_PLAIN;
+    return core_type_has_dict(type) ? HOW_PLAIN : HOW_SLOTS;
 }
 
-static int is_plain(struct pk_state *st, PyTypeObject *type) {
+static int how_of(struct pk_state *st, PyTypeObject *type) {
     struct pk_type_note *note = pk_type_slot(st->load_notes, type);
     if (note->type == type && core_type_version_is(type, note->version))
-        return note->how == HOW_PLAIN;
+        return note->how;
     int how = judge(st, type);
     note->type = type;
     note->version = pk_type_version(type);
     note->how = (uint8_t)how;
-    return how == HOW_PLAIN;
+    return how;
 }
 
 /* Replaces a name by the interned string equal to it. The same string object comes again and again from the
@@ -133,7 +133,7 @@ static int build_directly(struct unpickler *u, PyObject *dict, Py_ssize_t from) 
     if (u->cur >= u->end || *u->cur != OP_BUILD || from - 2 < u->fence || !core_only_ref(dict))
         return 0;
     PyObject *obj = u->stack[from - 2];
-    if (!is_plain(u->st, Py_TYPE(obj)))
+    if (how_of(u->st, Py_TYPE(obj)) != HOW_PLAIN)
         return 0;
     u->cur++;
     int rc = set_pairs(u, obj, from);
@@ -245,8 +245,8 @@ int pk_load_reduce(struct unpickler *u) {
 
 /* --- BUILD ----------------------------------------------------------------------------------------------------------------- */
 
-static int update_dict(PyObject *obj, PyObject *state) {
-    PyObject *dict = PyObject_GetAttrString(obj, "__dict__"), *key, *value;
+static int update_dict(struct pk_state *st, PyObject *obj, PyObject *state) {
+    PyObject *dict = PyObject_GetAttr(obj, st->str[PK_STR___dict__]), *key, *value;
     Py_ssize_t pos = 0;
     int rc = dict ? 0 : -1;
     while (rc == 0 && PyDict_Next(state, &pos, &key, &value)) {
@@ -280,8 +280,9 @@ static int set_slots(PyObject *obj, PyObject *slots) {
 /* Gives obj its state; both stay the caller's. */
 static int build(struct unpickler *u, PyObject *obj, PyObject *state) {
     struct pk_state *st = u->st;
-    PyObject *setstate, *slots = NULL;
-    if (PyObject_GetOptionalAttr(obj, PK_STR(__setstate__), &setstate) < 0)
+    PyObject *setstate = NULL, *slots = NULL;
+    if (how_of(st, Py_TYPE(obj)) == HOW_GENERIC &&
+        PyObject_GetOptionalAttr(obj, PK_STR(__setstate__), &setstate) < 0)
         return -1;
     if (setstate) {
         PyObject *done = PyObject_CallOneArg(setstate, state);
@@ -296,7 +297,7 @@ static int build(struct unpickler *u, PyObject *obj, PyObject *state) {
     if (state != Py_None) {
         if (!PyDict_Check(state))
             return pk_bad(u, "state is not a dictionary");
-        if (update_dict(obj, state) < 0)
+        if (update_dict(st, obj, state) < 0)
             return -1;
     }
     if (!slots || slots == Py_None)

@@ -344,40 +344,6 @@ static int step_call(struct pickler *p, struct pk_frame *f) {
     return rc;
 }
 
-static int step(struct pickler *p) {
-    struct pk_frame *f = &p->frames[p->nframes - 1];
-    switch ((enum pk_frame_kind)f->kind) {
-    case PK_F_LIST:
-        return step_list(p, f);
-    case PK_F_TUPLE:
-        return step_tuple(p, f);
-    case PK_F_DICT:
-        return step_dict(p, f);
-    case PK_F_SET:
-        return step_set(p, f);
-    case PK_F_SAVE:
-        return step_save(p, f);
-    case PK_F_MEMO:
-        return step_memo(p, f);
-    case PK_F_GET:
-        return step_get(p, f);
-    case PK_F_CALL:
-        return step_call(p, f);
-    case PK_F_DONE:
-    case PK_F_WRITE:
-    case PK_F_HELPER:
-        break;
-    }
-    return step_simple(p, f);
-}
-
-int pk_run(struct pickler *p, Py_ssize_t base) {
-    while (p->nframes > base)
-        if (step(p) < 0)
-            return -1;
-    return 0;
-}
-
 /* --- the beginning of each kind of object ----------------------------------------------------------------- */
 
 static int save_list(struct pickler *p, PyObject *obj) {
@@ -419,6 +385,23 @@ int pk_push_items(struct pickler *p, PyObject *dict, int flags) {
     f->n = (uint32_t)n;
     f->flags = (uint8_t)flags;
     return 0;
+}
+
+int pk_push_later(struct pickler *p, PyObject *dict, int flags) {
+    struct pk_frame *f = pk_push(p, PK_F_LATER, dict);
+    if (!f)
+        return -1;
+    f->flags = (uint8_t)flags;
+    return 0;
+}
+
+static int step_later(struct pickler *p, struct pk_frame *f) {
+    PyObject *dict = f->obj;
+    int flags = f->flags;
+    p->nframes--; /* its reference is ours now */
+    int rc = pk_put(p, OP_EMPTY_DICT) < 0 ? -1 : pk_push_items(p, dict, flags);
+    Py_DECREF(dict);
+    return rc;
 }
 
 int pk_save_tuple(struct pickler *p, PyObject *obj, int flags) {
@@ -573,6 +556,42 @@ int pk_save_object(struct pickler *p, PyObject *obj) {
         rc = save_any(p, obj);
     Py_DECREF(obj);
     return rc < 0 ? -1 : 0;
+}
+
+static int step(struct pickler *p) {
+    struct pk_frame *f = &p->frames[p->nframes - 1];
+    switch ((enum pk_frame_kind)f->kind) {
+    case PK_F_LIST:
+        return step_list(p, f);
+    case PK_F_TUPLE:
+        return step_tuple(p, f);
+    case PK_F_DICT:
+        return step_dict(p, f);
+    case PK_F_SET:
+        return step_set(p, f);
+    case PK_F_SAVE:
+        return step_save(p, f);
+    case PK_F_MEMO:
+        return step_memo(p, f);
+    case PK_F_GET:
+        return step_get(p, f);
+    case PK_F_CALL:
+        return step_call(p, f);
+    case PK_F_LATER:
+        return step_later(p, f);
+    case PK_F_DONE:
+    case PK_F_WRITE:
+    case PK_F_HELPER:
+        break;
+    }
+    return step_simple(p, f);
+}
+
+int pk_run(struct pickler *p, Py_ssize_t base) {
+    while (p->nframes > base)
+        if (step(p) < 0)
+            return -1;
+    return 0;
 }
 
 /* --- whole streams -------------------------------------------------------------------------------------- */

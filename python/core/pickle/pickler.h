@@ -34,6 +34,7 @@ enum pk_frame_kind {
     PK_F_MEMO, /* obj: just built; gets its index (or, if something above gave it one, is taken from there) */
     PK_F_GET,    /* obj: is in the memo */
     PK_F_HELPER, /* n: a helper to push */
+    PK_F_LATER,  /* obj: a dict; becomes EMPTY_DICT and a frame for its pairs, with these flags */
     PK_F_CALL,   /* call(p, obj): anything else */
 };
 
@@ -134,6 +135,8 @@ int pk_get(struct pickler *p, uint32_t index);
 int pk_write_old_put(struct pickler *p); /* protocols before MEMOIZE */
 /* Frames for the pairs of a dict that is on the stack already. */
 int pk_push_items(struct pickler *p, PyObject *dict, int flags);
+/* The same for a dict that is not there yet when its turn comes: EMPTY_DICT, pairs. */
+int pk_push_later(struct pickler *p, PyObject *dict, int flags);
 int pk_save_tuple(struct pickler *p, PyObject *obj, int flags);
 /* pk_dump() with a recorder of what the bytes depend on, or nested in another dump. */
 int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,

@@ -278,19 +278,57 @@ static int by_text(const void *a, const void *b) {
     return PyUnicode_Compare(((const struct item *)a)->obj, ((const struct item *)b)->obj);
 }
 
-/* The common sets, small ints alone or strings alone: their items, taken out. 1: ints, 2: strings, 0: other */
+static int rank(PyObject *obj) {
+    PyTypeObject *type = Py_TYPE(obj);
+    return obj == Py_None            ? 0
+           : type == &PyBool_Type    ? 1
+           : type == &PyLong_Type    ? 2
+           : type == &PyFloat_Type   ? 3
+           : type == &PyUnicode_Type ? 4
+                                     : 5;
+}
+
+/* Atoms of several types: by type, then by value. */
+static int by_rank(const void *a, const void *b) {
+    const struct item *x = a, *y = b;
+    int rx = rank(x->obj), ry = rank(y->obj);
+    if (rx != ry)
+        return rx - ry;
+    if (rx == 4)
+        return by_text(a, b);
+    if (rx == 5) {
+        Py_ssize_t n = PyBytes_GET_SIZE(x->obj), m = PyBytes_GET_SIZE(y->obj);
+        int rc =
+            memcmp(PyBytes_AS_STRING(x->obj), PyBytes_AS_STRING(y->obj), (size_t)(n < m ? n : m));
+        return rc ? rc : (n > m) - (n < m);
+    }
+    if (rx == 3) {
+        uint64_t u, v;
+        double d = PyFloat_AS_DOUBLE(x->obj), e = PyFloat_AS_DOUBLE(y->obj);
+        memcpy(&u, &d, 8);
+        memcpy(&v, &e, 8);
+        return (u > v) - (u < v);
+    }
+    if (rx == 0)
+        return 0;
+    return PyObject_RichCompareBool(x->obj, y->obj, Py_LT) ? -1 : x->obj != y->obj;
+}
+
+enum { OTHER, INTS, TEXTS, ATOMS };
+
+/* The common sets, atoms alone: their items, taken out, and what they are. */
 static int take_simple(PyObject *set, struct item *items) {
     Py_ssize_t pos = 0, n = 0;
     Py_hash_t hash;
     PyObject *item;
-    int kind = 0;
+    int kind = OTHER;
     while (_PySet_NextEntry(set, &pos, &item, &hash)) {
-        int is = PyUnicode_CheckExact(item)                                          ? 2
-                 : PyLong_CheckExact(item) && core_long_small(item, &items[n].value) ? 1
-                                                                                     : 0;
-        if (!is || (kind && is != kind))
-            return 0;
-        kind = is;
+        if (!pk_is_atom(item))
+            return OTHER;
+        int is = PyUnicode_CheckExact(item)                                          ? TEXTS
+                 : PyLong_CheckExact(item) && core_long_small(item, &items[n].value) ? INTS
+                                                                                     : ATOMS;
+        kind = kind == OTHER || kind == is ? is : ATOMS;
         items[n++].obj = item;
     }
     return kind;
@@ -306,7 +344,7 @@ static void sort_few(struct item *items, Py_ssize_t n, int (*compare)(const void
     }
 }
 
-/* MARK, the items of a simple set in order, op. 1: written; 0: it is not simple; -1 */
+/* MARK, the items of a set of atoms in order, op. 1: written; 0: it is not simple; -1 */
 static int save_simple(struct pickler *p, PyObject *set, unsigned char op) {
     Py_ssize_t n = PySet_GET_SIZE(set);
     struct item few[FEW], *items = n <= FEW ? few : PyMem_Malloc((size_t)n * sizeof *items);
@@ -314,15 +352,21 @@ static int save_simple(struct pickler *p, PyObject *set, unsigned char op) {
         PyErr_NoMemory();
         return -1;
     }
+    static int (*const order[])(const void *, const void *) = {NULL, by_value, by_text, by_rank};
     int kind = take_simple(set, items), rc = 0;
+    for (Py_ssize_t i = 0; kind == ATOMS && i < n; i++)
+        Py_INCREF(items[i].obj); /* large bytes are offered to the user, who may change the set */
     if (kind && n <= FEW)
-        sort_few(items, n, kind == 1 ? by_value : by_text);
+        sort_few(items, n, order[kind]);
     else if (kind)
-        qsort(items, (size_t)n, sizeof *items, kind == 1 ? by_value : by_text);
+        qsort(items, (size_t)n, sizeof *items, order[kind]);
     if (kind && pk_put(p, OP_MARK) < 0)
         rc = -1;
     for (Py_ssize_t i = 0; kind && rc == 0 && i < n; i++)
-        rc = kind == 1 ? pk_save_small(p, items[i].value) : pk_save_str(p, items[i].obj);
+        rc = kind == INTS ? pk_save_small(p, items[i].value)
+                          : (pk_save_atom(p, items[i].obj) < 0 ? -1 : 0);
+    for (Py_ssize_t i = 0; kind == ATOMS && i < n; i++)
+        Py_DECREF(items[i].obj);
     if (items != few)
         PyMem_Free(items);
     if (!kind || rc < 0)

@@ -6,7 +6,7 @@
  * entry: BUILD copies the pairs, so nobody can meet the dict that was on the stack again. */
 #include "pickler.h"
 
-enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN, HOW_EMPTY };
+enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN, HOW_EMPTY, HOW_SLOTS };
 
 /* How often an object may turn up again while its own arguments are written (see busy_enter). */
 enum { MAX_REENTRY = 8 };
@@ -18,37 +18,36 @@ static int inherits(struct pk_state *st, PyTypeObject *type, enum pk_string name
     return own == core_type_lookup(&PyBaseObject_Type, st->str[name]);
 }
 
-/* The size object.__getstate__ allows a type without state of its own in C. */
-static int has_only_dict(PyTypeObject *type) {
-    return type->tp_itemsize == 0 && type->tp_basicsize <= core_plain_basicsize(type);
-}
-
-/* 1, 0, -1: copyreg says the type has slots to save. */
-static int has_slots(struct pk_state *st, PyTypeObject *type) {
+/* How many slots copyreg says are to be saved; -1 with an exception. The list stays with the class. */
+static Py_ssize_t count_slots(struct pk_state *st, PyTypeObject *type) {
     PyObject *copyreg = PyImport_ImportModule("copyreg");
     PyObject *names = copyreg ? PyObject_CallMethod(copyreg, "_slotnames", "O", type) : NULL;
     (void)st;
     Py_XDECREF(copyreg);
     if (!names)
         return -1;
-    int rc = names != Py_None && PyObject_IsTrue(names);
+    Py_ssize_t n = PyList_Check(names) ? PyList_GET_SIZE(names) : 0;
     Py_DECREF(names);
-    return rc;
+    return n;
 }
 
 static int judge(struct pk_state *st, PyTypeObject *type) {
     static const enum pk_string same[] = {PK_STR___reduce_ex__,     PK_STR___reduce__,
                                           PK_STR___getstate__,      PK_STR___getnewargs__,
                                           PK_STR___getnewargs_ex__, PK_STR___class__};
-    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || !has_only_dict(type) ||
+    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || type->tp_itemsize != 0 ||
         type->tp_getattro != PyObject_GenericGetAttr || PyType_IsSubtype(type, &PyType_Type))
         return HOW_GENERIC;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(same); i++)
         if (!inherits(st, type, same[i]))
             return HOW_GENERIC;
-    int rc = has_slots(st, type);
-    if (rc)
-        return rc < 0 ? -1 : HOW_GENERIC;
+    Py_ssize_t slots = count_slots(st, type);
+    if (slots < 0)
+        return -1;
+    if (type->tp_basicsize > core_plain_basicsize(type) + slots * (Py_ssize_t)sizeof(PyObject *))
+        return HOW_GENERIC; /* something in C that its dict and slots say nothing about */
+    if (slots)
+        return HOW_SLOTS;
     return core_type_has_dict(type) ? HOW_PLAIN : HOW_EMPTY;
 }
 
@@ -65,6 +64,46 @@ static int how_of(struct pk_state *st, PyTypeObject *type) {
     return how;
 }
 
+/* {slot: value} of the slots that are set: new dict, or NULL. */
+static PyObject *slot_values(struct pk_state *st, PyObject *obj) {
+    PyObject *names = core_type_lookup(Py_TYPE(obj), PK_STR(__slotnames__));
+    PyObject *values = PyDict_New();
+    for (Py_ssize_t i = 0; values && names && i < PyList_GET_SIZE(names); i++) {
+        PyObject *value, *name = PyList_GET_ITEM(names, i);
+        if (PyObject_GetOptionalAttr(obj, name, &value) < 0 ||
+            (value && PyDict_SetItem(values, name, value) < 0))
+            Py_CLEAR(values);
+        Py_XDECREF(value);
+    }
+    return values;
+}
+
+/* (dict or None, {slot: value}) BUILD, or the dict alone when no slot is set. */
+static int save_slots(struct pickler *p, PyObject *obj, PyObject *dict) {
+    static const char end[] = {(char)OP_TUPLE2, OP_BUILD};
+    PyObject *values = slot_values(p->st, obj);
+    if (!values)
+        return -1;
+    int rc, flags = PK_FF_ATTRS, has_dict = dict && PyDict_GET_SIZE(dict) > 0;
+    if (PyDict_GET_SIZE(values) == 0) {
+        rc = !has_dict                      ? 0
+             : pk_put(p, OP_EMPTY_DICT) < 0 ? -1
+                                            : pk_push_items(p, dict, flags | PK_FF_BUILD);
+    } else if (pk_push_write(p, end, sizeof end) < 0) {
+        rc = -1;
+    } else if (has_dict) {
+        rc = pk_push_later(p, values, flags) < 0 || pk_put(p, OP_EMPTY_DICT) < 0
+                 ? -1
+                 : pk_push_items(p, dict, flags);
+    } else {
+        rc = pk_put(p, OP_NONE) < 0 || pk_put(p, OP_EMPTY_DICT) < 0
+                 ? -1
+                 : pk_push_items(p, values, flags);
+    }
+    Py_DECREF(values);
+    return rc;
+}
+
 /* The class is on the stack. */
 static int plain_rest(struct pickler *p, PyObject *obj) {
     uint32_t index;
@@ -76,13 +115,16 @@ static int plain_rest(struct pickler *p, PyObject *obj) {
     *p->cur++ = OP_NEWOBJ;
     if (pk_memoize(p, obj) < 0)
         return -1;
+    int slots = how_of(p->st, Py_TYPE(obj)) == HOW_SLOTS;
     if (!core_type_has_dict(Py_TYPE(obj)))
-        return 0;
+        return slots ? save_slots(p, obj, NULL) : 0;
     PyObject *dict = PyObject_GenericGetDict(obj, NULL);
     if (!dict)
         return -1;
     int rc = 0;
-    if (PyDict_GET_SIZE(dict) > 0)
+    if (slots)
+        rc = save_slots(p, obj, dict);
+    else if (PyDict_GET_SIZE(dict) > 0)
         rc = pk_put(p, OP_EMPTY_DICT) < 0 ? -1 : pk_push_items(p, dict, PK_FF_ATTRS | PK_FF_BUILD);
     Py_DECREF(dict);
     return rc;

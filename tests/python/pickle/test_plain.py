@@ -216,3 +216,56 @@ def test_reduce_that_never_ends_is_stopped():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "stopped True\n", done.stderr[-2000:]
+
+
+class Slots:
+    __slots__ = ("a", "b")
+
+
+class SlotsAndDict(Slots):
+    def __init__(self):
+        self.c = [self]
+
+
+class Stubborn:
+    """Objects to assignments, which loading does not ask about."""
+
+    def __init__(self):
+        self.__dict__["x"] = 1
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+
+def test_slots():
+    value = Slots()
+    assert not hasattr(ep.copy(value), "a")
+    value.a = [1]
+    for loads in (ep.loads, pickle.loads):
+        back = loads(ep.dumps(value))
+        assert back.a == [1] and not hasattr(back, "b")
+    both = SlotsAndDict()
+    both.b = (1, both)
+    for loads in (ep.loads, pickle.loads):
+        back = loads(ep.dumps(both))
+        assert back.c[0] is back and back.b[1] is back and not hasattr(back, "a")
+    assert ep.loads(pickle.dumps(both, 5)).b[0] == 1
+    value.a = threading.Lock()
+    with pytest.raises(PicklingError, match=r"obj\[0\]\.a: "):
+        ep.dumps([value])
+
+
+def test_own_setattr_is_not_asked():
+    for loads in (ep.loads, pickle.loads):
+        assert loads(ep.dumps(Stubborn())).x == 1
+
+
+@hypothesis.given(st.sets(atoms), st.randoms())
+def test_sets_of_atoms_have_one_order(items, rng):
+    shuffled = list(items)
+    rng.shuffle(shuffled)
+    again = set()
+    for item in shuffled:
+        again.add(item)
+    assert ep.dumps(again) == ep.dumps(items)
+    assert pickle.loads(ep.dumps(items)) == items
