@@ -12,7 +12,7 @@
 #endif
 
 int erg_shm_create(const char *label, uint64_t size, int *out, struct erg_error *err) {
-    int fd = memfd_create(label, MFD_CLOEXEC);
+    int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return erg_error_system(err, errno, "cannot make shared memory (memfd_create)");
     if (fchmod(fd, 0600) != 0 || ftruncate(fd, (off_t)size) != 0) {
@@ -21,6 +21,8 @@ int erg_shm_create(const char *label, uint64_t size, int *out, struct erg_error 
         close(fd);
         return code;
     }
+    /* Nobody who gets hold of it can cut it off under the others (who would die of SIGBUS). */
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     *out = fd;
     return 0;
 }

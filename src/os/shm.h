@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include <stdint.h>
 
-/* A sparse memory file without a name, close-on-exec, readable and writable by this user only, of `size` bytes. *fd is
+/* A sparse memory file without a name, close-on-exec, readable and writable by this user only, of `size` bytes for ever. *fd is
  * the caller's. */
 int erg_shm_create(const char *label, uint64_t size, int *fd, struct erg_error *err);
 /* Maps all of it, shared. NULL with words. */
