@@ -226,7 +226,7 @@ def _refuse_named(module: str, name: str, reason: str) -> None:
 
 
 _LOCK = "a lock guards memory of this process: make one where it is needed"
-_refuse_named("_thread", "lock", _LOCK)
+_refuse_named("_thread", "LockType", _LOCK)
 _refuse_named("_thread", "RLock", _LOCK)
 _refuse_named("socket", "socket", "a socket is a connection of this process: connect again where it is needed")
 _refuse_named(

@@ -145,8 +145,8 @@ def test_generators():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (threading.Lock, "lock"),
-        (threading.RLock, "lock"),
+        (threading.Lock, "guards memory"),
+        (threading.RLock, "guards memory"),
         (lambda: socket.socket(socket.AF_UNIX), "socket"),
         (lambda: sqlite3.connect(":memory:"), "database"),
         (lambda: contextvars.ContextVar("x"), "context variable"),
