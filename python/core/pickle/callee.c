@@ -57,6 +57,36 @@ void pk_watch_size(struct pickler *p, PyObject *dict) {
         w->number = PyDict_GET_SIZE(dict);
 }
 
+void pk_watch_pairs(struct pickler *p, PyObject *dict) {
+    Py_ssize_t pos = 0;
+    PyObject *key, *value;
+    if (!p->watch)
+        return;
+    pk_watch_size(p, dict);
+    while (PyDict_Next(dict, &pos, &key, &value))
+        pk_watch_entry(p, dict, key, value);
+}
+
+/* The keywords of a partial are a dict that somebody might change: watched instead of refused. */
+int pk_watch_partial(struct pickler *p, PyObject *partial) {
+    PyObject *vars = NULL, *keywords = NULL;
+    int rc = PyObject_GetOptionalAttrString(partial, "__dict__", &vars);
+    int plain = rc >= 0 && (!vars || (PyDict_Check(vars) && PyDict_GET_SIZE(vars) == 0));
+    if (rc >= 0 && vars && plain)
+        pk_watch_size(p, vars);
+    Py_XDECREF(vars);
+    if (rc >= 0 && plain)
+        rc = PyObject_GetOptionalAttrString(partial, "keywords", &keywords);
+    if (rc > 0 && plain && PyDict_CheckExact(keywords)) {
+        pk_watch_pairs(p, keywords);
+        p->watch->excused = keywords; /* the partial keeps it alive */
+    } else {
+        plain = 0;
+    }
+    Py_XDECREF(keywords);
+    return rc < 0 ? -1 : plain;
+}
+
 void pk_watch_type(struct pickler *p, PyTypeObject *type) {
     unsigned int version = p->watch ? pk_type_version(type) : 0;
     if (!version) {

@@ -532,7 +532,7 @@ static int save_any(struct pickler *p, PyObject *obj) {
     if (type == &PyTuple_Type)
         return pk_save_tuple(p, obj, 0);
     if (type == &PyList_Type || type == &PyDict_Type) {
-        pk_watch_mutable(p);
+        pk_watch_container(p, obj);
         return type == &PyDict_Type ? save_dict(p, obj) : save_list(p, obj);
     }
     int alone =

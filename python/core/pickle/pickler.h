@@ -87,7 +87,9 @@ struct pk_witness {
 struct pk_watch {
     struct pk_witness *list;
     Py_ssize_t n, cap;
-    int stable; /* cleared when something mutable or not understood is met */
+    PyObject
+        *excused; /* borrowed: a dict that is watched, so that meeting it makes nothing unstable */
+    int stable;   /* cleared when something mutable or not understood is met */
 };
 
 struct pickler {
@@ -202,7 +204,10 @@ void pk_watch_entry(struct pickler *p, PyObject *dict, PyObject *key,
                     PyObject *value); /* NULL: not there */
 void pk_watch_slot(struct pickler *p, PyObject *owner, PyObject **address);
 void pk_watch_size(struct pickler *p, PyObject *dict);
+void pk_watch_pairs(struct pickler *p,
+                    PyObject *dict); /* all of them, and that there are no others */
 void pk_watch_type(struct pickler *p, PyTypeObject *type);
+int pk_watch_partial(struct pickler *p, PyObject *partial); /* 1: all of it is watched now, 0, -1 */
 
 /* --- path.c --- */
 /* Turns the exception that is set into what the user sees: PicklingError with the path, or a note. */
@@ -216,6 +221,12 @@ int pk_cannot(struct pickler *p, PyObject *obj, const char *reason);
 
 static inline void pk_watch_mutable(struct pickler *p) {
     if (p->watch)
+        p->watch->stable = 0;
+}
+
+/* A list or dict was met. */
+static inline void pk_watch_container(struct pickler *p, PyObject *obj) {
+    if (p->watch && p->watch->excused != obj)
         p->watch->stable = 0;
 }
 

@@ -270,13 +270,7 @@ static int save_quiet(struct pickler *p, PyObject *dict) {
         return rc < 0 ? -1 : 0;
     if (pk_put(p, OP_EMPTY_DICT) < 0 || pk_memoize(p, dict) < 0)
         return -1;
-    if (p->watch) {
-        Py_ssize_t pos = 0;
-        PyObject *key, *value;
-        pk_watch_size(p, dict);
-        while (PyDict_Next(dict, &pos, &key, &value))
-            pk_watch_entry(p, dict, key, value);
-    }
+    pk_watch_pairs(p, dict);
     return pk_push_items(p, dict, 0);
 }
 
@@ -336,7 +330,7 @@ static int save_attributes(struct pickler *p, PyObject *func) {
         return -1;
     if (!has_dict)
         return pk_push_write(p, (char[]){OP_NONE}, 1);
-    pk_watch_mutable(p);
+    pk_watch_pairs(p, f->func_dict);
     PyObject *dict = pk_canonical(f->func_dict);
     int rc = dict && pk_put(p, OP_EMPTY_DICT) == 0 ? pk_push_items(p, dict, PK_FF_ATTRS) : -1;
     Py_XDECREF(dict);

@@ -539,6 +539,12 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
     if (!value)
         return refused(p, obj);
     int stable = p->watch && p->watch->stable && pk_never_changes(p->st, Py_TYPE(obj));
+    if (p->watch && p->watch->stable && strcmp(Py_TYPE(obj)->tp_name, "functools.partial") == 0)
+        stable = pk_watch_partial(p, obj);
+    if (stable < 0) {
+        Py_DECREF(value);
+        return -1;
+    }
     int rc = pk_save_reduced(p, value, obj);
     Py_DECREF(value);
     if (stable)

@@ -39,7 +39,15 @@ def closure_over(value):
         ("def f(x: list[int] = None): pass", True),
         ("def f(x=[]): pass", False),
         ("import math\ndef f(): return math.pi", True),
-        ("def f(): pass\nf.tag = 1", False),
+        ("def f(): pass\nf.tag = 1", True),
+        ("def f(): pass\nf.tag = [1]", False),
+        ("import functools\ndef g(x, y): return x\nf = functools.partial(g, 1, y=2)", True),
+        ("import functools\ndef g(x, y): return x\nf = functools.partial(g, [])", False),
+        ("import functools\ndef g(x, y): return x\nf = functools.partial(g, y=[])", False),
+        (
+            "import functools\ndef d(g):\n @functools.wraps(g)\n def w(*a): return g(*a)\n return w\n@d\ndef f(): return 1",
+            True,
+        ),
     ],
 )
 def test_stable(source, stable):
@@ -82,6 +90,17 @@ def test_every_change_is_noticed(change):
     assert Callee(space["f"]).bytes == before.bytes
     exec(change, space)
     assert not before.valid()
+
+
+def test_partials_are_watched():
+    space = in_main("import functools\ndef g(x, y): return x\nf = functools.partial(g, 1, y=2)")
+    for change in ("f.keywords['y'] = 3", "f.keywords['z'] = 1", "f.tag = 1", "g.__defaults__ = (1,)"):
+        callee = Callee(space["f"])
+        if not callee.stable:
+            continue
+        assert callee.valid()
+        exec(change, space)
+        assert not callee.valid(), change
 
 
 def test_cells_are_watched():
