@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define START_LIMIT_NS (120 * SECOND) /* from the spawn to READY */
+#define ANSWER_LIMIT_NS (120 * SECOND) /* for an order, the start of the zygote included */
 #define STOPPED_PROBES_MAX 30
 
 struct erg_zygote *erg_nursery_get(struct erg_engine *e, const struct erg_runtime *runtime) {
@@ -228,24 +228,29 @@ int erg_nursery_order(struct erg_zygote *z, struct worker *w, struct erg_error *
                                   z->runtime->zygote_argv[0]);
 }
 
-static int has_orders(const struct erg_zygote *z) {
+/* When the oldest order was sent that is not answered; NEVER without one. */
+static int64_t oldest_order(const struct erg_zygote *z) {
+    int64_t oldest = NEVER;
     for (struct erg_pool *p = z->engine->pools; p; p = p->next)
-        for (uint32_t i = 0; p->zygote == z && i < p->workers_max; i++)
-            if (p->workers[i].stage == W_ORDERED)
-                return 1;
-    return 0;
+        for (uint32_t i = 0; p->zygote == z && i < p->workers_max; i++) {
+            const struct worker *w = &p->workers[i];
+            if (w->stage == W_ORDERED && w->ordered_at < oldest)
+                oldest = w->ordered_at;
+        }
+    return oldest;
 }
 
 int64_t erg_nursery_probe(struct erg_zygote *z, int64_t now) {
-    if (z->state == Z_NONE || !has_orders(z))
+    int64_t waits_since = z->state == Z_NONE ? NEVER : oldest_order(z);
+    if (waits_since == NEVER)
         return NEVER;
     if (now < z->probe_at)
         return z->probe_at;
     z->probe_at = now + SECOND;
-    char state = erg_limits_process_state(z->process.pid);
-    z->stopped_probes = state == 'T' ? z->stopped_probes + 1 : 0;
-    if (z->stopped_probes > STOPPED_PROBES_MAX ||
-        (z->state == Z_STARTING && now - z->started_at > START_LIMIT_NS)) {
+    z->stopped_probes = erg_limits_process_state(z->process.pid) == 'T' ? z->stopped_probes + 1 : 0;
+    if (waits_since < z->started_at)
+        waits_since = z->started_at;
+    if (z->stopped_probes > STOPPED_PROBES_MAX || now - waits_since > ANSWER_LIMIT_NS) {
         erg_error_set(&z->failure, ERG_ELAUNCH, "it did not answer and was killed");
         erg_process_signal(z->process.pidfd, SIGKILL);
     }
