@@ -172,6 +172,7 @@ PyObject *pl_imap(struct pl_core *core, PyObject *callable, PyObject *iterables,
 static int imap_traverse(struct pl_imap *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     if (self->job) {
+        Py_VISIT(self->job->callable);
         Py_VISIT(self->job->iterators);
         Py_VISIT(self->job->source);
     }

@@ -274,6 +274,9 @@ static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_reco
         return 0;
     chunk->read = 1;
     *value = pl_call_result(job->core, record);
+    if (pl_record_by_reference(record))
+        /* It is the consumer's alone: an exception, whose traceback may lead back to the iterator, is no cycle. */
+        pl_record_set_object(record, NULL);
     if (record->start_ns)
         erg_balance_measure(&job->balance, 1, (int64_t)(record->end_ns - record->start_ns));
     return 1;

@@ -176,9 +176,9 @@ def test_uimap_raises_and_goes_on(pool):
     assert sorted(good) == [2, 3] and bad == 2
 
 
-def test_stop_iteration_of_a_task_does_not_end_the_iteration_silently(separate_pool):
+def test_stop_iteration_of_a_task_does_not_end_the_iteration_silently(pool):
     """A task that raises StopIteration must not look like the end of the results."""
-    results = separate_pool.imap(lambda i: raising(StopIteration("mine")) if i == 1 else i, range(3))
+    results = pool.imap(lambda i: raising(StopIteration("mine")) if i == 1 else i, range(3))
     assert next(results) == 0
     with pytest.raises((RuntimeError, StopIteration)) as caught:
         next(results)
