@@ -19,7 +19,8 @@ def environment(before):
     after = dict(before)
     if "ERGON_RUN_TRACE" in after:
         after["ERGON_TRACE"] = after.pop("ERGON_RUN_TRACE")
-    rest = [part for part in before.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder()]
+    path = before.get("PYTHONPATH")
+    rest = [part for part in path.split(os.pathsep) if part != folder()] if path else []
     after["PYTHONPATH"] = os.pathsep.join([folder(), *rest])
     return after
 

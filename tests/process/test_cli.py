@@ -130,12 +130,28 @@ def test_a_program_on_standard_input(tmp_path: pathlib.Path) -> None:
     assert without_aliases(ours) == plain
 
 
+def with_path(*entries: str) -> dict[str, str]:
+    """The environment, with these in front of PYTHONPATH."""
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*entries, *([path] if path else [])])}
+
+
+@pytest.mark.parametrize("entries", [["/x", "/y"], ["", "/x"], ["/x", ""], [ALIASES, "/x"]])
+def test_the_path_of_the_environment_stays(script, tmp_path: pathlib.Path, entries: list[str]) -> None:
+    path = script("import sys; print(sys.path)")
+    ours = call("run", path, cwd=tmp_path, env=with_path(*entries)).stdout
+    plain = call(
+        path, command=PYTHON, cwd=tmp_path, env=with_path(ALIASES, *(e for e in entries if e != ALIASES))
+    ).stdout
+    assert ours == plain != ""
+
+
 def test_aliases_come_after_the_script_and_before_the_rest(script, tmp_path: pathlib.Path) -> None:
     script("import sys, pathos; print(sys.path[:2]); print(pathos.__file__)")
     other = tmp_path / "other"
     other.mkdir()
     (other / "pathos.py").write_text("")
-    done = call("run", tmp_path / "script.py", env={**os.environ, "PYTHONPATH": str(other)})
+    done = call("run", tmp_path / "script.py", env=with_path(str(other)))
     path, file = done.stdout.splitlines()
     assert path == str([str(tmp_path), ALIASES]) and file.startswith(ALIASES)
 
