@@ -9,7 +9,13 @@
 
 #include <string.h>
 
-enum { BUCKETS = 1024, STEPS_FIRST = 20000, STEPS_MAX = 2000000 };
+enum {
+    BUCKETS = 1024,
+    STEPS_FIRST = 20000,
+    STEPS_MAX = 2000000,
+    CHEAP_CALLS = 4,
+    QUICK_CALLS = 64
+};
 static const size_t BYTES_MAX = 64u << 20;
 static const double CHEAP = 40e-6, DEAR = 150e-6;
 
@@ -48,7 +54,9 @@ struct fl_session {
     unsigned arrived; /* entries done since the last pass */
     struct entry *awaited;
     struct fl_place place;
-    unsigned at_place; /* functional calls from this place in a row */
+    unsigned at_place;    /* functional calls from this place in a row */
+    unsigned quick;       /* calls in a row that were foreseen and done when they were wanted … */
+    uint64_t quick_since; /* … since then */
 };
 
 static _Thread_local struct fl_session *current_session;
@@ -323,9 +331,28 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
 
 /* --- the real function ------------------------------------------------------------------------------------- */
 
-static int want_pass(struct fl_session *s) {
+static int is_cheap(const struct fl_functional *f) {
+    return f->cheap >= CHEAP_CALLS && f->cost < CHEAP && !f->remote_only;
+}
+
+static int want_pass(struct fl_session *s, PyObject *functional) {
     return s->dirty || (s->blocked && s->arrived) ||
-           (s->capped && s->count * 2 <= s->cap && s->bytes <= BYTES_MAX / 2);
+           (s->capped && s->count * 2 <= s->cap && s->bytes <= BYTES_MAX / 2 &&
+            !is_cheap((struct fl_functional *)functional));
+}
+
+/* Calls follow one another so quickly that one of them may be made here, to see what it takes. */
+static int worth_trying(struct fl_session *s, struct entry *e, const struct fl_functional *f) {
+    if (!is_done(s, e) || f->remote_only || is_cheap(f)) {
+        s->quick = 0;
+        return 0;
+    }
+    if (s->quick++ == 0)
+        s->quick_since = erg_clock_ns();
+    if (s->quick < QUICK_CALLS)
+        return 0;
+    s->quick = 0;
+    return (double)(erg_clock_ns() - s->quick_since) * 1e-9 < QUICK_CALLS * CHEAP;
 }
 
 /* 0 done, -1 exception (a signal). */
@@ -336,7 +363,7 @@ static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional)
     int rc = 0;
     while (!is_done(s, e)) {
         look_for_arrivals(s);
-        if (!failed && want_pass(s) && (unknown || (unknown = fl_unknown(s->st)))) {
+        if (!failed && want_pass(s, functional) && (unknown || (unknown = fl_unknown(s->st)))) {
             run_pass(s, functional, unknown, &failed);
             continue;
         }
@@ -355,7 +382,7 @@ static PyObject *call_here(struct fl_functional *f, PyObject *const *args, Py_ss
     uint64_t before = erg_clock_ns();
     PyObject *r = PyObject_Vectorcall(f->function, args, (size_t)nargs, kwnames);
     double cost = (double)(erg_clock_ns() - before) * 1e-9;
-    f->cost = f->cost < 0 || cost > DEAR ? cost : f->cost * 0.9 + cost * 0.1;
+    f->cost = f->cost < 0 || f->cost > DEAR || cost > DEAR ? cost : f->cost * 0.9 + cost * 0.1;
     if (cost > DEAR)
         f->cheap = 0;
     return r;
@@ -445,7 +472,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         return NULL;
     if (!s->core || pl_core_foreign(s->core) || s->core->closing)
         return call_here(f, args, nargs, kwnames);
-    if (f->cheap >= 4 && f->cost < CHEAP && !f->remote_only && s->count == 0) {
+    if (is_cheap(f) && s->count == 0) {
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
@@ -458,6 +485,15 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     }
     struct entry *e = find(s, functional, &sig, 0);
     int foreseen = e != NULL;
+    if (foreseen && worth_trying(s, e, f)) {
+        unlink_entry(s, e);
+        e->bytes = 0;
+        entry_free(s, e);
+        s->st->inlined++;
+        PyObject *r = call_here(f, args, nargs, kwnames);
+        f->cheap = f->cost < CHEAP ? CHEAP_CALLS : 0;
+        return r;
+    }
     if (foreseen)
         s->st->hits++;
     else if (!(e = enter(s, functional, &sig, args, nargs, kwnames))) {
@@ -474,7 +510,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     if (wait_for(s, e, functional) == 0) {
         learn(f, e, alone);
         r = outcome(s, e, functional, args, nargs, kwnames);
-        if (r && s->capped && want_pass(s)) {
+        if (r && s->capped && want_pass(s, functional)) {
             int failed;
             run_pass(s, functional, r, &failed);
         }
