@@ -126,13 +126,18 @@ static int is_function(struct flow_state *st, PyObject *o) {
 }
 
 /* An argument as native code may have it: new reference; Unknown stays Unknown. */
-static PyObject *prepare(struct fl_run *run, PyObject *o) {
+static PyObject *prepare(struct fl_run *run, PyObject *o, int mode) {
     struct flow_state *st = run->st;
     o = fl_see(run, o);
     if (is_function(st, o))
-        return fl_callback(run, o);
+        return fl_callback(run, o, mode);
     if (PyGen_CheckExact(o) || (fl_kind(st, Py_TYPE(o)) == FL_ITER && !fl_map_has(&run->owned, o)))
         return Py_XNewRef(fl_own(run, o));
+    if (PyIter_Check(o) && !fl_kind(st, Py_TYPE(o)) && Py_TYPE(o) != st->gen_type &&
+        Py_TYPE(o) != st->seq_type) {
+        fl_stop(run, FL_WHY_OTHER, "an iterator of an unknown type");
+        return NULL;
+    }
     return Py_NewRef(o);
 }
 
@@ -145,17 +150,26 @@ static PyObject *finish(struct fl_run *run, PyObject *r) {
     return r;
 }
 
+static int key_mode(PyObject *kwnames, Py_ssize_t i) {
+    return PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "key") == 0
+               ? FL_CALL_KEY
+               : FL_CALL_PLAIN;
+}
+
 /* Calls native code that has no effect but on `box` (which is ours, or NULL). */
 static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *const *args,
                              Py_ssize_t nargs, PyObject *kwnames, PyObject *box) {
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
     Py_ssize_t made = 0;
-    int unknown = 0;
+    int unknown = 0, mode = callable == (PyObject *)&PyFilter_Type ? FL_CALL_FILTER : FL_CALL_PLAIN;
+    unsigned before = run->approximate;
+    run->approximate = 0;
     if (!flat)
         return PyErr_NoMemory();
     for (; made < total; made++) {
-        flat[made] = prepare(run, args[made]);
+        flat[made] =
+            prepare(run, args[made], made < nargs ? mode : key_mode(kwnames, made - nargs));
         if (!flat[made])
             break;
         unknown |= !box && fl_is_unknown(run->st, flat[made]);
@@ -166,7 +180,7 @@ static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *c
         r = PyObject_Vectorcall(callable, flat, (size_t)nargs, kwnames);
     if (!r && made == total && !PyErr_ExceptionMatches(run->st->stop)) {
         for (Py_ssize_t i = 0; !unknown && i < total; i++)
-            unknown = fl_has_unknown(run, flat[i], 3);
+            unknown = fl_has_unknown(run, flat[i], 3) || PyIter_Check(flat[i]);
         if (unknown || (box && fl_has_unknown(run, box, 2)) ||
             PyErr_ExceptionMatches(run->st->need_value)) {
             PyErr_Clear();
@@ -174,6 +188,12 @@ static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *c
                 r = fl_unknown(run->st);
         }
     }
+    if (r && run->approximate) {
+        Py_SETREF(r, fl_unknown(run->st));
+        if (box && fl_poison(run, box) < 0)
+            Py_CLEAR(r);
+    }
+    run->approximate = before;
     for (Py_ssize_t i = 0; i < made; i++)
         Py_DECREF(flat[i]);
     if (flat != few)
@@ -323,9 +343,9 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
                               Py_ssize_t nargs, PyObject *kwnames) {
     struct flow_state *st = run->st;
     int done;
-    PyObject *r = fl_special(run, callable, args, nargs, kwnames, &done);
+    PyObject *special = fl_special(run, callable, args, nargs, kwnames, &done);
     if (done)
-        return r;
+        return special;
     int pure = fl_pure_of(st, callable);
     if (pure == FL_PURE_NUMPY) {
         PyObject *out = NULL;
@@ -342,8 +362,12 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     }
     if (pure == FL_PURE && !all_plain(run, args, nargs) && !kwnames)
         return fl_unknown(st);
-    if (pure)
-        return call_native(run, callable, args, nargs, kwnames, NULL);
+    if (pure) {
+        fl_session_trust(run->session, pure == FL_PURE_NUMPY);
+        PyObject *r = call_native(run, callable, args, nargs, kwnames, NULL);
+        fl_session_trust(run->session, -(pure == FL_PURE_NUMPY));
+        return r;
+    }
     if (PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable) &&
         fl_kind(st, Py_TYPE(PyCFunction_GET_SELF(callable))))
         return call_builtin_method(run, PyCFunction_GET_SELF(callable),

@@ -69,6 +69,7 @@ struct flow_state {
     /* names that are looked up often */
     PyObject *s_enter, *s_exit, *s_init, *s_call, *s_getattribute;
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
+    int collects; /* the garbage collector was on before the pass */
     int enabled;
     const char *last_why; /* words: why the last pass ended */
 };
@@ -135,6 +136,8 @@ struct fl_run {
     int depth;            /* of nested fl_exec */
     int barrier;          /* > 0: inside a module-level function */
     void *base;           /* frame the session was begun in */
+    unsigned at_place;    /* functional calls the real function made from where it is */
+    unsigned approximate; /* counts made-up answers: what came of them is not known */
     unsigned skip;        /* functional calls that the real function has had already */
     PyObject *handled;    /* exception being handled; strong */
     enum fl_why why;
@@ -209,10 +212,11 @@ int fl_next(struct fl_run *run, PyObject *iterator, PyObject **value);
 PyObject *fl_gen_send(struct fl_run *run, PyObject *gen,
                       PyObject *value); /* NULL without exception never: StopIteration */
 int fl_gen_check(struct flow_state *st, PyObject *o);
+enum { FL_CALL_PLAIN, FL_CALL_FILTER, FL_CALL_KEY }; /* what a callback's Unknown is replaced by */
 PyObject *fl_iter_copy(struct fl_run *run,
                        PyObject *iterator); /* NULL without exception: cannot be copied */
-PyObject *fl_callback(struct fl_run *run,
-                      PyObject *callable); /* what native code may call: new reference */
+PyObject *fl_callback(struct fl_run *run, PyObject *callable,
+                      int mode); /* what native code may call: new reference */
 
 /* 1, 0, -1 exception, -2 not known. */
 int fl_truth(struct fl_run *run, PyObject *o);
@@ -252,6 +256,10 @@ struct fl_place {
     PyObject *top; /* borrowed, only compared */
 };
 void fl_place_now(struct fl_place *place);
+/* From begin to end no Python code runs in this thread but what is trusted (session->trusted), and no garbage is
+ * collected. -1: cannot be had. */
+int fl_guard_begin(struct flow_state *st);
+void fl_guard_end(struct flow_state *st);
 void *fl_frame_base(void); /* the running frame, only compared */
 
 /* --- signature.c ------------------------------------------------------------------------------------------------ */
@@ -263,6 +271,10 @@ int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args
               PyObject *kwnames, struct fl_sig *sig);
 
 /* --- session.c ---------------------------------------------------------------------------------------------------- */
+/* 1, with PassEnds raised: a pass runs in this thread and Python code may not. */
+int fl_session_forbids(void);
+/* Code that is known to be harmless is called: +1 before, -1 behind. */
+void fl_session_trust(struct fl_session *session, int change);
 /* The session of this thread, or NULL. */
 struct fl_session *fl_session_current(void);
 /* Runs a scheduled function inside a new session. */

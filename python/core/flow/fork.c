@@ -191,6 +191,13 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
             rc = -1;
         }
         Py_DECREF(theirs);
+    } else if (op == SEND) {
+        if (yielded)
+            rc = fl_map_set(&run->forward, *fl_at(outer, 2), gen);
+        else
+            rc = value ? 0 : -1;
+        if (value)
+            complete(outer, yielded ? 1 : 2, outer->at + 1 + (yielded ? 0 : arg), value);
     } else if (calling_of(outer, &c) && c.nargs > 0 && c.args && PyGen_CheckExact(c.args[0]) &&
                PyCFunction_Check(c.callable) &&
                strcmp(((PyCFunctionObject *)c.callable)->m_ml->ml_name, "next") == 0 && yielded) {
@@ -274,7 +281,12 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
             rc = leave_generator(run, &f, value, outer);
         else if (outer && value && native)
             rc = leave_native(run, i, value, outer);
-        else if (outer && value)
+        if (rc == 1 && value && native && i->owner != FRAME_OWNED_BY_GENERATOR &&
+            !PyErr_Occurred()) {
+            run->skip = run->at_place;
+            rc = repeat_native(run, outer);
+        }
+        if (outer && value && !native)
             fl_push(outer, Py_NewRef(value));
         if (outer && !value && PyErr_Occurred())
             rc = fl_handle(run, outer) < 0 ? -1 : 0;
@@ -291,6 +303,28 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
 
 void *fl_frame_base(void) {
     return current();
+}
+
+/* While a pass runs, Python code that native code wants to call is not run: it might have effects. */
+static PyObject *guarded(PyThreadState *ts, iframe *frame, int throwing) {
+    if (fl_session_forbids())
+        return NULL;
+    return _PyEval_EvalFrameDefault(ts, frame, throwing);
+}
+
+int fl_guard_begin(struct flow_state *st) {
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    if (_PyInterpreterState_GetEvalFrameFunc(interp) != _PyEval_EvalFrameDefault)
+        return -1; /* a debugger or a compiler is there already */
+    _PyInterpreterState_SetEvalFrameFunc(interp, guarded);
+    st->collects = PyGC_Disable();
+    return 0;
+}
+
+void fl_guard_end(struct flow_state *st) {
+    if (st->collects)
+        PyGC_Enable();
+    _PyInterpreterState_SetEvalFrameFunc(PyInterpreterState_Get(), _PyEval_EvalFrameDefault);
 }
 
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
@@ -344,6 +378,13 @@ void fl_place_now(struct fl_place *place) {
 }
 void *fl_frame_base(void) {
     return NULL;
+}
+int fl_guard_begin(struct flow_state *st) {
+    (void)st;
+    return -1;
+}
+void fl_guard_end(struct flow_state *st) {
+    (void)st;
 }
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
     (void)st, (void)caller;

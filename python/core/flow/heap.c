@@ -82,7 +82,10 @@ static PyObject *copy(struct fl_run *run, PyObject *o) {
         if (PyType_IsSubtype(type, &PyBaseObject_Type) &&
             strcmp(type->tp_name, "types.SimpleNamespace") == 0)
             return copy_namespace(o);
-        return PyObject_CallMethod(o, "copy", NULL);
+        fl_session_trust(run->session, 1);
+        PyObject *twin = PyObject_CallMethod(o, "copy", NULL);
+        fl_session_trust(run->session, -1);
+        return twin;
     }
     if (fl_kind(run->st, type) == FL_ITER || PyGen_CheckExact(o))
         return fl_iter_copy(run, o);
@@ -162,7 +165,7 @@ static int plain(struct fl_run *run, PyObject *o, int depth, int *left) {
     if (!o || fl_is_unknown(run->st, o) || o == Py_None)
         return 1;
     int kind = fl_kind(run->st, Py_TYPE(o));
-    if (kind == FL_ATOM)
+    if (kind == FL_ATOM || Py_TYPE(o) == run->st->gen_type || Py_TYPE(o) == run->st->seq_type)
         return 1;
     if (kind == 0 && PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HEAPTYPE))
         return 0;

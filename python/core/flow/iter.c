@@ -14,6 +14,7 @@ struct fl_seq {
 struct fl_wrapped {
     PyObject_HEAD struct fl_run *run;
     PyObject *callable;
+    int mode;
 };
 
 /* --- generators ---------------------------------------------------------------------------------------- */
@@ -166,13 +167,14 @@ static PyType_Spec seq_spec = {
 
 /* --- functions of the program, for built-in functions to call ---------------------------------------------- */
 
-PyObject *fl_callback(struct fl_run *run, PyObject *callable) {
+PyObject *fl_callback(struct fl_run *run, PyObject *callable, int mode) {
     struct fl_wrapped *w =
         (struct fl_wrapped *)run->st->callback_type->tp_alloc(run->st->callback_type, 0);
     if (!w)
         return NULL;
     w->run = run;
     w->callable = Py_NewRef(callable);
+    w->mode = mode;
     return (PyObject *)w;
 }
 
@@ -182,7 +184,16 @@ static PyObject *callback_call(PyObject *o, PyObject *args, PyObject *kwds) {
         fl_stop(w->run, FL_WHY_OTHER, "a callback with keywords");
         return NULL;
     }
-    return fl_call(w->run, w->callable, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), NULL);
+    PyObject *r =
+        fl_call(w->run, w->callable, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), NULL);
+    if (r && w->mode == FL_CALL_KEY && (w->run->approximate || fl_is_unknown(w->run->st, r))) {
+        w->run->approximate++;
+        Py_SETREF(r, PyLong_FromLong(0));
+    } else if (r && w->mode == FL_CALL_FILTER && fl_is_unknown(w->run->st, r)) {
+        w->run->approximate++;
+        Py_SETREF(r, Py_NewRef(Py_True));
+    }
+    return r;
 }
 
 static int callback_traverse(PyObject *o, visitproc visit, void *arg) {
@@ -227,6 +238,70 @@ int fl_iter_register(struct flow_state *st) {
 
 /* --- copies of the program's iterators ---------------------------------------------------------------------- */
 
+/* Iterators whose copies share nothing that moves. */
+static int can_be_rebuilt(PyObject *o) {
+    static const char *const names[] = {"list_iterator",
+                                        "list_reverseiterator",
+                                        "tuple_iterator",
+                                        "str_iterator",
+                                        "str_ascii_iterator",
+                                        "bytes_iterator",
+                                        "range_iterator",
+                                        "longrange_iterator",
+                                        "dict_keyiterator",
+                                        "dict_valueiterator",
+                                        "dict_itemiterator",
+                                        "set_iterator",
+                                        "reversed",
+                                        "enumerate",
+                                        "zip",
+                                        "map",
+                                        "filter",
+                                        "itertools.product",
+                                        "itertools.combinations",
+                                        "itertools.combinations_with_replacement",
+                                        "itertools.permutations",
+                                        "itertools.count",
+                                        "itertools.repeat",
+                                        "itertools.islice",
+                                        "itertools.zip_longest",
+                                        "itertools.accumulate",
+                                        "itertools.starmap",
+                                        "itertools.takewhile",
+                                        "itertools.dropwhile",
+                                        "itertools.compress",
+                                        NULL};
+    for (int i = 0; names[i]; i++)
+        if (strcmp(Py_TYPE(o)->tp_name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* chain(*rest) after the iterators it has in hand: __reduce__ gives them as its state. */
+static PyObject *copy_chain(struct fl_run *run, PyObject *reduced) {
+    PyObject *state = PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : NULL,
+             *made = NULL;
+    if (!state || !PyTuple_Check(state))
+        return NULL;
+    PyObject *mine = PyTuple_New(PyTuple_GET_SIZE(state));
+    for (Py_ssize_t i = 0; mine && i < PyTuple_GET_SIZE(state); i++) {
+        PyObject *it = fl_own(run, PyTuple_GET_ITEM(state, i));
+        if (!it || fl_is_unknown(run->st, it))
+            Py_CLEAR(mine);
+        else
+            PyTuple_SET_ITEM(mine, i, Py_NewRef(it));
+    }
+    PyObject *none = mine ? PyTuple_New(0) : NULL;
+    made = none ? PyObject_CallObject(PyTuple_GET_ITEM(reduced, 0), none) : NULL;
+    PyObject *r = made ? PyObject_CallMethod(made, "__setstate__", "(O)", mine) : NULL;
+    if (!r)
+        Py_CLEAR(made);
+    Py_XDECREF(r);
+    Py_XDECREF(none);
+    Py_XDECREF(mine);
+    return made;
+}
+
 /* Calls what __reduce__ gave, with copies of the iterators among the arguments and callbacks for functions. */
 static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
     PyObject *type = PyTuple_GET_ITEM(reduced, 0), *args = PyTuple_GET_ITEM(reduced, 1);
@@ -236,9 +311,12 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
         if (PyGen_CheckExact(arg) || fl_kind(run->st, Py_TYPE(arg)) == FL_ITER)
             now = Py_XNewRef(fl_own(run, arg));
         else if (PyCallable_Check(arg) && i == 0)
-            now = fl_callback(run, arg);
+            now = fl_callback(run, arg,
+                              type == (PyObject *)&PyFilter_Type ? FL_CALL_FILTER : FL_CALL_PLAIN);
         else
-            now = Py_NewRef(arg);
+            now = PyIter_Check(arg)
+                      ? NULL
+                      : Py_NewRef(arg); /* an iterator of the program's is not ours to use up */
         if (!now || fl_is_unknown(run->st, now)) {
             Py_XDECREF(now);
             Py_CLEAR(mine);
@@ -249,7 +327,8 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
     if (mine)
         made = PyObject_CallObject(type, mine);
     if (made && PyTuple_GET_SIZE(reduced) > 2 && PyTuple_GET_ITEM(reduced, 2) != Py_None) {
-        PyObject *r = PyObject_CallMethod(made, "__setstate__", "O", PyTuple_GET_ITEM(reduced, 2));
+        PyObject *r =
+            PyObject_CallMethod(made, "__setstate__", "(O)", PyTuple_GET_ITEM(reduced, 2));
         if (!r)
             Py_CLEAR(made);
         Py_XDECREF(r);
@@ -261,9 +340,17 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
 PyObject *fl_iter_copy(struct fl_run *run, PyObject *o) {
     if (PyGen_CheckExact(o))
         return fl_fork_generator(run, o);
+    int chain = strcmp(Py_TYPE(o)->tp_name, "itertools.chain") == 0;
+    if (!chain && !can_be_rebuilt(o))
+        return NULL;
     PyObject *reduced = PyObject_CallMethod(o, "__reduce__", NULL), *made = NULL;
     if (!reduced)
         return NULL;
+    if (chain && PyTuple_Check(reduced)) {
+        made = copy_chain(run, reduced);
+        Py_DECREF(reduced);
+        return made;
+    }
     if (PyTuple_Check(reduced) && PyTuple_GET_SIZE(reduced) >= 2 &&
         PyTuple_Check(PyTuple_GET_ITEM(reduced, 1))) {
         PyObject *args = PyTuple_GET_ITEM(reduced, 1);
@@ -322,9 +409,18 @@ int fl_next(struct fl_run *run, PyObject *it, PyObject **value) {
     }
     if (Py_TYPE(it) == st->gen_type || Py_TYPE(it) == st->seq_type ||
         fl_kind(st, Py_TYPE(it)) == FL_ITER) {
+        unsigned before = run->approximate;
         Py_INCREF(it);
         *value = Py_TYPE(it)->tp_iternext(it);
         Py_DECREF(it);
+        if (*value &&
+            run->approximate != before) { /* whether this item is one of them is not known */
+            run->approximate = before;
+            if (fl_poison(run, it) < 0)
+                Py_CLEAR(*value);
+            else
+                Py_SETREF(*value, fl_unknown(st));
+        }
     } else {
         int found;
         *value = fl_call_method(run, it, "__next__", NULL, 0, &found);

@@ -269,7 +269,10 @@ static PyObject *subscript(struct fl_run *run, PyObject *o, PyObject *key) {
             return Py_XNewRef(value);
         return missing(run, o, key);
     }
+    int trust = PyDict_Check(o) && !PyDict_CheckExact(o); /* Counter.__missing__ is Python */
+    fl_session_trust(run->session, trust);
     PyObject *r = PyObject_GetItem(o, key);
+    fl_session_trust(run->session, -trust);
     if (!r && (fl_absorb(run) || fl_has_unknown(run, key, 2))) {
         PyErr_Clear();
         r = fl_unknown(st);

@@ -36,6 +36,7 @@ static const struct {
     {"collections", "defaultdict", FL_MUTABLE},
     {"collections", "OrderedDict", FL_MUTABLE},
     {"types", "SimpleNamespace", FL_MUTABLE},
+    {"collections", "Counter", FL_MUTABLE},
     {"itertools", "chain", FL_ITER},
     {"itertools", "count", FL_ITER},
     {"itertools", "product", FL_ITER},

@@ -11,6 +11,7 @@ struct region {
     uint8_t *seen;
     int *todo;
     int ntodo, join;
+    PyObject *keep; /* list: the roots met, which must outlive what is written */
 };
 
 static void visit(struct region *r, int unit) {
@@ -187,6 +188,16 @@ static void follow(struct region *r, int op, int arg, int d) {
     }
 }
 
+/* What was put on the stack. */
+static int keep_root(struct region *r, int op, int d) {
+    if (op != LOAD_FAST && op != LOAD_DEREF && op != LOAD_GLOBAL)
+        return 0;
+    for (int i = d; i < d + 2 && i <= r->f->code->code->co_stacksize; i++)
+        if (r->roots[i] && PyList_Append(r->keep, r->roots[i]) < 0)
+            return -1;
+    return 0;
+}
+
 static int walk(struct region *r) {
     struct fl_code *c = r->f->code;
     visit(r, c->succ[0][r->f->at]);
@@ -209,6 +220,8 @@ static int walk(struct region *r) {
         if (writes(r, op, arg, c->depth[unit]) < 0)
             return -1;
         follow(r, op, arg, c->depth[unit]);
+        if (keep_root(r, op, c->depth[unit]) < 0)
+            return -1;
     }
     return 0;
 }
@@ -237,6 +250,7 @@ int fl_skip_region(struct fl_run *run, struct fl_frame *f, int drop) {
     for (int i = 0; keep && i < c->nlocalsplus + f->sp; i++)
         if (f->slots[i] && PyList_Append(keep, f->slots[i]) < 0)
             Py_CLEAR(keep);
+    r.keep = keep;
     rc = keep ? walk(&r) : -1;
     PyMem_Free(r.roots);
     PyMem_Free(r.seen);

@@ -48,6 +48,7 @@ struct fl_session {
     size_t bytes; /* of results nobody took */
     uint64_t pass;
     int passing;
+    int trusted;      /* > 0: Python code may run during a pass */
     int dirty;        /* the function made a call no pass had foreseen */
     int blocked;      /* the last pass left something out for want of a result */
     int capped;       /* … or because enough was under way */
@@ -63,6 +64,18 @@ static _Thread_local struct fl_session *current_session;
 
 struct fl_session *fl_session_current(void) {
     return current_session;
+}
+
+int fl_session_forbids(void) {
+    struct fl_session *s = current_session;
+    if (!s || !s->passing || s->trusted)
+        return 0;
+    PyErr_SetNone(s->st->stop);
+    return 1;
+}
+
+void fl_session_trust(struct fl_session *s, int change) {
+    s->trusted += change;
 }
 
 /* --- entries ---------------------------------------------------------------------------------------------- */
@@ -243,15 +256,24 @@ static PyObject *value_for(struct fl_session *s, struct entry *e, PyObject *cons
 /* --- passes ------------------------------------------------------------------------------------------------ */
 
 static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
-    struct fl_run run = {
-        .st = s->st, .session = s, .limit = STEPS_FIRST, .base = s->base, .skip = s->at_place};
+    struct fl_run run = {.st = s->st,
+                         .session = s,
+                         .limit = STEPS_FIRST,
+                         .base = s->base,
+                         .skip = s->at_place,
+                         .at_place = s->at_place};
     s->passing = 1;
     s->pass++;
     s->blocked = 0;
     s->arrived = 0;
     s->capped = 0;
-    int rc = fl_fork_pass(&run, functional, value);
-    PyErr_Clear();
+    fl_pure_of(s->st, Py_None); /* NumPy may have been imported meanwhile */
+    int rc = 1;
+    if (fl_guard_begin(s->st) == 0) {
+        rc = fl_fork_pass(&run, functional, value);
+        PyErr_Clear();
+        fl_guard_end(s->st);
+    }
     *failed = rc != 0;
     if (rc == 0)
         s->dirty = 0;
@@ -294,6 +316,7 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
     PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
     int unknown = 0;
     struct fl_sig sig;
+    s->trusted++; /* serializers may be Python */
     for (; flat && made < total && !unknown; made++)
         if (!(flat[made] = fl_settle(run, args[made], &unknown)))
             break;
@@ -322,6 +345,7 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
                 r = e->value ? value_for(s, e, flat, nargs, kwnames) : fl_unknown(st);
         }
     }
+    s->trusted--;
     for (Py_ssize_t i = 0; i < made; i++)
         Py_DECREF(flat[i]);
     if (flat != few)
