@@ -164,6 +164,26 @@ static int enter_innermost(struct fl_run *run, struct fl_frame *f, PyObject *fun
 
 /* --- from a frame to the one that called it ---------------------------------------------------------------- */
 
+/* Native code that takes all a generator has. What it fills with that is not known from then on. */
+static int drains(struct fl_run *run, const struct calling *c) {
+    const char *name = NULL;
+    if (PyType_Check(c->callable) || fl_pure_of(run->st, c->callable) == FL_PURE_ITER)
+        return 1;
+    PyObject *self = c->self;
+    if (Py_TYPE(c->callable) == &PyMethodDescr_Type) {
+        name = ((PyMethodDescrObject *)c->callable)->d_method->ml_name;
+    } else if (PyCFunction_Check(c->callable)) {
+        name = ((PyCFunctionObject *)c->callable)->m_ml->ml_name;
+        self = PyCFunction_GET_SELF(c->callable);
+    }
+    if (!name || !self || !fl_kind(run->st, Py_TYPE(self)))
+        return 0;
+    if (strcmp(name, "join") == 0)
+        return 1;
+    return (strcmp(name, "extend") == 0 || strcmp(name, "update") == 0) &&
+           fl_poison(run, self) == 0;
+}
+
 /* A generator of the program's that runs (its frame is f) was asked for an item by an instruction of outer. 0, 1, -1. */
 static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject *value,
                            struct fl_frame *outer) {
@@ -203,8 +223,7 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
                strcmp(((PyCFunctionObject *)c.callable)->m_ml->ml_name, "next") == 0 && yielded) {
         rc = fl_map_set(&run->forward, c.args[0], gen);
         complete(outer, c.operands, c.next, value);
-    } else if (calling_of(outer, &c) && value && c.callable &&
-               (PyType_Check(c.callable) || fl_pure_of(run->st, c.callable) == FL_PURE_ITER)) {
+    } else if (calling_of(outer, &c) && value && c.callable && drains(run, &c)) {
         PyObject *item;
         rc = 0;
         while (gen && (rc = fl_next(run, gen, &item)) > 0)
