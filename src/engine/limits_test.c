@@ -56,6 +56,34 @@ static void neighbours_of_a_killed_task_are_unharmed(void **state) {
     close_pool(pool);
 }
 
+/* Tasks that end at about the moment their worker would be killed: the one the worker takes next must not be hit. */
+static void a_kill_that_comes_late_hits_nobody_else(void **state) {
+    (void)state;
+    struct erg_open_options options = {.grace_ns = 3 * MS};
+    struct erg_pool *pool = open_up("local:2", &options);
+    struct erg_task_options o = {.timeout_ns = 2 * MS};
+    enum { N = 20, INNOCENT = 10 };
+    unsigned seed = 1;
+    uint32_t us = 20;
+    for (int round = 0; round < 12; round++) {
+        erg_future late[N], next[N][INNOCENT];
+        for (int i = 0; i < N; i++) {
+            int64_t ns = 4 * MS + rand_r(&seed) % (3 * MS);
+            late[i] = submit(pool, sleep_deaf, &ns, sizeof ns, &o);
+            for (int k = 0; k < INNOCENT; k++)
+                next[i][k] = submit(pool, busy_us, &us, sizeof us, NULL);
+        }
+        for (int i = 0; i < N; i++) {
+            int rc = erg_result(pool, late[i], NULL, &err);
+            assert_true(rc == 0 || rc == ERG_ETIMEOUT);
+            erg_release(pool, late[i]);
+            for (int k = 0; k < INNOCENT; k++)
+                assert_int_equal(result_int(pool, next[i][k]), 20);
+        }
+    }
+    close_pool(pool);
+}
+
 static void cancelling(void **state) {
     (void)state;
     struct erg_open_options options = {.grace_ns = 50 * MS};
@@ -103,6 +131,7 @@ int main(int argc, char **argv) {
         WITH(time_limits),
         WITH(time_limits_in_threads),
         WITH(neighbours_of_a_killed_task_are_unharmed),
+        WITH(a_kill_that_comes_late_hits_nobody_else),
         WITH(cancelling),
         WITH(abort_does_not_wait_for_tasks),
     };

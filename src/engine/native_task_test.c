@@ -109,6 +109,43 @@ static void close_runs_everything(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* Input: nothing, or a path: appends a byte to that file. */
+static int link_of_a_chain(struct erg_task *task, const void *input, size_t len) {
+    if (len == 0)
+        return 0;
+    int fd = open(input, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0 || write(fd, "x", 1) != 1)
+        return erg_task_fail(task, ERG_ESYSTEM, "cannot write: %s", strerror(errno));
+    close(fd);
+    return 0;
+}
+
+/* A pool that is closed right after submitting: no worker may leave while a chain goes on. */
+static void closing_at_once_runs_every_chain(void **state) {
+    (void)state;
+    enum { ROUNDS = 40, CHAINS = 5, LINKS = 30 };
+    char path[] = "/tmp/ergon-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct erg_pool *pool = open_pool(round % 2 ? "threads:3" : "local:3", NULL);
+        for (int c = 0; c < CHAINS; c++) {
+            erg_future last = submit(pool, link_of_a_chain, NULL, 0, NULL);
+            for (int i = 1; i < LINKS; i++) {
+                struct erg_task_options o = {.after = &last, .after_len = 1};
+                int end = i == LINKS - 1;
+                erg_future next = submit(pool, link_of_a_chain, path, end ? sizeof path : 0, &o);
+                erg_release(pool, last);
+                last = next;
+            }
+        }
+        close_pool(pool);
+        assert_int_equal(lseek(fd, 0, SEEK_END), (round + 1) * CHAINS);
+    }
+    close(fd);
+    unlink(path);
+}
+
 int main(int argc, char **argv) {
     erg_init(&argc, &argv);
     begin_tests(argc, argv);
@@ -120,6 +157,7 @@ int main(int argc, char **argv) {
         WITH(graphs_wait_for_their_edges),
         WITH(a_failed_task_fails_what_comes_after),
         WITH(close_runs_everything),
+        WITH(closing_at_once_runs_every_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
