@@ -377,6 +377,77 @@ static void work_is_never_left_to_a_busy_worker(void **state) {
     erg_point_hook = NULL;
 }
 
+static void until_asleep(struct erg_table *t, uint32_t number) {
+    for (int tries = 0; tries < 100000; tries++) {
+        if (atomic_load(&t->header->sleeping[number / 64]) >> number % 64 & 1)
+            return;
+        usleep(100);
+    }
+    fail_msg("member %u never went to sleep", number);
+}
+
+/* A member died after it had promised to wake another, or while everybody counted on it because it was spinning. */
+static void a_dead_ones_promises_are_kept(void **state) {
+    (void)state;
+    struct stress *s = calloc(1, sizeof *s);
+    struct erg_table *t;
+    pthread_t runner;
+    rig_open(&s->rig, 100);
+    t = s->rig.t;
+    atomic_store(&s->rig.worker->slot->queues, 0);
+    pthread_create(&runner, NULL, run_tasks, s); /* member 2 */
+    for (int spinner = 0; spinner < 2; spinner++) {
+        until_asleep(t, 2);
+        struct erg_member *dead = rig_member(t, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+        if (spinner)
+            erg_awake_bit(t->header->spinning, dead->number, 1);
+        else
+            erg_awake_bit(t->header->sleeping, 2, 0);
+        uint32_t index = rig_new(&s->rig);
+        erg_record_submit(s->rig.owner, index);
+        /* nobody comes, unless the sleeper had not quite fallen asleep */
+        int early = erg_record_wait(s->rig.owner, rig_handle(&s->rig, index), 50000000);
+        assert_true(early == ERG_ETIMEOUT || early == 0);
+        assert_int_equal(erg_table_recover(s->rig.owner, dead->number, NULL, NULL), 0);
+        assert_int_equal(erg_record_wait(s->rig.owner, rig_handle(&s->rig, index), 20000000000), 0);
+        assert_int_equal(atomic_load(&t->header->spinning[0]) >> dead->number & 1, 0);
+    }
+    erg_member_stop(t, 2);
+    pthread_join(runner, NULL);
+    rig_close(&s->rig);
+    free(s);
+}
+
+static void *sleep_at_bell(void *arg) {
+    struct rig *rig = arg;
+    erg_handle h;
+    for (int taken = 0; taken < 3;) {
+        uint32_t seen = erg_bell_prepare(rig->t);
+        if (erg_bell_take(rig->t, &h))
+            taken++;
+        else
+            erg_bell_wait(rig->t, seen, -1);
+    }
+    return NULL;
+}
+
+static void the_bell_wakes_who_sleeps_there(void **state) {
+    (void)state;
+    struct rig rig;
+    pthread_t listener;
+    rig_open(&rig, 100);
+    pthread_create(&listener, NULL, sleep_at_bell, &rig);
+    for (int i = 0; i < 3; i++) {
+        usleep(20000); /* if it is not asleep by then, it has nothing to be woken from */
+        uint32_t index = rig_new(&rig);
+        erg_record_notify(rig.owner, rig_handle(&rig, index));
+        erg_record_submit(rig.owner, index);
+        assert_int_equal(rig_run(&rig), 1);
+    }
+    pthread_join(listener, NULL);
+    rig_close(&rig);
+}
+
 /* Members beyond the first word of the bit sets. */
 static void high_numbers_are_woken_too(void **state) {
     (void)state;
@@ -418,6 +489,8 @@ int main(void) {
         cmocka_unit_test(threads_may_be_slow_anywhere),
         cmocka_unit_test(work_is_never_left_to_a_busy_worker),
         cmocka_unit_test(high_numbers_are_woken_too),
+        cmocka_unit_test(a_dead_ones_promises_are_kept),
+        cmocka_unit_test(the_bell_wakes_who_sleeps_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
