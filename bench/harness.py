@@ -136,10 +136,38 @@ class Gate:
 # --- contenders ------------------------------------------------------------------------------------------------
 
 
+def descendants(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"/proc/{int(name)}/stat") as f:
+                text = f.read()
+            parents[int(name)] = int(text[text.rindex(")") + 2 :].split()[1])
+    found = []
+    for one in parents:
+        ancestor = one
+        while ancestor > 1 and ancestor != pid:
+            ancestor = parents.get(ancestor, 0)
+        if ancestor == pid:
+            found.append(one)
+    return found
+
+
+def favour(pid: int, nice: int) -> None:
+    """Niceness of a process and its descendants, and of their sessions: Linux weighs sessions against one another
+    (autogroup), so that a process with workers in a session of their own would race against itself."""
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, one, nice)
+            with open(f"/proc/{one}/autogroup", "w") as f:
+                f.write(str(nice))
+
+
 class Contender:
     """A contender in its process: see serve()."""
 
-    def __init__(self, module: str, key: str, name: str):
+    def __init__(self, module: str, key: str, name: str, nice: int = 0):
         self.name = name
         env = dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]))
         self.process = subprocess.Popen(
@@ -149,12 +177,15 @@ class Contender:
             text=True,
             env=env,
             cwd=ROOT,
+            start_new_session=bool(nice),
         )
         try:
             self._answer()
         except RuntimeError:
             self.close()
             raise
+        if nice:
+            favour(self.process.pid, nice)
 
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
@@ -196,7 +227,7 @@ def serve(module: str, key: str, name: str) -> None:
         answers.write(json.dumps({"error": f"{type(exc).__name__}: {exc}"}) + "\n")
 
 
-def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None = None) -> dict:
+def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None = None, nice: int = 0) -> dict:
     """Lets the contenders take turns. The result is plain data, ready for JSON."""
     chosen = [name for name in question.contenders if names is None or name in names]
     figures: dict[str, list[float]] = {}
@@ -205,7 +236,7 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
         alive: dict[str, Contender] = {}
         for name in chosen:
             try:
-                alive[name] = Contender(module, question.key, name)
+                alive[name] = Contender(module, question.key, name, nice)
             except RuntimeError as exc:
                 errors[name] = str(exc)
                 continue
@@ -306,7 +337,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def gate_of(options: argparse.Namespace) -> Gate:
     if options.nice:
-        os.setpriority(os.PRIO_PROCESS, 0, options.nice)  # contenders inherit it
+        favour(os.getpid(), options.nice)
     if options.quick:
         return Gate(patience=0.0, budget=0.0)
     return Gate(patience=options.patience, budget=options.budget)
@@ -332,7 +363,7 @@ def main(file: str, questions: list[Question], description: str | None) -> None:
     gate = gate_of(options)
     answers = []
     for question in questions:
-        answers.append(ask(module, adjusted(question, options), gate, options.only))
+        answers.append(ask(module, adjusted(question, options), gate, options.only, options.nice))
         if options.json != "-":
             print_answer(answers[-1])
     if options.json:

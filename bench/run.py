@@ -96,7 +96,9 @@ def main() -> None:
         module = importlib.import_module("bench." + file)
         for question in module.QUESTIONS:
             print(f"{question.what} …", file=sys.stderr, flush=True)
-            answers.append(harness.ask(module.__name__, harness.adjusted(question, options), gate, options.only))
+            answers.append(
+                harness.ask(module.__name__, harness.adjusted(question, options), gate, options.only, options.nice)
+            )
     if options.json:
         harness.write_json(
             {"machine": machine(), "limits": floors, "answers": answers, "gate": gate.report()}, options.json
