@@ -42,9 +42,8 @@ class Question:
     aim: str = ""
     floor: str = ""  # the key of the physical limit (limits.py) it is compared with
     reps: int = 7
-    weight: float = 1.0  # contenders' share of repetitions: less for what takes long
     slow: tuple[str, ...] = ()  # contenders that get only two repetitions
-    optional: tuple[str, ...] = ()  # contenders whose library need not be installed
+    fresh: bool = False  # starts its processes anew each time: --nice would reach only some of them
 
 
 SCALES = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0}
@@ -167,7 +166,7 @@ def favour(pid: int, nice: int) -> None:
 class Contender:
     """A contender in its process: see serve()."""
 
-    def __init__(self, module: str, key: str, name: str, nice: int = 0):
+    def __init__(self, module: str, key: str, name: str, nice: int | None = None):
         self.name = name
         env = dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]))
         self.process = subprocess.Popen(
@@ -177,14 +176,14 @@ class Contender:
             text=True,
             env=env,
             cwd=ROOT,
-            start_new_session=bool(nice),
+            start_new_session=True,
         )
         try:
             self._answer()
         except RuntimeError:
             self.close()
             raise
-        if nice:
+        if nice is not None:
             favour(self.process.pid, nice)
 
     def _answer(self) -> dict:
@@ -232,11 +231,12 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
     chosen = [name for name in question.contenders if names is None or name in names]
     figures: dict[str, list[float]] = {}
     errors: dict[str, str] = {}
+    priority = (0 if question.fresh else nice) if nice else None
     with contextlib.ExitStack() as stack:
         alive: dict[str, Contender] = {}
         for name in chosen:
             try:
-                alive[name] = Contender(module, question.key, name, nice)
+                alive[name] = Contender(module, question.key, name, priority)
             except RuntimeError as exc:
                 errors[name] = str(exc)
                 continue

@@ -37,6 +37,7 @@ def question(key, what, mode):
         target=0.5e-6,
         aim="2 million/s",
         reps=5,
+        fresh=True,
         contenders={"ergon": contender(mode)},
     )
 

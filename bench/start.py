@@ -74,6 +74,7 @@ def question(key, what, which, peer, target, aim):
         aim=aim,
         floor="python_start" if which == 0 else "fork",
         reps=11,
+        fresh=True,
         contenders={name: contender(name, which) for name in PROGRAMS},
     )
 
