@@ -26,9 +26,15 @@ static void blob_free(struct pl_core *core, uint64_t offset) {
 
 static int blob_held(struct pl_core *core, uint64_t offset) {
     struct pl_blob_head *head = erg_table_at(core->table, offset);
-    for (int i = 0; i < ERG_MEMBERS_LIMIT / 64; i++)
-        if (atomic_load_explicit(&head->held[i], memory_order_acquire))
+    for (uint32_t i = 0; i < core->table->header->members_max; i++) {
+        uint32_t holder = atomic_load_explicit(&head->held[i], memory_order_acquire);
+        if (!holder)
+            continue;
+        const struct erg_member_slot *slot = &core->table->members[i];
+        if (holder % 2 == 1 ||
+            (atomic_load(&slot->serial) == holder / 2 && atomic_load(&slot->phase) != ERG_M_FREE))
             return 1;
+    }
     return 0;
 }
 
@@ -70,6 +76,9 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     struct erg_payload payload;
     struct erg_error err;
     struct erg_member *member = pl_member(core);
+    size_t head_size =
+        sizeof(struct pl_blob_head) +
+        core->table->header->members_max * sizeof(((struct pl_blob_head *)0)->held[0]);
     int rc = pl_writer_init(&w, core, member, NULL, 0, 0);
     w.entry_flags = PL_SHARED;
     w.settle = 1;
@@ -78,8 +87,7 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     if (rc == 0)
         rc = pl_writer_finish(&w, &payload);
     pl_writer_fini(&w);
-    if (rc == 0 &&
-        (rc = erg_arena_alloc(member, sizeof(struct pl_blob_head), &self->head, &err)) < 0) {
+    if (rc == 0 && (rc = erg_arena_alloc(member, head_size, &self->head, &err)) < 0) {
         self->head = 0;
         core_raise_error(core->state->module, rc, &err);
     }
@@ -88,7 +96,7 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
         return NULL;
     }
     struct pl_blob_head *head = erg_table_at(core->table, self->head);
-    memset(head, 0, sizeof *head);
+    memset(head, 0, head_size);
     head->uid = self->head;
     head->offset = payload.offset;
     head->len = payload.len;

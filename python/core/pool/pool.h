@@ -483,8 +483,10 @@ struct pl_blob_head {
     uint64_t uid;
     uint64_t offset, len; /* payload */
     uint32_t fresh;
-    _Atomic uint32_t dead;                         /* its owner let go: workers drop their views */
-    _Atomic uint64_t held[ERG_MEMBERS_LIMIT / 64]; /* members that keep views of it */
+    _Atomic uint32_t dead; /* its owner let go: workers drop their views */
+    /* Who keeps views of it, by member number: 0 nobody, else the member's serial * 2, + 1 if it is a thread. A process
+     * that died keeps none any more although it never said so; its number may be somebody else's by now. */
+    _Atomic uint32_t held[]; /* members_max of the table */
 };
 /* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
 PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh);

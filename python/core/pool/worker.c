@@ -90,8 +90,7 @@ static void hold_release(PyObject *capsule) {
     struct hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
     struct pl_blob_head *head = erg_table_at(hold->core->table, hold->head);
     if (!pl_core_foreign(hold->core))
-        atomic_fetch_and_explicit(&head->held[hold->number / 64], ~(1ull << hold->number % 64),
-                                  memory_order_release);
+        atomic_store_explicit(&head->held[hold->number], 0, memory_order_release);
     pl_core_unref(hold->core);
     PyMem_Free(hold);
 }
@@ -105,8 +104,9 @@ static PyObject *hold_new(struct pl_worker *worker, struct pl_blob_head *head, u
         return NULL;
     }
     *hold = (struct hold){pl_core_ref(worker->core), offset, worker->member->number};
-    atomic_fetch_or_explicit(&head->held[hold->number / 64], 1ull << hold->number % 64,
-                             memory_order_acq_rel);
+    uint32_t serial = atomic_load(&worker->member->slot->serial);
+    atomic_store_explicit(&head->held[hold->number], serial * 2 + !worker->is_process,
+                          memory_order_release);
     return capsule;
 }
 

@@ -172,3 +172,23 @@ def test_worker_that_closes_its_descriptors(process_pool):
     error = process_pool.apipe(close_all).exception(60)
     assert error is None or isinstance(error, (WorkerLost, ergon.errors.ErgonError, OSError))
     assert process_pool.map(abs, [-1, -2]) == [1, 2]
+
+
+def hold_and_die(block):
+    os._exit(len(block) % 2)
+
+
+def test_put_objects_of_dead_workers_are_given_back(process_pool):
+    """A worker that dies never says that it has let go of what was put."""
+
+    def die_with_it():
+        handle = process_pool.put(bytes(2_000_000))
+        with pytest.raises(WorkerLost):
+            process_pool.pipe(hold_and_die, handle)
+
+    for _ in range(5):
+        die_with_it()
+    before = process_pool.stats["memory_bytes"]
+    for _ in range(30):
+        die_with_it()
+    assert process_pool.stats["memory_bytes"] - before < 20_000_000
