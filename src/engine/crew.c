@@ -54,7 +54,8 @@ struct worker *erg_crew_by_member(struct erg_pool *p, uint32_t member) {
 int erg_crew_size(const struct erg_pool *p) {
     int n = 0;
     for (uint32_t i = 0; i < p->workers_max; i++)
-        n += p->workers[i].stage != W_NONE && !p->workers[i].stray;
+        n += p->workers[i].stage >= W_STARTING ||
+             (p->workers[i].stage != W_NONE && !p->workers[i].stray);
     return n;
 }
 
@@ -155,6 +156,8 @@ void erg_crew_on_forked(struct worker *w, pid_t pid, int pidfd, int64_t now) {
         w->life = erg_watch_new(&p->engine->loop, pidfd, on_life, w);
     w->pidfd = w->life ? pidfd : -1;
     p->counts.workers_started++;
+    if (p->state == P_LEAVING) /* it leaves as soon as it is up; but what if it never is? */
+        w->kill_at = now + p->grace_ns + ERG_LEAVE_EXTRA_NS;
     if (w->stray || p->state == P_TERMINATING)
         erg_crew_kill(w, ERG_ASKED_NONE, ERG_HANDLE_NONE);
     if (w->up_early)

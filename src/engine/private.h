@@ -34,6 +34,7 @@
 #define MS ((int64_t)1000000)
 #define SECOND (1000 * MS)
 #define NEVER INT64_MAX
+#define ERG_LEAVE_EXTRA_NS (5 * SECOND) /* for a worker that was asked to leave, beyond the grace */
 
 struct erg_engine {
     pthread_mutex_t lock;

@@ -21,7 +21,6 @@
 #define ALL_QUEUES                                                                                 \
     (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_PROCESS) |                             \
      ERG_QUEUE_BIT(ERG_QUEUE_THREAD) | ERG_QUEUE_BIT(ERG_QUEUE_FIRST))
-#define LEAVE_EXTRA_NS (5 * SECOND)     /* for a worker that was asked to leave, beyond the grace */
 #define TERMINATE_EXTRA_NS (3 * SECOND) /* for the kernel to end what was killed */
 enum { DRAIN_BATCH = 20000 };
 
@@ -180,11 +179,13 @@ static void close_down(struct erg_pool *p, int64_t now) {
     }
     atomic_store(&p->table->header->closed, 1);
     erg_pool_set_state(p, P_LEAVING, now);
-    for (uint32_t i = 0; i < p->workers_max; i++)
-        if (p->workers[i].stage == W_UP) {
-            erg_crew_stop(&p->workers[i]);
-            p->workers[i].kill_at = now + p->grace_ns + LEAVE_EXTRA_NS;
-        }
+    for (uint32_t i = 0; i < p->workers_max; i++) {
+        struct worker *w = &p->workers[i];
+        if (w->stage == W_UP)
+            erg_crew_stop(w);
+        if (w->stage >= W_STARTING)
+            w->kill_at = now + p->grace_ns + ERG_LEAVE_EXTRA_NS;
+    }
     erg_threads_stop(p, 0);
     erg_sched_resize(p->sched, 0, 0);
 }
