@@ -133,7 +133,8 @@ def test_use_does_not_grow(pool, use):
         pytest.skip("this pool has no put")
     use_pool = lambda: use(pool)  # noqa: E731
     use_pool.__name__ = use.__name__
-    refleaks.check(use_pool, warm_up=15)
+    # Every pool slot that was used once keeps a little; how soon all were is a matter of chance.
+    refleaks.check(use_pool, warm_up=400)
 
 
 def test_what_cannot_travel_does_not_grow():
