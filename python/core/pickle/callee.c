@@ -67,6 +67,24 @@ void pk_watch_pairs(struct pickler *p, PyObject *dict) {
         pk_watch_entry(p, dict, key, value);
 }
 
+void pk_watch_excuse(struct pickler *p, PyObject *obj) {
+    if (!p->watch || !p->watch->stable)
+        return;
+    if ((!p->watch->excused && !(p->watch->excused = PyList_New(0))) ||
+        PyList_Append(p->watch->excused, obj) < 0) {
+        PyErr_Clear();
+        p->watch->stable = 0;
+    }
+}
+
+int pk_watch_excused(struct pickler *p, PyObject *obj) {
+    PyObject *list = p->watch->excused;
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++)
+        if (PyList_GET_ITEM(list, i) == obj)
+            return 1;
+    return 0;
+}
+
 /* The keywords of a partial are a dict that somebody might change: watched instead of refused. */
 int pk_watch_partial(struct pickler *p, PyObject *partial) {
     PyObject *vars = NULL, *keywords = NULL;
@@ -79,7 +97,7 @@ int pk_watch_partial(struct pickler *p, PyObject *partial) {
         rc = PyObject_GetOptionalAttrString(partial, "keywords", &keywords);
     if (rc > 0 && plain && PyDict_CheckExact(keywords)) {
         pk_watch_pairs(p, keywords);
-        p->watch->excused = keywords; /* the partial keeps it alive */
+        pk_watch_excuse(p, keywords);
     } else {
         plain = 0;
     }
@@ -129,6 +147,7 @@ static void watch_drop(struct pk_watch *watch) {
         Py_XDECREF(w.key);
         Py_XDECREF(w.value);
     }
+    Py_CLEAR(watch->excused);
     PyMem_Free(watch->list);
     watch->list = NULL;
     watch->cap = 0;
@@ -184,6 +203,7 @@ int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *
         PyMem_Free(watch);
         return -1;
     }
+    Py_CLEAR(watch->excused);
     if (!watch->stable)
         watch_drop(watch);
     out->callable = Py_NewRef(callable);

@@ -88,7 +88,8 @@ struct pk_watch {
     struct pk_witness *list;
     Py_ssize_t n, cap;
     PyObject
-        *excused; /* borrowed: a dict that is watched, so that meeting it makes nothing unstable */
+        *excused; /* strong list or NULL: dicts that are watched, or that nobody changes: meeting
+                          them makes nothing unstable */
     int stable;   /* cleared when something mutable or not understood is met */
 };
 
@@ -194,6 +195,12 @@ int pk_save_cell(struct pickler *p, PyObject *obj);
  * objects they are; new reference. */
 PyObject *pk_canonical(PyObject *dict);
 int pk_save_class(struct pickler *p, PyObject *obj);
+/* class_blob.c: 1: written as kept bytes, 0: write it in full, -1 */
+int pk_save_class_blob(struct pickler *p, PyObject *cls);
+PyObject *pk_rebuild_class_blob(PyObject *module, PyObject *const *args, Py_ssize_t n);
+struct pk_blob *pk_blobs_new(void);
+void pk_blobs_clear(struct pk_blob *blobs);
+int pk_blobs_traverse(const struct pk_blob *blobs, visitproc visit, void *arg);
 int pk_save_std(struct pickler *p, PyObject *obj, int *taken);
 int pk_save_buffer(struct pickler *p, PyObject *obj);
 int pk_save_array(struct pickler *p, PyObject *obj, int *taken);
@@ -219,6 +226,9 @@ int pk_cannot(struct pickler *p, PyObject *obj, const char *reason);
 
 /* --- inline: the parts that run per value --- */
 
+void pk_watch_excuse(struct pickler *p, PyObject *obj);
+int pk_watch_excused(struct pickler *p, PyObject *obj);
+
 static inline void pk_watch_mutable(struct pickler *p) {
     if (p->watch)
         p->watch->stable = 0;
@@ -226,7 +236,7 @@ static inline void pk_watch_mutable(struct pickler *p) {
 
 /* A list or dict was met. */
 static inline void pk_watch_container(struct pickler *p, PyObject *obj) {
-    if (p->watch && p->watch->excused != obj)
+    if (p->watch && p->watch->stable && !pk_watch_excused(p, obj))
         p->watch->stable = 0;
 }
 

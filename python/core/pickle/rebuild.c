@@ -7,12 +7,19 @@
 #include <marshal.h>
 
 const char *const pk_helper_names[PK_HELPER_COUNT] = {
-    [PK_HELPER_CODE] = "_pk_code",         [PK_HELPER_CELL] = "_pk_cell",
-    [PK_HELPER_CELL_SET] = "_pk_cell_set", [PK_HELPER_FUNCTION] = "_pk_function",
-    [PK_HELPER_CLASS] = "_pk_class",       [PK_HELPER_CLASS_SET] = "_pk_class_set",
-    [PK_HELPER_ENUM] = "_pk_enum",         [PK_HELPER_MODULE] = "_pk_module",
-    [PK_HELPER_IMPORT] = "_pk_import",     [PK_HELPER_NEW] = "_pk_new",
-    [PK_HELPER_TYPEVAR] = "_pk_typevar",   [PK_HELPER_BYTES] = "_pk_bytes",
+    [PK_HELPER_CODE] = "_pk_code",
+    [PK_HELPER_CELL] = "_pk_cell",
+    [PK_HELPER_CELL_SET] = "_pk_cell_set",
+    [PK_HELPER_FUNCTION] = "_pk_function",
+    [PK_HELPER_CLASS] = "_pk_class",
+    [PK_HELPER_CLASS_SET] = "_pk_class_set",
+    [PK_HELPER_ENUM] = "_pk_enum",
+    [PK_HELPER_MODULE] = "_pk_module",
+    [PK_HELPER_IMPORT] = "_pk_import",
+    [PK_HELPER_NEW] = "_pk_new",
+    [PK_HELPER_CLASS_BLOB] = "_pk_class_blob",
+    [PK_HELPER_TYPEVAR] = "_pk_typevar",
+    [PK_HELPER_BYTES] = "_pk_bytes",
 };
 
 static int nargs_between(const char *name, Py_ssize_t n, Py_ssize_t least, Py_ssize_t most) {
@@ -326,5 +333,6 @@ PyMethodDef pk_rebuild_methods[] = {
     HELPER("_pk_new", rebuild_new),
     HELPER("_pk_bytes", rebuild_bytes),
     HELPER("_pk_typevar", rebuild_typevar),
+    HELPER("_pk_class_blob", pk_rebuild_class_blob),
     {NULL, NULL, 0, NULL},
 };

@@ -49,9 +49,10 @@ struct pk_state *pk_state_new(PyObject *module) {
     st->ref_types = PySet_New(NULL);
     st->helper_index = PyDict_New();
     st->track = pk_track_new();
+    st->blobs = pk_blobs_new();
     st->code_slot = pk_code_slot_new();
     if (st->empty_tuple && st->core_name && st->by_value && st->ref_types && st->helper_index &&
-        st->track && st->code_slot >= 0 && copyreg_parts(st) == 0)
+        st->track && st->blobs && st->code_slot >= 0 && copyreg_parts(st) == 0)
         return st;
 fail:
     pk_state_free(st);
@@ -73,7 +74,8 @@ int pk_state_traverse(struct pk_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->pickler_type);
     Py_VISIT(st->unpickler_type);
     Py_VISIT(st->enum_meta);
-    return pk_track_traverse(st->track, visit, arg);
+    int rc = pk_blobs_traverse(st->blobs, visit, arg);
+    return rc ? rc : pk_track_traverse(st->track, visit, arg);
 }
 
 void pk_state_clear(struct pk_state *st) {
@@ -91,6 +93,7 @@ void pk_state_clear(struct pk_state *st) {
     Py_CLEAR(st->pickler_type);
     Py_CLEAR(st->unpickler_type);
     Py_CLEAR(st->enum_meta);
+    pk_blobs_clear(st->blobs);
 }
 
 void pk_state_free(struct pk_state *st) {
@@ -100,6 +103,7 @@ void pk_state_free(struct pk_state *st) {
     Py_CLEAR(st->empty_tuple);
     Py_CLEAR(st->core_name);
     pk_track_free(st->track);
+    PyMem_Free(st->blobs);
     if (st->spare) {
         pk_pickler_fini(st->spare);
         PyMem_Free(st->spare);

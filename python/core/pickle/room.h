@@ -86,23 +86,25 @@ enum pk_string {
 
 /* Functions of ergon._core that streams call while they are loaded (rebuild*.c). */
 enum pk_helper {
-    PK_HELPER_CODE,      /* _pk_code(version, data) → code object */
-    PK_HELPER_CELL,      /* _pk_cell([contents]) → cell */
-    PK_HELPER_CELL_SET,  /* _pk_cell_set(cell, contents) */
-    PK_HELPER_FUNCTION,  /* _pk_function(code, globals, closure, qualname, module) → function */
-    PK_HELPER_CLASS,     /* _pk_class(meta, name, bases, namespace, id) → class */
-    PK_HELPER_CLASS_SET, /* _pk_class_set(class, id, attributes, registry) */
-    PK_HELPER_ENUM,      /* _pk_enum(meta, name, bases, namespace, members, id) → class */
-    PK_HELPER_MODULE,    /* _pk_module(name) → module */
-    PK_HELPER_IMPORT,    /* _pk_import(name) → module of sys.modules */
-    PK_HELPER_NEW,       /* _pk_new(class) → object.__new__(class) */
-    PK_HELPER_BYTES,     /* _pk_bytes(buffer) → bytes */
+    PK_HELPER_CODE,       /* _pk_code(version, data) → code object */
+    PK_HELPER_CELL,       /* _pk_cell([contents]) → cell */
+    PK_HELPER_CELL_SET,   /* _pk_cell_set(cell, contents) */
+    PK_HELPER_FUNCTION,   /* _pk_function(code, globals, closure, qualname, module) → function */
+    PK_HELPER_CLASS,      /* _pk_class(meta, name, bases, namespace, id) → class */
+    PK_HELPER_CLASS_SET,  /* _pk_class_set(class, id, attributes, registry) */
+    PK_HELPER_ENUM,       /* _pk_enum(meta, name, bases, namespace, members, id) → class */
+    PK_HELPER_MODULE,     /* _pk_module(name) → module */
+    PK_HELPER_IMPORT,     /* _pk_import(name) → module of sys.modules */
+    PK_HELPER_NEW,        /* _pk_new(class) → object.__new__(class) */
+    PK_HELPER_BYTES,      /* _pk_bytes(buffer) → bytes */
+    PK_HELPER_CLASS_BLOB, /* _pk_class_blob(id, bytes) → class */
     PK_HELPER_TYPEVAR, /* _pk_typevar(name, constraints, bound, co, contra, module, id) → TypeVar */
     PK_HELPER_COUNT
 };
 
 struct pickler;
 struct pk_track;
+struct pk_blob;
 
 /* What the room remembers of a type: how its plain instances are written and read (save_object.c). */
 struct pk_type_note {
@@ -110,7 +112,7 @@ struct pk_type_note {
     unsigned int version;
     uint8_t how;
 };
-enum { PK_TYPE_NOTES = 256 };
+enum { PK_TYPE_NOTES = 256, PK_BLOBS = 64 };
 
 struct pk_state {
     PyObject *module; /* borrowed: the module owns this */
@@ -132,6 +134,7 @@ struct pk_state {
     PyTypeObject *enum_meta; /* enum.EnumType, or NULL until enum is imported */
     PyTypeObject *abc_meta;
     struct pk_track *track; /* classes that travelled by value (track.c) */
+    struct pk_blob *blobs;  /* PK_BLOBS classes as bytes (class_blob.c) */
     struct pickler *spare;  /* a pickler to use again; NULL while it is in use */
     Py_ssize_t code_slot;   /* index of the room's co_extra entry */
     struct pk_type_note save_notes[PK_TYPE_NOTES];

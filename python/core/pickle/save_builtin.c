@@ -429,7 +429,7 @@ int pk_save_set(struct pickler *p, PyObject *obj) {
                            items ? Py_BuildValue("(N)", items) : NULL);
     }
     if (!frozen) {
-        pk_watch_mutable(p);
+        pk_watch_container(p, obj);
         if (pk_put(p, OP_EMPTY_SET) < 0 || pk_memoize(p, obj) < 0)
             return -1;
         if (PySet_GET_SIZE(obj) == 0)

@@ -256,6 +256,17 @@ static int add_abstract(struct pk_state *st, PyTypeObject *cls, PyObject *attrs)
     return rc;
 }
 
+/* Dicts that class statements make and nobody changes afterwards. */
+static void excuse(struct pickler *p, PyObject *attrs) {
+    static const char *const names[] = {"__annotations__", "__dataclass_fields__",
+                                        "_field_defaults", "__annotations_cache__"};
+    for (size_t i = 0; p->watch && i < Py_ARRAY_LENGTH(names); i++) {
+        PyObject *value = PyDict_GetItemString(attrs, names[i]);
+        if (value)
+            pk_watch_excuse(p, value);
+    }
+}
+
 /* Second step: CLASS_SET(class, id, attributes, extra); the class is in the memo and on the stack. */
 static int save_content(struct pickler *p, PyObject *obj) {
     static const char call[] = {OP_TUPLE, OP_REDUCE, OP_POP};
@@ -275,6 +286,8 @@ static int save_content(struct pickler *p, PyObject *obj) {
     PyObject *attrs = class_attributes(p->st, cls);
     PyObject *id = attrs ? pk_track_id(p->st, obj) : NULL;
     rc = -1;
+    if (attrs)
+        excuse(p, attrs);
     pk_memo_find(&p->memo, obj, &index);
     if (id && add_abstract(p->st, cls, attrs) == 0 && pk_push_write(p, call, sizeof call) == 0 &&
         save_extra(p, cls) == 0 && pk_write_helper(p, PK_HELPER_CLASS_SET) == 0 &&
@@ -371,6 +384,9 @@ int pk_save_class(struct pickler *p, PyObject *obj) {
         return rc < 0 ? -1 : 0;
     if (p->flags & PK_BYREF || !PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE))
         return pk_save_global(p, obj, NULL); /* says what is wrong */
+    rc = pk_save_class_blob(p, obj);
+    if (rc)
+        return rc < 0 ? -1 : 0;
     pk_watch_type(p, (PyTypeObject *)obj);
     return save_skeleton(p, obj);
 }

@@ -339,12 +339,28 @@ static int save_attributes(struct pickler *p, PyObject *func) {
 
 /* --- the whole ----------------------------------------------------------------------------------------------------- */
 
+/* The guard against recursion that repr() of a data class keeps in a cell is empty between calls. */
+static void excuse_guards(struct pickler *p, PyFunctionObject *f) {
+    struct pk_state *st = p->st;
+    PyObject *name = PyDict_GetItemWithError(f->func_globals, PK_STR(__name__));
+    if (!f->func_closure || !name || !PyUnicode_Check(name) ||
+        (PyUnicode_CompareWithASCIIString(name, "dataclasses") != 0 &&
+         PyUnicode_CompareWithASCIIString(name, "reprlib") != 0))
+        return;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(f->func_closure); i++) {
+        PyObject *value = PyCell_GET(PyTuple_GET_ITEM(f->func_closure, i));
+        if (value && PySet_CheckExact(value))
+            pk_watch_excuse(p, value);
+    }
+}
+
 static int save_by_value(struct pickler *p, PyObject *obj) {
     static const char call[] = {OP_TUPLE, OP_REDUCE};
     PyFunctionObject *f = (PyFunctionObject *)obj;
     if (p->watch) {
         if (!PyFunction_GetAnnotations(obj) && PyErr_Occurred()) /* may make a dict of a tuple */
             return -1;
+        excuse_guards(p, f);
         pk_watch_slot(p, obj, &f->func_code);
         pk_watch_slot(p, obj, &f->func_defaults);
         pk_watch_slot(p, obj, &f->func_kwdefaults);

@@ -436,6 +436,8 @@ int pk_never_changes(struct pk_state *st, PyTypeObject *type) {
                                         "decimal.Decimal",
                                         "datetime.timedelta",
                                         "re.Pattern",
+                                        "_collections._tuplegetter",
+                                        "collections._tuplegetter",
                                         "operator.itemgetter",
                                         "operator.attrgetter",
                                         "operator.methodcaller",
@@ -452,7 +454,9 @@ int pk_never_changes(struct pk_state *st, PyTypeObject *type) {
     PyObject *module = NULL;
     int rc = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
              PyObject_GetOptionalAttr((PyObject *)type, PK_STR(__module__), &module) > 0 &&
-             PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "typing") == 0;
+             PyUnicode_Check(module) &&
+             (PyUnicode_CompareWithASCIIString(module, "typing") == 0 ||
+              PyUnicode_CompareWithASCIIString(module, "dataclasses") == 0);
     PyErr_Clear();
     Py_XDECREF(module);
     return rc;
@@ -532,7 +536,8 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
     if (how < 0)
         return -1;
     if (how != HOW_GENERIC) {
-        pk_watch_mutable(p);
+        if (!p->watch || !pk_never_changes(p->st, Py_TYPE(obj)))
+            pk_watch_mutable(p);
         return save_plain(p, obj);
     }
     PyObject *value = reduction(p, obj);

@@ -68,6 +68,8 @@ static int save_mapping_proxy(struct pickler *p, PyObject *obj) {
         Py_XDECREF(copy);
         return -1;
     }
+    if (PyDict_GET_SIZE(copy) == 0)
+        pk_watch_excuse(p, copy);
     int rc = save_call(p, obj, (PyObject *)&PyDictProxy_Type, Py_BuildValue("(O)", copy));
     Py_DECREF(copy);
     return rc;

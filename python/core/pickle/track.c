@@ -8,7 +8,7 @@
 enum { ID_BYTES = 16, PURGE_FROM = 256 };
 
 struct pk_track {
-    PyObject *by_address; /* int(address) → (weakref, id, native) */
+    PyObject *by_address; /* int(address) → (weakref, id, native, bytes it was made from or None) */
     PyObject *by_id;      /* id → weakref */
     Py_ssize_t purge_at;
 };
@@ -86,10 +86,10 @@ static PyObject *entry_of(struct pk_track *track, PyObject *cls) {
     return there == cls ? entry : NULL;
 }
 
-static int enter(struct pk_track *track, PyObject *cls, PyObject *id, int native) {
+static int enter(struct pk_track *track, PyObject *cls, PyObject *id, int native, PyObject *bytes) {
     PyObject *ref = PyWeakref_NewRef(cls, NULL);
     PyObject *key = ref ? PyLong_FromVoidPtr(cls) : NULL;
-    PyObject *entry = key ? PyTuple_Pack(3, ref, id, native ? Py_True : Py_False) : NULL;
+    PyObject *entry = key ? PyTuple_Pack(4, ref, id, native ? Py_True : Py_False, bytes) : NULL;
     int rc = -1;
     if (entry && purge(track) == 0 && PyDict_SetItem(track->by_address, key, entry) == 0)
         rc = PyDict_SetItem(track->by_id, id, ref);
@@ -194,7 +194,7 @@ PyObject *pk_track_id(struct pk_state *st, PyObject *cls) {
     PyObject *content = make_id(st, cls);
     PyObject *id = content ? free_id(st, content) : NULL;
     Py_XDECREF(content);
-    if (id && enter(st->track, cls, id, 1) < 0)
+    if (id && enter(st->track, cls, id, 1, Py_None) < 0)
         Py_CLEAR(id);
     return id;
 }
@@ -205,10 +205,28 @@ PyObject *pk_track_find(struct pk_state *st, PyObject *id) {
 }
 
 int pk_track_adopt(struct pk_state *st, PyObject *cls, PyObject *id) {
-    return enter(st->track, cls, id, 0);
+    return enter(st->track, cls, id, 0, Py_None);
 }
 
 int pk_track_is_native(struct pk_state *st, PyObject *cls) {
     PyObject *entry = entry_of(st->track, cls);
     return entry && PyTuple_GET_ITEM(entry, 2) == Py_True;
+}
+
+int pk_track_same(struct pk_state *st, PyObject *cls, PyObject *bytes) {
+    PyObject *entry = entry_of(st->track, cls), *made = entry ? PyTuple_GET_ITEM(entry, 3) : NULL;
+    if (!made || !PyBytes_CheckExact(made) || PyBytes_GET_SIZE(made) != PyBytes_GET_SIZE(bytes))
+        return 0;
+    return memcmp(PyBytes_AS_STRING(made), PyBytes_AS_STRING(bytes),
+                  (size_t)PyBytes_GET_SIZE(bytes)) == 0;
+}
+
+int pk_track_made_from(struct pk_state *st, PyObject *cls, PyObject *bytes) {
+    PyObject *entry = entry_of(st->track, cls);
+    if (!entry || PyTuple_GET_ITEM(entry, 2) == Py_True)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *id = Py_NewRef(PyTuple_GET_ITEM(entry, 1));
+    int rc = enter(st->track, cls, id, 0, bytes);
+    Py_DECREF(id);
+    return rc;
 }

@@ -20,4 +20,9 @@ int pk_track_adopt(struct pk_state *st, PyObject *cls, PyObject *id);
 /* 1: cls was made by this process's own code, so that a stream has nothing to say about it. */
 int pk_track_is_native(struct pk_state *st, PyObject *cls);
 
+/* 1: cls was made, or last changed, by these bytes of a blob (class_blob.c). */
+int pk_track_same(struct pk_state *st, PyObject *cls, PyObject *bytes);
+/* Remembers that it was. 0 or -1 */
+int pk_track_made_from(struct pk_state *st, PyObject *cls, PyObject *bytes);
+
 #endif

@@ -136,3 +136,9 @@ def test_dynamic_module():
     exec("def f(): return 7", module.__dict__)
     back = ep.copy(module)
     assert back.__name__ == "made_here" and back.__doc__ == "its doc" and back.x == 3 and back.f() == 7
+
+
+def test_classes_of_a_program_in_a_pool():
+    script = SCRIPT.with_name("pool_script.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "all there\n", done.stderr
