@@ -1,0 +1,101 @@
+"""`schedule`: what dispatching a functional costs, how well 1 ms calls overlap, and what code without functionals pays.
+
+    python bench/flow.py            prints the table
+    python bench/flow.py --json F   the figures go to F too
+"""
+
+import json
+import os
+import sys
+
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import ergon
+from bench import tasks
+
+noop = ergon.functional(tasks.noop)
+remote = ergon.functional(lambda x: x)
+remote._remote_only = 1  # handed over although it would be quicker here
+
+
+def busy(x):
+    end = time.perf_counter() + 0.001
+    while time.perf_counter() < end:
+        pass
+    return x
+
+
+busy_ahead = ergon.functional(busy)
+
+
+def loop(f, n):
+    out = []
+    for i in range(n):
+        out.append(f(i))
+    return out
+
+
+def cheap(n):
+    total, out = 0, []
+    for i in range(n):
+        if i % 3 == 0:
+            total += i * i % 7
+        else:
+            total -= 1
+        out.append(total)
+    return total
+
+
+scheduled_loop = ergon.schedule(loop)
+scheduled_cheap = ergon.schedule(cheap)
+
+
+def seconds(function, *args, reps=5):
+    taken = []
+    for _ in range(reps):
+        start = time.perf_counter()
+        function(*args)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def futures(n):
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(tasks.noop, range(8)))
+        start = time.perf_counter()
+        for future in [pool.submit(tasks.noop, i) for i in range(n)]:
+            future.result()
+        return n / (time.perf_counter() - start)
+
+
+def figures():
+    ergon.configure(workers=[{"type": "multicore", "cores": 2}])
+    seconds(scheduled_loop, remote, 200)
+    found = {}
+    found["calls handed to 2 workers, a second"] = 20000 / seconds(scheduled_loop, remote, 20000)
+    seconds(scheduled_loop, noop, 2000)
+    found["calls of a functional that does nothing, a second"] = 200000 / seconds(scheduled_loop, noop, 200000)
+    found["concurrent.futures, calls a second"] = futures(5000)
+    found["1 ms functionals on 2 workers, times faster than sequential"] = seconds(loop, busy, 1000, reps=3) / seconds(
+        scheduled_loop, busy_ahead, 1000, reps=3
+    )
+    found["function without functionals, times its plain time"] = seconds(scheduled_cheap, 200000) / seconds(cheap, 200000)
+    ergon.shutdown()
+    return found
+
+
+def main(argv):
+    found = figures()
+    for what, figure in found.items():
+        print(f"{what:66} {figure:12,.2f}")
+    if "--json" in argv:
+        with open(argv[argv.index("--json") + 1], "w") as file:
+            json.dump(found, file, indent=1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
