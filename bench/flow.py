@@ -1,7 +1,7 @@
 """`schedule`: what dispatching a functional costs, how well 1 ms calls overlap, and what code without functionals pays.
 
-    python bench/flow.py            prints the table
-    python bench/flow.py --json F   the figures go to F too
+python bench/flow.py            prints the table
+python bench/flow.py --json F   the figures go to F too
 """
 
 import json
@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import ergon
+
 from bench import tasks
 
 noop = ergon.functional(tasks.noop)
@@ -83,7 +84,9 @@ def figures():
     found["1 ms functionals on 2 workers, times faster than sequential"] = seconds(loop, busy, 1000, reps=3) / seconds(
         scheduled_loop, busy_ahead, 1000, reps=3
     )
-    found["function without functionals, times its plain time"] = seconds(scheduled_cheap, 200000) / seconds(cheap, 200000)
+    found["function without functionals, times its plain time"] = seconds(scheduled_cheap, 200000) / seconds(
+        cheap, 200000
+    )
     ergon.shutdown()
     return found
 

@@ -134,6 +134,7 @@ static PyMemberDef functional_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(struct wrapper, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {"_here_only", T_INT, offsetof(struct fl_functional, here_only), 0, NULL},
     {"_remote_only", T_INT, offsetof(struct fl_functional, remote_only), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
