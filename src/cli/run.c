@@ -12,7 +12,7 @@
 #include "cli/cli.h"
 
 static const char usage[] =
-    "Usage: ergon run [--trace FILE] SCRIPT [arguments]\n"
+    "Usage: ergon run [--check] [--trace FILE] SCRIPT [arguments]\n"
     "       ergon run [--trace FILE] -m MODULE [arguments]\n"
     "       ergon run [--trace FILE] -c CODE [arguments]\n"
     "       ergon run [--trace FILE] - [arguments]         (the program is on standard input)\n"
@@ -23,6 +23,7 @@ static const char usage[] =
     "Options:\n"
     "  --trace FILE  record every task of every pool and save the trace to FILE at the end;\n"
     "                'ergon report FILE' makes a page of it\n"
+    "  --check       look whether functionals keep their promise; those that do not are named\n"
     "  -h, --help    this text\n"
     "\n"
     "The interpreter is the python3 beside this command, else $ERGON_PYTHON, else python3 on "
@@ -92,6 +93,10 @@ int erg_cli_run(int argc, char **argv) {
         if (strcmp(argv[at], "--help") == 0) {
             fputs(usage, stdout);
             return erg_cli_end("run", ERG_CLI_OK);
+        }
+        if (strcmp(argv[at], "--check") == 0) {
+            setenv("ERGON_CHECK", "1", 1);
+            continue;
         }
         int taken = take_trace(argv, &at);
         if (taken < 0) {

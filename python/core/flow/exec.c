@@ -4,10 +4,23 @@
 
 enum { DEPTH_MAX = 120 };
 
+void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what) {
+    PyObject *key =
+        Py_BuildValue("(Ois)", code->co_filename, PyCode_Addr2Line(code, 2 * unit), what);
+    PyObject *before = key ? PyDict_GetItemWithError(st->explain, key) : NULL;
+    PyObject *count = PyLong_FromLong(before ? PyLong_AsLong(before) + 1 : 1);
+    if (!key || !count || PyDict_SetItem(st->explain, key, count) < 0)
+        PyErr_Clear();
+    Py_XDECREF(key);
+    Py_XDECREF(count);
+}
+
 int fl_stop(struct fl_run *run, enum fl_why why, const char *what) {
     if (!PyErr_Occurred()) {
         run->why = why;
         run->what = what;
+        if (run->st->explain && run->top && why != FL_WHY_CAP)
+            fl_explain(run->st, run->top->code->code, run->top->at, what);
         PyErr_SetNone(run->st->stop);
     }
     return -1;

@@ -69,6 +69,8 @@ struct flow_state {
     /* names that are looked up often */
     PyObject *s_enter, *s_exit, *s_init, *s_call, *s_getattribute;
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
+    PyObject
+        *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */
     int collects; /* the garbage collector was on before the pass */
     int enabled;
     const char *last_why; /* words: why the last pass ended */
@@ -143,6 +145,8 @@ struct fl_run {
     enum fl_why why;
     const char *what; /* words about why */
 };
+/* Counts that `what` happened at the line of the code's unit. */
+void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what);
 /* Ends the pass: raises st->stop; always -1. */
 int fl_stop(struct fl_run *run, enum fl_why why, const char *what);
 

@@ -483,6 +483,15 @@ static int session_open(struct fl_session *s) {
     return -1;
 }
 
+/* What became of a call, by the line it is made in. */
+static void explain_call(struct fl_session *s, const char *what) {
+    PyFrameObject *frame = s->st->explain ? PyEval_GetFrame() : NULL;
+    PyCodeObject *code = frame ? PyFrame_GetCode(frame) : NULL;
+    if (code)
+        fl_explain(s->st, code, PyFrame_GetLasti(frame) / 2, what);
+    Py_XDECREF(code);
+}
+
 PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames) {
     struct fl_functional *f = (struct fl_functional *)functional;
@@ -497,6 +506,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     if (!s->core || pl_core_foreign(s->core) || s->core->closing)
         return call_here(f, args, nargs, kwnames);
     if (is_cheap(f) && s->count == 0) {
+        explain_call(s, "ran in place: it is quicker here");
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
@@ -528,6 +538,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     } else {
         s->dirty = 1;
     }
+    explain_call(s, foreseen ? "ran ahead" : "was waited for");
     int alone = !foreseen && s->count == 1;
     unlink_entry(s, e);
     PyObject *r = NULL;
@@ -558,7 +569,11 @@ static struct fl_session *session_new(struct flow_state *st) {
     return s;
 }
 
+enum { CODES_KEPT = 4096 }; /* programs that make functions from text would pile them up */
+
 static void session_end(struct fl_session *s) {
+    if (s->st->code_ptrs.used > CODES_KEPT && !s->passing && current_session == NULL)
+        fl_code_free_all(s->st);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     while (s->oldest) {

@@ -33,7 +33,23 @@ static PyObject *enable(PyObject *module, PyObject *on) {
     return PyBool_FromLong(before);
 }
 
+PyDoc_STRVAR(
+    explain_doc,
+    "_flow_explain($module, on, /)\n--\n\n"
+    "What happened at which line since it was last asked for; None if nothing was recorded.");
+
+static PyObject *explain(PyObject *module, PyObject *on) {
+    struct flow_state *st = fl_state_of(module);
+    int truth = PyObject_IsTrue(on);
+    PyObject *fresh = truth > 0 ? PyDict_New() : NULL, *before = st->explain;
+    if (truth < 0 || (truth && !fresh))
+        return NULL;
+    st->explain = fresh;
+    return before ? before : Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
+    {"_flow_explain", explain, METH_O, explain_doc},
     {"_flow_stats", stats, METH_NOARGS, stats_doc},
     {"_flow_enable", enable, METH_O, enable_doc},
     {NULL, NULL, 0, NULL},
@@ -88,6 +104,7 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->scheduled);
     Py_VISIT(st->generators);
     Py_VISIT(st->host);
+    Py_VISIT(st->explain);
     Py_VISIT(st->pool);
     return 0;
 }
@@ -107,6 +124,7 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->scheduled);
     Py_CLEAR(st->generators);
     Py_CLEAR(st->host);
+    Py_CLEAR(st->explain);
     Py_CLEAR(st->pool);
     Py_CLEAR(st->s_enter);
     Py_CLEAR(st->s_exit);

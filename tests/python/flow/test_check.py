@@ -59,3 +59,53 @@ def test_names_function_line_and_promise(tmp_path):
     assert "program.py:17: functional moody() gave two results for one input" in said[1]
     assert "program.py:21: functional reads() reads the global 'STEP', which changes" in said[2]
     assert not any("good" in line for line in said)
+
+
+SURVEY = """
+from ergon import functional, schedule
+
+@functional
+def f(x):
+    return sum(range(x % 7 + 3000))
+
+def report(xs):
+    print(len(xs))
+
+@schedule
+def main(n):
+    out = []
+    for i in range(n):
+        out.append(f(i))
+    report(out)
+    return [f(v % 5) for v in out]
+
+main(6)
+"""
+
+
+def test_explain_shows_where_calls_ran_ahead_and_where_not(tmp_path):
+    (tmp_path / "survey.py").write_text(SURVEY)
+    line = [sys.executable, "-m", "ergon.explain"]
+    text = subprocess.run([*line, "survey.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    calls = next(row for row in text.splitlines() if "out.append(f(i))" in row)
+    assert "5 ran ahead" in calls
+    assert "1 was waited for" in calls
+    effect = next(row for row in text.splitlines() if "print(len(xs))" in row)
+    assert "module-level function has effects" in effect
+    subprocess.run([*line, "--html", "page.html", "survey.py"], cwd=tmp_path, capture_output=True, check=True)
+    assert '<span class="ahead">' in (tmp_path / "page.html").read_text()
+
+
+def test_run_has_the_option(tmp_path):
+    import shutil
+
+    command = os.path.join(os.path.dirname(sys.executable), "ergon")
+    if not shutil.which(command):
+        import pytest
+
+        pytest.skip("the command ergon is not built")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [command, "run", "--check", "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "spoils() changed an argument" in done.stderr
