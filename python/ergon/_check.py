@@ -12,7 +12,7 @@ import types
 
 from . import _core
 
-_said = set()
+_said: set[tuple[str, str]] = set()
 
 
 def wanted():
