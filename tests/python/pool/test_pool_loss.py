@@ -174,17 +174,14 @@ def test_worker_that_closes_its_descriptors(process_pool):
     assert process_pool.map(abs, [-1, -2]) == [1, 2]
 
 
-def hold_and_die(block):
-    os._exit(len(block) % 2)
-
-
 def test_put_objects_of_dead_workers_are_given_back(process_pool):
     """A worker that dies never says that it has let go of what was put."""
 
     def die_with_it():
+        assert process_pool.pipe(abs, -1) == 1  # deaths with nothing between them make a pool wait
         handle = process_pool.put(bytes(2_000_000))
         with pytest.raises(WorkerLost):
-            process_pool.pipe(hold_and_die, handle)
+            process_pool.pipe(lambda block: os._exit(1), handle)  # a new worker need not import this module
 
     for _ in range(5):
         die_with_it()
