@@ -12,6 +12,7 @@ import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -69,8 +70,10 @@ def put_into(path: str, text: str) -> None:
         f.write(f"{before}{mark}\n\n{text.strip()}\n\n{end}{after}")
 
 
-def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, nice: int) -> None:
-    priority = f"; at niceness {nice}, beside other work" if nice else ""
+def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, options: argparse.Namespace) -> None:
+    priority = f"; at niceness {options.nice}, beside other work" if options.nice else ""
+    if options.realtime:
+        priority = "; at real-time priority, beside other work"
     print(f"{machine()}; two workers; medians{priority}.\n")
     harness.print_table(
         ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
@@ -89,8 +92,8 @@ def main() -> None:
     unknown = set(options.files) - set(FILES)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {' '.join(FILES)}")
-    gate = harness.gate_of(options)  # before the limits: they are measured at the same priority
-    floors = limits.measure()
+    floors = limits.measure()  # spins without ever yielding: at real-time priority it would wait for itself
+    gate = harness.gate_of(options)
     answers = []
     for file in options.files or FILES:
         module = importlib.import_module("bench." + file)
@@ -107,7 +110,7 @@ def main() -> None:
         return
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report(answers, floors, gate, options.nice)
+        report(answers, floors, gate, options)
     print(text.getvalue(), end="")
     if options.into:
         put_into(options.into, text.getvalue())
