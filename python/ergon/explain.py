@@ -24,7 +24,7 @@ def _by_file(found):
 
 
 def _kind(what):
-    return "ahead" if what == "ran ahead" else "call" if what.startswith(("was waited", "ran in")) else "stop"
+    return "ahead" if what == "ran ahead" else "call" if what.startswith(("waited for", "ran in")) else "stop"
 
 
 def _note(entries):

@@ -296,10 +296,6 @@ int fl_session_more(struct fl_run *run) {
     struct fl_session *s = run->session;
     if (run->steps >= STEPS_MAX || !s->awaited || is_done(s, s->awaited))
         return fl_stop(run, FL_WHY_STEPS, "far ahead");
-    if (PyErr_CheckSignals() < 0) {
-        PyErr_Clear();
-        return fl_stop(run, FL_WHY_STEPS, "a signal");
-    }
     run->limit += STEPS_FIRST;
     return 0;
 }
@@ -538,7 +534,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     } else {
         s->dirty = 1;
     }
-    explain_call(s, foreseen ? "ran ahead" : "was waited for");
+    explain_call(s, foreseen ? "ran ahead" : "waited for");
     int alone = !foreseen && s->count == 1;
     unlink_entry(s, e);
     PyObject *r = NULL;
@@ -569,7 +565,7 @@ static struct fl_session *session_new(struct flow_state *st) {
     return s;
 }
 
-enum { CODES_KEPT = 4096 }; /* programs that make functions from text would pile them up */
+enum { CODES_KEPT = 1024 }; /* programs that make functions from text would pile them up */
 
 static void session_end(struct fl_session *s) {
     if (s->st->code_ptrs.used > CODES_KEPT && !s->passing && current_session == NULL)

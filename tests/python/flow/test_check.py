@@ -89,7 +89,7 @@ def test_explain_shows_where_calls_ran_ahead_and_where_not(tmp_path):
     text = subprocess.run([*line, "survey.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stderr
     calls = next(row for row in text.splitlines() if "out.append(f(i))" in row)
     assert "5 ran ahead" in calls
-    assert "1 was waited for" in calls
+    assert "1 waited for" in calls
     effect = next(row for row in text.splitlines() if "print(len(xs))" in row)
     assert "module-level function has effects" in effect
     subprocess.run([*line, "--html", "page.html", "survey.py"], cwd=tmp_path, capture_output=True, check=True)
@@ -109,3 +109,18 @@ def test_run_has_the_option(tmp_path):
         [command, "run", "--check", "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "spoils() changed an argument" in done.stderr
+
+
+def test_the_example_runs(tmp_path):
+    import pathlib
+
+    script = pathlib.Path(__file__).resolve().parents[3] / "examples" / "schedule" / "survey.py"
+    text = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split() for line in text.splitlines()][-3:] == [
+        ["north", "1.500"],
+        ["east", "1.400"],
+        ["southern", "1.800"],
+    ]
+    assert "north: steep in round 0" in text
