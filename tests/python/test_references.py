@@ -134,7 +134,7 @@ def test_use_does_not_grow(pool, use):
     use_pool = lambda: use(pool)  # noqa: E731
     use_pool.__name__ = use.__name__
     # Every pool slot that was used once keeps a little; how soon all were is a matter of chance.
-    refleaks.check(use_pool, warm_up=400)
+    refleaks.check(use_pool, warm_up=400, rounds=100)
 
 
 def test_what_cannot_travel_does_not_grow():
