@@ -230,7 +230,8 @@ int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *ind
         }
         pl_call_sweep(core, 1);
         Py_BEGIN_ALLOW_THREADS
-            erg_bell_wait(core->table, erg_bell_prepare(core->table), 10000000);
+            erg_bell_wait(core->table, erg_bell_prepare(core->table),
+                          1000000); /* nobody rings for a free record */
         Py_END_ALLOW_THREADS
         if (PyErr_CheckSignals() < 0)
             return -1;

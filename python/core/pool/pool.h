@@ -544,6 +544,8 @@ void pl_worker_fini(struct pl_worker *worker);
 /* The function a record names: borrowed if *fresh is 0, else a new reference whose buffers are in `reader`. */
 PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader,
                              int *fresh);
+void pl_worker_count(struct pl_worker *worker, uint64_t bytes_in,
+                     uint64_t bytes_out); /* for stats */
 enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
                                      struct erg_record *record);
 /* The exception that is set becomes the payload's two streams: traceback text, exception. Clears it. 0, -1. */

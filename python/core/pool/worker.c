@@ -579,6 +579,26 @@ static uint64_t function_name(struct pl_worker *worker, const struct erg_record 
     return atomic_load_explicit(&head->name, memory_order_acquire);
 }
 
+void pl_worker_count(struct pl_worker *worker, uint64_t bytes_in, uint64_t bytes_out) {
+    struct erg_member_slot *slot = worker->member->slot; /* only this thread writes there */
+    atomic_store_explicit(&slot->bytes_in,
+                          atomic_load_explicit(&slot->bytes_in, memory_order_relaxed) + bytes_in,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->bytes_out,
+                          atomic_load_explicit(&slot->bytes_out, memory_order_relaxed) + bytes_out,
+                          memory_order_relaxed);
+}
+
+static void count_call(struct pl_worker *worker, struct erg_record *record) {
+    pl_worker_count(
+        worker,
+        pl_payload_size(pl_payload_bytes(worker->core, record, &record->args), record->args.len),
+        record->result.len
+            ? pl_payload_size(pl_payload_bytes(worker->core, record, &record->result),
+                              record->result.len)
+            : 0);
+}
+
 static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     struct pl_worker *worker = ctx;
     struct erg_record *record = erg_table_record(worker->core->table, index);
@@ -599,6 +619,9 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
         outcome = pl_worker_run_chunk(worker, index, record);
     else
         outcome = run_call(worker, index, record);
+    if (record->kind == ERG_KIND_CALL && !pl_record_by_reference(record) &&
+        (outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR))
+        count_call(worker, record);
     worker->running = outer;
     if (worker->sent) { /* it came too late, and is for nobody else */
         PyThreadState_SetAsyncExc(worker->thread_id, NULL);

@@ -11,6 +11,7 @@ struct stream {
     struct erg_record *record;
     struct pl_stream_block *block;
     size_t used;
+    uint64_t bytes_in, bytes_out; /* for the statistics */
 };
 
 static int stream_block(struct stream *s, size_t size) {
@@ -68,6 +69,7 @@ static int put_payload(struct stream *s, int kind, struct pl_writer *w) {
     memcpy(at + 1, &len, 4);
     size_t start = (s->used + 5 + 7) & ~(size_t)7;
     memcpy(s->block->data + start, w->sink.buf, payload.len);
+    s->bytes_out += pl_payload_size(w->sink.buf, payload.len);
     s->used = start + payload.len;
     w->nentries = 0;
     return 0;
@@ -82,6 +84,7 @@ static int put_item(struct stream *s, PyObject *value) {
             (at = s->block->data + s->used, n = pl_atom_dump(value, at + 1))) {
             at[0] = PL_ITEM_ATOM;
             s->used += n + 1;
+            s->bytes_out += n;
             return 0;
         }
     }
@@ -138,6 +141,9 @@ static enum erg_outcome run_items(struct stream *s, PyObject *function, const ch
         r.source.pos = at[0];
         r.next = at[1];
         PyObject *value = run_item(function, &r, record->user16, flags & PL_IS_STAR);
+        s->bytes_in += r.source.pos - at[0];
+        for (uint32_t i = at[1]; i < r.next; i++)
+            s->bytes_in += r.entries[i].len;
         if (!value && pl_worker_interrupted(worker, record, &outcome))
             break;
         if (put_item(s, value) < 0) {
@@ -183,5 +189,6 @@ enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
         Py_XDECREF(reason);
     }
     pl_reader_fini(&fn_reader);
+    pl_worker_count(worker, s.bytes_in, s.bytes_out);
     return outcome;
 }
