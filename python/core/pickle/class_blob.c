@@ -42,7 +42,8 @@ int pk_blobs_traverse(const struct pk_blob *blobs, visitproc visit, void *arg) {
 static int still_right(struct pk_state *st, const struct pk_blob *blob, PyObject *cls) {
     if (blob->callee.callable != cls || !core_type_version_is((PyTypeObject *)cls, blob->version))
         return 0;
-    return blob->callee.stable ? pk_callee_valid(&blob->callee) : !pk_track_is_native(st, cls);
+    /* A class from elsewhere mostly goes back there, where nobody reads the bytes. */
+    return !pk_track_is_native(st, cls) || (blob->callee.stable && pk_callee_valid(&blob->callee));
 }
 
 /* The class's bytes: borrowed from the slot; NULL: it has to be written in full, or an exception. */
