@@ -18,7 +18,11 @@ import time
 PRELUDE = """
 import time
 from types import SimpleNamespace
+import itertools
 from collections import defaultdict, deque
+from functools import reduce
+
+import numpy as np
 
 LIMIT = [0]
 
@@ -45,6 +49,9 @@ def g(x, y=1):
 
 def h(xs):
     return sum(v if isinstance(v, int) else len(v) for v in xs) % 13
+
+def same(xs):
+    return xs
 
 def boom(x):
     time.sleep(0.0003)
@@ -142,10 +149,12 @@ class Program:
 
     def statement(self):
         simple = self.depth > 3
-        kind = self.pick(18 if simple else 34)
+        kind = self.pick(30 if simple else 46)
         if kind < 18:
             return self.plain(kind)
-        return self.compound(kind - 18)
+        if kind < 30:
+            return self.more(kind - 18)
+        return self.compound(kind - 30)
 
     def plain(self, kind):
         n, name = self.number, self.one(*NAMES)
@@ -168,6 +177,23 @@ class Program:
             lambda: [f"assert {n()} < 40, {n()}"],
             lambda: [f"out[-1:] = {self.items()}"],
             lambda: [f"{n()}"],
+        ][kind]()
+
+    def more(self, kind):
+        n, name = self.number, self.one(*NAMES)
+        return [
+            lambda: ["r = same(out)", "log.append((r is out, same(rows)[0] is rows[0]))"],
+            lambda: [f"arr[{self.pick(4)}] = {n()}", f"{name} = int(arr.sum()) % 50"],
+            lambda: [f"arr[:, None][{self.pick(4)}] += {n()}", "log.append(arr.tolist())"],
+            lambda: [f"arr = arr + np.array([{n()}, 1, {n()}, 2])"],
+            lambda: [f"cube = {{k: f(k + {n()}) for k in range(3)}}", "d.update(cube)"],
+            lambda: [f"vs = {self.items()}", "seen |= {f(v) for v in vs}"],
+            lambda: [f"{name} = reduce(lambda p, q: p + f(q), {self.items()}, {n()}) % 31"],
+            lambda: [f"kw = dict(x={n()}, y={n()})", "out.append(g(**kw)[2])"],
+            lambda: [f"dd[{n()} % 3].append({n()})", "log.append(len(dd))"],
+            lambda: [f"w = Child({n()})", f"w.bump({n()})", f"{name} = w.v"],
+            lambda: [f"out.sort(key=lambda q: (f(q if isinstance(q, int) else len(q)), {self.one('1', '2')}))"],
+            lambda: [f"for x, y in zip(map(f, range(3)), itertools.chain([{n()}], out[:2])): text += str((x, y))"],
         ][kind]()
 
     def compound(self, kind):
@@ -242,6 +268,14 @@ class Program:
             "def main(log):",
             "    a, b, c, n, text = 1, 2, 3, 4, ''",
             "    out, d, seen, o, rows, q = [0], {}, set(), SimpleNamespace(x=1), [[], [], []], deque()",
+            "    arr, dd, r = np.zeros(4), defaultdict(list), None",
+            "    class Base:",
+            "        def __init__(self, v): self.v = f(v)",
+            "        def bump(self, k): self.v += k",
+            "    class Child(Base):",
+            "        def bump(self, k):",
+            "            super().bump(f(k))",
+            "            log.append(self.v)",
             "    class note:",
             "        def __init__(self, log): self.log = log",
             "        def __enter__(self): self.log.append('in')",
@@ -253,7 +287,7 @@ class Program:
             "            log.append(k)",
             "            yield f(k)",
             *["    " + line for line in body],
-            "    return a, b, c, n, text, out, d, sorted(map(repr, seen)), o, rows, list(q)",
+            "    return a, b, c, n, text, out, d, sorted(map(repr, seen)), o, rows, list(q), arr.tolist(), dict(dd)",
         ]
         return PRELUDE + "\n" + "\n".join(lines) + "\n"
 
@@ -263,7 +297,7 @@ def from_seed(seed):
     return Program(lambda n: rng.randrange(n)).text()
 
 
-FUNCTIONALS = ("f", "g", "h", "boom")
+FUNCTIONALS = ("f", "g", "h", "boom", "same")
 
 
 def run(text, decorate):

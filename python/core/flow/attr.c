@@ -87,9 +87,8 @@ PyObject *fl_getattr(struct fl_run *run, PyObject *o, PyObject *name) {
     if (fl_kind(st, type) || PyModule_Check(o) || PyType_Check(o) || PyFunction_Check(o) ||
         PyMethod_Check(o) || PyCFunction_Check(o) || type == &PySuper_Type) {
         PyObject *r = PyObject_GetAttr(o, name);
-        if (r && type == st->ndarray_type && core_only_ref(r) &&
-            fl_kind(st, Py_TYPE(r)) == FL_MUTABLE)
-            r = fl_mine(run, r);
+        if (type == st->ndarray_type)
+            r = fl_fresh(run, r);
         return r;
     }
     if (type->tp_getattro == PyObject_GenericGetAttr)

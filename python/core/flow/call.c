@@ -141,15 +141,6 @@ static PyObject *prepare(struct fl_run *run, PyObject *o, int mode) {
     return Py_NewRef(o);
 }
 
-static PyObject *finish(struct fl_run *run, PyObject *r) {
-    if (r && core_only_ref(r)) {
-        int kind = fl_kind(run->st, Py_TYPE(r));
-        if (kind == FL_MUTABLE || kind == FL_ITER)
-            return fl_mine(run, r);
-    }
-    return r;
-}
-
 static int key_mode(PyObject *kwnames, Py_ssize_t i) {
     return PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "key") == 0
                ? FL_CALL_KEY
@@ -198,7 +189,7 @@ static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *c
         Py_DECREF(flat[i]);
     if (flat != few)
         PyMem_Free(flat);
-    return finish(run, r);
+    return fl_fresh(run, r);
 }
 
 static int all_plain(struct fl_run *run, PyObject *const *args, Py_ssize_t n) {

@@ -190,6 +190,8 @@ static inline PyObject *fl_see(struct fl_run *run,
     return other ? other : o;
 }
 int fl_mark_owned(struct fl_run *run, PyObject *o); /* 0 or -1 */
+/* What native code gave: ours if nobody else refers to it and no memory in it is somebody's. Takes and returns o. */
+PyObject *fl_fresh(struct fl_run *run, PyObject *o);
 PyObject *fl_mine(struct fl_run *run,
                   PyObject *o); /* marks a fresh object and returns it; NULL stays NULL */
 /* The private copy of o to change: borrowed. An Unknown when it cannot be copied (and is from now on unknown). NULL:

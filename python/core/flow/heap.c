@@ -30,6 +30,25 @@ PyObject *fl_mine(struct fl_run *run, PyObject *o) {
     return o;
 }
 
+/* The memory of an array: 1 its own, or that of an array which is ours; 0 somebody else's. */
+static int has_own_memory(struct fl_run *run, PyObject *array) {
+    PyObject *base = PyObject_GetAttrString(array, "base");
+    int rc = base && (base == Py_None || fl_map_has(&run->owned, base));
+    if (!base)
+        PyErr_Clear();
+    Py_XDECREF(base);
+    return rc;
+}
+
+PyObject *fl_fresh(struct fl_run *run, PyObject *o) {
+    int kind = o && core_only_ref(o) ? fl_kind(run->st, Py_TYPE(o)) : 0;
+    if (kind != FL_MUTABLE && kind != FL_ITER)
+        return o;
+    if (Py_TYPE(o) == run->st->ndarray_type && !has_own_memory(run, o))
+        return o;
+    return fl_mine(run, o);
+}
+
 static PyObject *copy_instance(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
     PyObject *none = PyTuple_New(0), *dict = PyObject_GenericGetDict(o, NULL), *copy = NULL;

@@ -64,12 +64,6 @@ static PyObject *user_binary(struct fl_run *run, PyObject *a, PyObject *b, int o
     return r || PyErr_Occurred() ? r : fl_unknown(run->st);
 }
 
-static PyObject *fresh(struct fl_run *run, PyObject *o) {
-    if (o && core_only_ref(o) && fl_kind(run->st, Py_TYPE(o)) >= FL_MUTABLE)
-        return fl_mine(run, o);
-    return o;
-}
-
 static PyObject *binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
     struct flow_state *st = run->st;
     int ka = fl_kind(st, Py_TYPE(a));
@@ -94,7 +88,7 @@ static PyObject *binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
             return NULL;
         return fl_unknown(st);
     }
-    return fresh(run, r);
+    return fl_fresh(run, r);
 }
 
 static int op_binary_op(struct fl_run *run, struct fl_frame *f, int arg) {
@@ -277,7 +271,7 @@ static PyObject *subscript(struct fl_run *run, PyObject *o, PyObject *key) {
         PyErr_Clear();
         r = fl_unknown(st);
     }
-    return fresh(run, r);
+    return fl_fresh(run, r);
 }
 
 static int op_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
