@@ -125,10 +125,22 @@ static int is_function(struct flow_state *st, PyObject *o) {
            strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0;
 }
 
+/* A view through which nothing can be written: any argument of NumPy's may be where the result goes. */
+static PyObject *read_only(PyObject *array) {
+    PyObject *view = PyObject_CallMethod(array, "view", NULL);
+    PyObject *r = view ? PyObject_CallMethod(view, "setflags", "i", 0) : NULL;
+    if (!r)
+        Py_CLEAR(view);
+    Py_XDECREF(r);
+    return view;
+}
+
 /* An argument as native code may have it: new reference; Unknown stays Unknown. */
 static PyObject *prepare(struct fl_run *run, PyObject *o, int mode) {
     struct flow_state *st = run->st;
     o = fl_see(run, o);
+    if (run->numpy && Py_TYPE(o) == st->ndarray_type)
+        return read_only(o);
     if (is_function(st, o))
         return fl_callback(run, o, mode);
     if (PyGen_CheckExact(o) || (fl_kind(st, Py_TYPE(o)) == FL_ITER && !fl_map_has(&run->owned, o)))
@@ -171,7 +183,8 @@ static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *c
         r = PyObject_Vectorcall(callable, flat, (size_t)nargs, kwnames);
     if (!r && made == total && !PyErr_ExceptionMatches(run->st->stop)) {
         for (Py_ssize_t i = 0; !unknown && i < total; i++)
-            unknown = fl_has_unknown(run, flat[i], 3) || PyIter_Check(flat[i]);
+            unknown = fl_has_unknown(run, flat[i], 3) || PyIter_Check(flat[i]) ||
+                      Py_TYPE(flat[i]) == run->st->ndarray_type;
         if (unknown || (box && fl_has_unknown(run, box, 2)) ||
             PyErr_ExceptionMatches(run->st->need_value)) {
             PyErr_Clear();
@@ -221,9 +234,11 @@ static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, const c
     PyObject *method = PyObject_GetAttrString(self, name);
     int trust = Py_TYPE(self) == st->ndarray_type; /* half of NumPy is Python */
     fl_session_trust(run->session, trust);
+    run->numpy = trust;
     PyObject *r =
         method ? call_native(run, method, args, nargs, kwnames, changes ? self : NULL) : NULL;
     fl_session_trust(run->session, -trust);
+    run->numpy = 0;
     Py_XDECREF(method);
     Py_DECREF(self);
     return r;
@@ -358,8 +373,10 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
         return fl_unknown(st);
     if (pure) {
         fl_session_trust(run->session, pure == FL_PURE_NUMPY);
+        run->numpy = pure == FL_PURE_NUMPY;
         PyObject *r = call_native(run, callable, args, nargs, kwnames, NULL);
         fl_session_trust(run->session, -(pure == FL_PURE_NUMPY));
+        run->numpy = 0;
         return r;
     }
     if (PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable) &&

@@ -140,6 +140,7 @@ struct fl_run {
     void *base;           /* frame the session was begun in */
     unsigned at_place;    /* functional calls the real function made from where it is */
     unsigned approximate; /* counts made-up answers: what came of them is not known */
+    int numpy;            /* NumPy is being called: arrays go there read-only */
     unsigned skip;        /* functional calls that the real function has had already */
     PyObject *handled;    /* exception being handled; strong */
     enum fl_why why;

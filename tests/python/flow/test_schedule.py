@@ -340,3 +340,36 @@ def test_coroutine_functions_are_left_alone():
         return [await ask(i) for i in range(3)]
 
     assert asyncio.run(main()) == [1, 2, 3]
+
+
+def test_arrays_are_never_written_ahead():
+    @schedule
+    def main(a):
+        b = numpy.ones(3)
+        out = []
+        for i in range(3):
+            numpy.add(a, b, a)
+            a[:, None][0] += slow_square(i)
+            numpy.clip(a, 0, 9, a)
+            a.cumsum(0, None, b)
+            numpy.nan_to_num(a, copy=False)
+            out.append((slow_square(i), a.tolist(), b.tolist()))
+        return out
+
+    a, b = numpy.zeros(3), numpy.zeros(3)
+    assert main(a) == main.__wrapped__(b)
+    assert a.tolist() == b.tolist()
+
+
+def test_appending_an_array_keeps_the_array():
+    @schedule
+    def main():
+        rows, a = [], numpy.zeros(2)
+        for i in range(3):
+            rows.append(a)
+            a[0] += slow_square(i)
+        return rows, a
+
+    rows, a = main()
+    assert all(row is a for row in rows)
+    assert a.tolist() == [5, 0]
