@@ -195,6 +195,7 @@ int pk_save_cell(struct pickler *p, PyObject *obj);
  * objects they are; new reference. */
 PyObject *pk_canonical(PyObject *dict);
 int pk_save_class(struct pickler *p, PyObject *obj);
+int pk_is_enum(struct pk_state *st, PyTypeObject *cls);
 /* class_blob.c: 1: written as kept bytes, 0: write it in full, -1 */
 int pk_save_class_blob(struct pickler *p, PyObject *cls);
 PyObject *pk_rebuild_class_blob(PyObject *module, PyObject *const *args, Py_ssize_t n);

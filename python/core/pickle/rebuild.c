@@ -238,6 +238,26 @@ static int set_attributes(PyObject *cls, PyObject *attrs) {
     return 0;
 }
 
+/* A class loaded before loses what its sender has deleted since. Public names only: the others may be made by
+ * the metaclass here. */
+static int delete_others(PyObject *cls, PyObject *attrs) {
+    PyObject *dict = core_type_dict((PyTypeObject *)cls), *names = PyDict_Keys(dict);
+    int rc = names ? 0 : -1;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i);
+        PyObject *value = PyDict_GetItemWithError(dict, name);
+        if (!value || !PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) == 0 ||
+            PyUnicode_READ_CHAR(name, 0) == '_' || Py_TYPE(value) == &PyMemberDescr_Type)
+            continue;
+        int there = PyDict_Contains(attrs, name);
+        if (there <= 0)
+            rc = there < 0 ? -1 : PyType_Type.tp_setattro(cls, name, NULL);
+    }
+    Py_XDECREF(names);
+    Py_DECREF(dict);
+    return rc;
+}
+
 static int set_members(PyObject *cls, PyObject *extra) {
     PyObject *name, *vars;
     Py_ssize_t pos = 0;
@@ -279,6 +299,9 @@ static PyObject *rebuild_class_set(PyObject *module, PyObject *const *args, Py_s
     if (pk_track_is_native(pk_state_of(module), args[0]))
         Py_RETURN_NONE;
     if (set_attributes(args[0], args[2]) < 0)
+        return NULL;
+    if (!PyDict_Check(args[3]) && !pk_is_enum(pk_state_of(module), (PyTypeObject *)args[0]) &&
+        delete_others(args[0], args[2]) < 0)
         return NULL;
     if (PyDict_Check(args[3]) && set_members(args[0], args[3]) < 0)
         return NULL;

@@ -7,7 +7,7 @@
 #include "pickler.h"
 #include "track.h"
 
-static int is_enum(struct pk_state *st, PyTypeObject *cls) {
+int pk_is_enum(struct pk_state *st, PyTypeObject *cls) {
     if (!st->enum_meta) {
         PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "enum");
         if (!module)
@@ -100,7 +100,7 @@ static PyObject *class_attributes(struct pk_state *st, PyTypeObject *cls) {
     PyObject *dict = core_type_dict(cls), *attrs = PyDict_New(), *members = NULL;
     PyObject *name, *value;
     Py_ssize_t pos = 0;
-    int of_enum = is_enum(st, cls);
+    int of_enum = pk_is_enum(st, cls);
     if (of_enum)
         members = PyDict_GetItemWithError(dict, PK_STR(_member_map_));
     while (attrs && PyDict_Next(dict, &pos, &name, &value)) {
@@ -234,7 +234,7 @@ static int push_own(struct pickler *p, PyObject *obj, const char *label) {
 
 static int save_extra(struct pickler *p, PyTypeObject *cls) {
     PyObject *extra;
-    if (is_enum(p->st, cls)) {
+    if (pk_is_enum(p->st, cls)) {
         extra = enum_members(p->st, cls, 1);
         if (extra && PyDict_GET_SIZE(extra) == 0)
             Py_CLEAR(extra);
@@ -306,7 +306,7 @@ static int save_skeleton(struct pickler *p, PyObject *obj) {
     PyTypeObject *cls = (PyTypeObject *)obj;
     PyObject *space = skeleton_namespace(st, cls), *id = space ? pk_track_id(st, obj) : NULL;
     PyObject *name = id ? interned_attr(obj, PK_STR(__name__)) : NULL;
-    PyObject *members = name && is_enum(st, cls) ? enum_members(st, cls, 0) : NULL;
+    PyObject *members = name && pk_is_enum(st, cls) ? enum_members(st, cls, 0) : NULL;
     int rc = -1;
     if (name && !PyErr_Occurred() && pk_push_call(p, save_content, obj) == 0 &&
         pk_push(p, PK_F_MEMO, obj) && pk_push_write(p, call, sizeof call) == 0 &&

@@ -58,6 +58,10 @@ def checks(pool):
     assert pool.map(Data.scaled, values[:3]) == [0, 3, 6]
     Data.scaled = lambda self: -self.x
     assert pool.map(lambda value: value.scaled(), values[:3]) == [0, -1, -2]
+    Plain.extra = 1
+    assert pool.map(lambda value: hasattr(value, "extra"), [one] * 4) == [True] * 4
+    del Plain.extra
+    assert pool.map(lambda value: hasattr(value, "extra"), [one] * 4) == [False] * 4
     # Two classes of one name and content stay two.
     first, second = (type("Twin", (), {"__module__": "__main__"}) for _ in range(2))
     got = pool.map(lambda value: value, [first(), second()])
