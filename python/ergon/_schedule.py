@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import threading
 import types
 
@@ -83,6 +84,16 @@ _current = None  # (pool, process id)
 _workers = None  # what configure() was given, or None: the configuration file, or every core
 
 
+def _get_ready(names):
+    """What a worker does before its first call."""
+    import contextlib
+    import importlib
+
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
 def _open():
     import os
 
@@ -91,7 +102,9 @@ def _open():
 
     workers = _workers if _workers is not None else config.workers()
     resources = config.resources(workers) if workers else []
-    return Pool(*resources) if resources else Pool(), os.getpid()
+    # A program that has NumPy will send arrays: workers that import it now do not stop for it later.
+    heavy = [name for name in ("numpy",) if name in sys.modules]
+    return Pool(*resources, initializer=_get_ready if heavy else None, initargs=(heavy,)), os.getpid()
 
 
 def _pool():
