@@ -71,6 +71,7 @@ struct flow_state {
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject
         *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */
+    int passing;  /* passes under way, of all threads: they refer to codes */
     int collects; /* the garbage collector was on before the pass */
     int enabled;
     const char *last_why; /* words: why the last pass ended */

@@ -263,6 +263,7 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
                          .skip = s->at_place,
                          .at_place = s->at_place};
     s->passing = 1;
+    s->st->passing++;
     s->pass++;
     s->blocked = 0;
     s->arrived = 0;
@@ -285,6 +286,7 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
     fl_map_clear(&run.owned);
     Py_CLEAR(run.handled);
     s->passing = 0;
+    s->st->passing--;
     s->st->last_why = run.what ? run.what : "the function ends";
 }
 
@@ -568,7 +570,7 @@ static struct fl_session *session_new(struct flow_state *st) {
 enum { CODES_KEPT = 1024 }; /* programs that make functions from text would pile them up */
 
 static void session_end(struct fl_session *s) {
-    if (s->st->code_ptrs.used > CODES_KEPT && !s->passing && current_session == NULL)
+    if (s->st->code_ptrs.used > CODES_KEPT && s->st->passing == 0)
         fl_code_free_all(s->st);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
