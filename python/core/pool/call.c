@@ -138,6 +138,8 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
     task->failed = Py_XNewRef(w.failed);
     if (rc == 0) {
         task->futures = Py_XNewRef(w.futures);
+        pl_futures_hold(task->futures); /* before the writer lets go of them */
+        task->held = task->futures != NULL;
         task->blobs = Py_XNewRef(w.blobs);
     }
     pl_writer_fini(&w);
@@ -206,9 +208,13 @@ int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32
         PyErr_NoMemory();
         return -1;
     }
-    for (Py_ssize_t i = 0; i < n; i++)
-        preds[i] = ((struct pl_future *)PyList_GET_ITEM(task->futures, i))->task.handle;
-    int rc = erg_record_after_many(member, index, preds, (size_t)n);
+    size_t count = 0;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        erg_handle pred = ((struct pl_future *)PyList_GET_ITEM(task->futures, i))->task.handle;
+        if (pred != ERG_HANDLE_NONE) /* else it is done: a thread is taking its result over */
+            preds[count++] = pred;
+    }
+    int rc = erg_record_after_many(member, index, preds, count);
     if (preds != few)
         PyMem_Free(preds);
     if (rc < 0) {
@@ -282,7 +288,7 @@ static int submit(struct pl_core *core, PyObject *callable, PyObject *args, PyOb
     } else {
         rc = encode_value(core, member, record, args, kwargs, options, after, task);
     }
-    if (rc == 0 && task->futures) {
+    if (rc == 0 && task->futures && !task->held) {
         pl_futures_hold(task->futures);
         task->held = 1;
     }
@@ -350,7 +356,7 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
         words = "the task ran longer than its timeout";
         break;
     default:
-        which = core->pool && erg_pool_check(core->pool, NULL) == ERG_ELAUNCH
+        which = core->pool && !core->gone && erg_pool_check(core->pool, NULL) == ERG_ELAUNCH
                     ? CORE_EXC_LAUNCH_ERROR
                     : CORE_EXC_WORKER_LOST;
         words = "the worker that ran the task died";

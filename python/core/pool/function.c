@@ -39,7 +39,10 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
         return -1;
     }
     struct pl_fn_head *head = erg_table_at(core->table, offset);
-    head->uid = (uint64_t)w->member->number << 48 | ++core->next_fn;
+    /* A member's number may have been another process's, which counted from 1 as well. */
+    uint64_t serial = atomic_load(&w->member->slot->serial) & ((1u << 18) - 1);
+    head->uid = ((uint64_t)w->member->number << 18 | serial) << 36 |
+                (++core->next_fn & (((uint64_t)1 << 36) - 1));
     head->stable = (uint32_t)fn->callee.stable;
     head->path = core->path_offset;
     atomic_init(&head->name, 0);
@@ -240,8 +243,8 @@ static struct pl_fn *fn_find(struct pl_core *core, PyObject *callable) {
         struct pk_callee newer = fn->callee;
         fn->callee = same->callee;
         same->callee = newer;
-        pl_fn_unref(core, fn);
         same->refs++;
+        pl_fn_unref(core, fn);
         return same;
     }
     fn->next = core->fns;

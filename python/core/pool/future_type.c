@@ -68,8 +68,8 @@ static void holders_sweep(struct pl_core *core) {
             continue;
         }
         holder_leave(future);
-        pl_futures_release(core, &future->task.futures);
         future->task.held = 0;
+        pl_futures_release(core, &future->task.futures); /* may free the future itself */
     }
 }
 
@@ -118,6 +118,26 @@ static void resolve_raised(struct pl_future *self, int cancelled) {
     pl_future_resolve(self, cancelled ? PL_CANCELLED : PL_EXCEPTION, exception);
 }
 
+/* It is done and needs no word of it: completions of records that were freed since are never told. One record, or
+ * all of a job's. */
+static void unwatch(struct pl_future *self, uint32_t index) {
+    PyObject *watched = self->core->watched, *found = NULL;
+    PyObject *key = PyLong_FromUnsignedLong(index);
+    if (key && PyDict_GetItemRef(watched, key, &found) == 1 && found == (PyObject *)self)
+        PyDict_DelItem(watched, key);
+    PyErr_Clear();
+    Py_XDECREF(found);
+    Py_XDECREF(key);
+}
+
+static void unwatch_job(struct pl_future *self) {
+    PyObject *keys = PyDict_Keys(self->core->watched);
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++)
+        unwatch(self, (uint32_t)PyLong_AsUnsignedLong(PyList_GET_ITEM(keys, i)));
+    PyErr_Clear();
+    Py_XDECREF(keys);
+}
+
 static int poll_job(struct pl_future *self) {
     int rc = pl_job_done(self->job);
     if (rc == 0)
@@ -131,6 +151,11 @@ static int poll_job(struct pl_future *self) {
     }
     self->job = NULL;
     Py_INCREF(self);
+    PyObject *raised = PyErr_GetRaisedException();
+    if (job->watcher)
+        unwatch_job(self);
+    if (raised)
+        PyErr_SetRaisedException(raised);
     if (list)
         pl_future_resolve(self, PL_VALUE, list);
     else
@@ -153,6 +178,9 @@ int pl_future_poll(struct pl_future *self) {
     holder_leave(self);
     memset(&self->task, 0, sizeof self->task);
     self->task.handle = ERG_HANDLE_NONE;
+    Py_INCREF(self);
+    if (self->callbacks)
+        unwatch(self, ERG_HANDLE_INDEX(task.handle));
     struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(task.handle));
     int cancelled = erg_record_outcome(record) == ERG_OUT_CANCELLED;
     /* Entered tasks may still have to read it: then it stays until they are done, and this is a copy. */
@@ -167,7 +195,6 @@ int pl_future_poll(struct pl_future *self) {
     } else {
         pl_call_free(core, &task);
     }
-    Py_INCREF(self);
     pl_future_resolve(self,
                       value       ? PL_VALUE
                       : cancelled ? PL_CANCELLED
@@ -348,6 +375,8 @@ static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     if (self->job) {
         struct pl_job *job = self->job;
         self->job = NULL;
+        if (job->watcher)
+            unwatch_job(self);
         pl_job_abandon(job, 1);
         core_raise(core->state->module, CORE_EXC_TASK_CANCELLED, "the map was cancelled");
         resolve_raised(self, 1);
@@ -439,15 +468,23 @@ static PyObject *future_repr(struct pl_future *self) {
 
 /* --- completions ------------------------------------------------------------------------------------------------ */
 
+static int unref_later(void *core) {
+    pl_core_unref(core);
+    return 0;
+}
+
 void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n) {
     struct pl_core *core = ctx;
     if (Py_IsFinalizing())
         return;
     PyGILState_STATE gil = PyGILState_Ensure();
+    pl_core_ref(core);
     for (size_t i = 0; i < n; i++) {
         PyObject *key = PyLong_FromUnsignedLong(ERG_HANDLE_INDEX(handles[i])), *future = NULL;
         if (key && core->watched && PyDict_GetItemRef(core->watched, key, &future) == 1) {
-            if (cast(future)->job || cast(future)->task.handle == handles[i])
+            /* Without a handle its result was taken over already; another handle is a later task's. */
+            if (cast(future)->job || cast(future)->task.handle == handles[i] ||
+                cast(future)->task.handle == ERG_HANDLE_NONE)
                 PyDict_DelItem(core->watched, key);
             if (pl_future_poll(cast(future)) < 0)
                 PyErr_WriteUnraisable(future);
@@ -457,6 +494,11 @@ void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n) {
         if (PyErr_Occurred())
             PyErr_WriteUnraisable(NULL);
     }
+    /* Ending the pool means to join this thread: if ours is the last reference, the main thread does it. */
+    if (core->refs > 1)
+        pl_core_unref(core);
+    else
+        Py_AddPendingCall(unref_later, core); /* full: the pool stays until the program ends */
     PyGILState_Release(gil);
 }
 

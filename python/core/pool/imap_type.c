@@ -55,8 +55,11 @@ static int take(struct pl_imap *self, PyObject **value) {
 static void end(struct pl_imap *self) {
     struct pl_job *job = self->job;
     self->job = NULL;
-    if (job)
-        pl_job_abandon(job, 0);
+    if (!job)
+        return;
+    if (job->busy == PL_BUSY) /* that is us */
+        job->busy = 0;
+    pl_job_abandon(job, 0);
 }
 
 /* The end of the items: StopIteration, or what the iterable raised. */
@@ -101,6 +104,14 @@ static PyObject *imap_step(struct pl_imap *self, double timeout, int *again) {
 static PyObject *imap_get(struct pl_imap *self, double timeout) {
     int64_t deadline = timeout < 0 ? 0 : (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
     while (self->job) {
+        if (self->job->busy == PL_BUSY_DRAINED) { /* by join() in another thread */
+            Py_BEGIN_ALLOW_THREADS
+                pl_nap();
+            Py_END_ALLOW_THREADS
+            if (PyErr_CheckSignals() < 0)
+                return NULL;
+            continue;
+        }
         if (self->job->busy) {
             PyErr_SetString(PyExc_ValueError,
                             "the iterator is being advanced in another thread already");
@@ -109,7 +120,7 @@ static PyObject *imap_get(struct pl_imap *self, double timeout) {
         double left = timeout < 0 ? -1 : (double)(deadline - (int64_t)erg_clock_ns()) * 1e-9;
         struct pl_job *job = self->job;
         int again;
-        job->busy = 1;
+        job->busy = PL_BUSY;
         PyObject *value = imap_step(self, left < 0 ? timeout < 0 ? -1 : 0 : left, &again);
         if (self->job)
             self->job->busy = 0;
@@ -151,7 +162,7 @@ PyObject *pl_imap(struct pl_core *core, PyObject *callable, PyObject *iterables,
     struct pl_job *job = pl_job_new(core, callable, iterables, 0, options);
     if (!job)
         return NULL;
-    job->busy = 1;
+    job->busy = PL_BUSY;
     int rc = fill_window(job);
     job->busy = 0;
     if (rc < 0) {

@@ -70,6 +70,7 @@ void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk) {
         }
     }
     pl_argblock_unref(core, chunk->args);
+    pl_fn_unref(core, chunk->fn);
     Py_XDECREF(chunk->error);
     pl_futures_release(core, &chunk->futures);
     Py_XDECREF(chunk->blobs);
@@ -112,6 +113,13 @@ static void job_unlist(struct pl_job *job) {
         }
 }
 
+/* Its worker may still have to load the function. */
+static void chunk_disown(struct pl_job *job, struct pl_chunk *chunk) {
+    if ((chunk->fn = job->fn))
+        chunk->fn->refs++;
+    pl_chunk_orphan(job->core, chunk);
+}
+
 void pl_job_free(struct pl_job *job) {
     struct pl_core *core = job->core;
     job_unlist(job);
@@ -121,7 +129,7 @@ void pl_job_free(struct pl_job *job) {
         job->head = chunk->next;
         if (chunk->record != ERG_NIL && !pl_core_foreign(core) &&
             !erg_record_done(core->table, erg_record_handle(core->table, chunk->record)))
-            pl_chunk_orphan(core, chunk);
+            chunk_disown(job, chunk);
         else
             pl_chunk_free(core, chunk);
     }
@@ -165,9 +173,23 @@ void pl_job_abandon(struct pl_job *job, int interrupt) {
         else if (erg_record_phase(record) != ERG_RUNNING)
             erg_record_cancel(pl_member(core), handle);
     }
-    pl_job_free(job);
+    if (job->busy) {
+        job->abandoned = 1;
+        job->watcher = NULL;
+    } else {
+        pl_job_free(job);
+    }
     if (raised)
         PyErr_SetRaisedException(raised);
+}
+
+int pl_job_leave(struct pl_job *job) {
+    job->busy = 0;
+    if (!job->abandoned)
+        return 0;
+    PyErr_Clear();
+    pl_job_free(job);
+    return -1;
 }
 
 /* --- loss ----------------------------------------------------------------------------------------------------- */
@@ -263,7 +285,10 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
         pl_raise_remote(core, p, len);
         return NULL;
     }
-    return load_payload(core, p, len);
+    PyObject *value = load_payload(core, p, len);
+    if (!value)
+        pl_payload_free_entries(core, core->member, p, len); /* those it did not come to */
+    return value;
 }
 
 static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record,

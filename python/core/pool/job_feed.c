@@ -60,6 +60,7 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
     struct pl_job *job = PyMem_Calloc(1, sizeof *job);
     if (!job)
         return (struct pl_job *)PyErr_NoMemory();
+    pl_call_sweep(core, 1); /* what maps before left behind */
     job->core = pl_core_ref(core);
     job->sibling = core->jobs;
     core->jobs = job;
@@ -120,11 +121,10 @@ int pl_jobs_drain(struct pl_core *core, int unsized) {
         } else if (job->expected < 0 && !unsized) {
             job->exhausted = 1;
         } else {
-            job->busy = 1;
+            job->busy = PL_BUSY_DRAINED;
             int rc = pl_job_feed(job, job->options.chunksize > 0 ? (uint32_t)job->options.chunksize
                                                                  : 64);
-            job->busy = 0;
-            if (rc < 0)
+            if (pl_job_leave(job) == 0 && rc < 0)
                 return -1;
         }
         if (PyErr_CheckSignals() < 0)
@@ -433,6 +433,8 @@ static int job_feed(struct pl_job *job, uint32_t most) {
 int pl_job_feed(struct pl_job *job, uint32_t most) {
     if (job->exhausted)
         return 0;
+    if (job->core->gone)
+        return pl_core_check(job->core); /* raises */
     struct erg_error err = {0};
     int rc = job->core->pool ? erg_pool_check(job->core->pool, &err) : 0;
     if (rc < 0) { /* terminated, or broken: close() leaves it open for those that have begun */

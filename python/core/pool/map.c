@@ -99,7 +99,7 @@ PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, 
     if (!job)
         return NULL;
     job->at_once = from_sequences(iterables);
-    job->busy = 1;
+    job->busy = PL_BUSY;
     int rc = (job->list = PyList_New(0)) ? 0 : -1;
     while (rc == 0)
         rc = step(job, -1);
@@ -108,6 +108,7 @@ PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, 
         list = Py_NewRef(job->list);
         pl_job_free(job);
     } else {
+        job->busy = 0;
         /* Ctrl-C stops what runs; the error of an item lets the others' present items end. */
         pl_job_abandon(job, PyErr_ExceptionMatches(PyExc_KeyboardInterrupt));
     }
@@ -127,7 +128,7 @@ PyObject *pl_amap(struct pl_core *core, PyObject *callable, PyObject *iterables,
         size = next_chunk(job);
     else if (job->expected > 0)
         size = erg_balance_chunk_fixed((uint64_t)job->expected, job->balance.workers);
-    job->busy = 1;
+    job->busy = PL_BUSY;
     int rc = (job->list = PyList_New(0)) ? 1 : -1;
     while (rc > 0)
         rc = pl_job_feed(job, size);
@@ -149,11 +150,12 @@ PyObject *pl_amap(struct pl_core *core, PyObject *callable, PyObject *iterables,
 int pl_job_done(struct pl_job *job) {
     if (job->busy)
         return 0;
-    job->busy = 1;
+    job->busy = PL_BUSY;
     int rc = collect(job);
     if (rc == 0)
         rc = pl_job_report(job);
-    job->busy = 0;
+    if (pl_job_leave(job) < 0)
+        return 0; /* cancelled: the future says so */
     if (rc < 0)
         return -1;
     return !job->head && job->exhausted;
@@ -172,10 +174,9 @@ int pl_job_progress(struct pl_job *job, double timeout) {
         Py_END_ALLOW_THREADS
         return PyErr_CheckSignals();
     }
-    job->busy = 1;
+    job->busy = PL_BUSY;
     int rc = pl_job_wait(job, wait_for(job), timeout);
-    job->busy = 0;
-    return rc;
+    return pl_job_leave(job) < 0 ? 0 : rc;
 }
 
 int pl_job_watch(struct pl_job *job, struct pl_future *future) {

@@ -113,10 +113,15 @@ static int ref_future(struct pl_writer *w, struct pl_future *future, PyObject **
         return ref_future(w, future, pid);
     }
     struct pl_entry *entry = writer_entry(w);
-    if (!entry || keep_in(&w->futures, (PyObject *)future) < 0)
+    if (!entry)
         return -1;
-    entry->offset = future->task.handle;
     entry->flags = PL_SHARED | PL_TAKEN; /* nothing of ours to free */
+    entry->offset = future->task.handle;
+    future->dependents++; /* from now on: whoever asks for its result meanwhile takes a copy */
+    if (keep_in(&w->futures, (PyObject *)future) < 0) {
+        future->dependents--;
+        return -1;
+    }
     *pid = Py_BuildValue("(sI)", "f", w->nentries - 1);
     return *pid ? 1 : -1;
 }
@@ -254,7 +259,7 @@ void pl_writer_fini(struct pl_writer *w) {
     pl_writer_drop_entries(w, 0);
     if (w->entries != w->few)
         PyMem_Free(w->entries);
-    Py_XDECREF(w->futures);
+    pl_futures_release(w->core, &w->futures);
     Py_XDECREF(w->failed);
     Py_XDECREF(w->blobs);
 }

@@ -52,6 +52,7 @@ struct pool_state {
 };
 
 struct pl_chunk;
+struct pl_hold;
 struct pl_future;
 struct pl_worker;
 
@@ -99,6 +100,7 @@ struct pl_core {
     struct pl_worker *thread_workers;
     _Atomic(struct pl_trace_lost *)
         trace_lost;        /* runs that ended with their worker, newest first */
+    struct pl_hold *views; /* of shared objects, that live here */
     struct pl_blob *blobs; /* shared objects whose owner let go while workers still held them */
 };
 
@@ -183,7 +185,7 @@ struct pl_writer {
     uint32_t nentries, entry_cap;
     struct pl_entry few[2];
     uint32_t entry_flags; /* added to every entry */
-    PyObject *futures;    /* list of futures met among the arguments, or NULL; strong */
+    PyObject *futures;    /* list of futures met among the arguments, or NULL; strong, and held */
     PyObject *failed;     /* the exception of one that had failed already, or NULL; strong */
     PyObject *blobs;      /* list of Handles met, or NULL; strong: they live as long as the task */
     int settle;           /* results: futures are waited for */
@@ -388,8 +390,10 @@ struct pl_chunk {
     uint64_t block;           /* of the result stream, being read */
     size_t at;                /* where in it */
     PyObject *error;          /* comes after the items that are done: the one that was lost */
+    struct pl_fn *fn;         /* once its job is gone: the record still names it; or NULL */
     PyObject *futures, *blobs;
 };
+enum { PL_BUSY = 1, PL_BUSY_DRAINED = 2 /* by join(): soon over */ };
 struct pl_job {
     struct pl_core *core;
     struct pl_job *sibling; /* in core->jobs */
@@ -403,7 +407,8 @@ struct pl_job {
     int exhausted;        /* nothing left to pull */
     PyObject *pull_error; /* what an iterable raised */
     int raised;           /* … and was handed over */
-    int busy;             /* a thread is inside pl_job_progress */
+    int busy;             /* a thread is inside it: PL_BUSY_*; 0: nobody is */
+    int abandoned;        /* given up meanwhile: whoever is inside frees it */
     Py_ssize_t expected;  /* items if known, else -1 */
     Py_ssize_t pulled, delivered;
     uint32_t outstanding; /* chunks with a record */
@@ -443,8 +448,11 @@ int pl_job_done(struct pl_job *job);
 int pl_job_progress(struct pl_job *job, double timeout);
 PyObject *pl_job_take(struct pl_job *job);
 int pl_job_watch(struct pl_job *job, struct pl_future *future); /* 1: done already, 0, -1 */
-/* What has not begun never begins; what runs is interrupted if asked for, and its result dropped. Frees job. */
+/* What has not begun never begins; what runs is interrupted if asked for, and its result dropped. Frees job; if another
+ * thread is inside, that one does. Who is inside itself calls pl_job_leave first. */
 void pl_job_abandon(struct pl_job *job, int interrupt);
+/* The caller is inside no more. 0; -1: the job was given up meanwhile and is gone, and an exception of it is cleared. */
+int pl_job_leave(struct pl_job *job);
 void pl_job_free(struct pl_job *job);
 void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk);
 void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args);

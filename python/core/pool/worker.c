@@ -80,16 +80,26 @@ PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct p
     return function;
 }
 
-struct hold {
+struct pl_hold {
+    struct pl_hold *next; /* in core->views */
     struct pl_core *core;
     uint64_t head;
     uint32_t number;
 };
 
 static void hold_release(PyObject *capsule) {
-    struct hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
+    struct pl_hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
     struct pl_blob_head *head = erg_table_at(hold->core->table, hold->head);
-    if (!pl_core_foreign(hold->core))
+    int others = 0; /* older views that outlived their place in the cache, or newer ones */
+    for (struct pl_hold **link = &hold->core->views; *link;) {
+        if (*link == hold) {
+            *link = hold->next;
+            continue;
+        }
+        others |= (*link)->head == hold->head && (*link)->number == hold->number;
+        link = &(*link)->next;
+    }
+    if (!others && !pl_core_foreign(hold->core))
         atomic_store_explicit(&head->held[hold->number], 0, memory_order_release);
     pl_core_unref(hold->core);
     PyMem_Free(hold);
@@ -97,13 +107,15 @@ static void hold_release(PyObject *capsule) {
 
 /* Keeps the blob's memory while any view of it lives here. */
 static PyObject *hold_new(struct pl_worker *worker, struct pl_blob_head *head, uint64_t offset) {
-    struct hold *hold = PyMem_Malloc(sizeof *hold);
+    struct pl_hold *hold = PyMem_Malloc(sizeof *hold);
     PyObject *capsule = hold ? PyCapsule_New(hold, "ergon.hold", hold_release) : PyErr_NoMemory();
     if (!capsule) {
         PyMem_Free(hold);
         return NULL;
     }
-    *hold = (struct hold){pl_core_ref(worker->core), offset, worker->member->number};
+    *hold = (struct pl_hold){worker->core->views, pl_core_ref(worker->core), offset,
+                             worker->member->number};
+    worker->core->views = hold;
     uint32_t serial = atomic_load(&worker->member->slot->serial);
     atomic_store_explicit(&head->held[hold->number], serial * 2 + !worker->is_process,
                           memory_order_release);

@@ -1,0 +1,158 @@
+"""What several threads of the caller's, or code that pickling calls, may do to one another's futures and maps."""
+
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+
+import ergon
+import pytest
+from ergon.errors import TaskCancelled, WorkerLost
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def first_of(a, b):
+    return a
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.005)
+
+
+class Asks:
+    """Takes a future's result while the call that depends on it is being written."""
+
+    def __init__(self, future):
+        self.future = future
+
+    def __reduce__(self):
+        return int, (self.future.result(60),)
+
+
+def test_a_result_taken_while_its_dependent_is_written(parallel_pool):
+    for i in range(20):
+        future = parallel_pool.apipe(abs, -i)
+        assert parallel_pool.apipe(first_of, future, Asks(future)).result(60) == i
+
+
+def test_a_map_cancelled_while_a_thread_waits_for_it(parallel_pool, tmp_path):
+    gate = tmp_path / "gate"
+    try:
+        for _ in range(5):
+            seen = []
+            future = parallel_pool.amap(wait_for, [str(gate)] * 8)
+
+            def wait(future=future, seen=seen):
+                try:
+                    future.result(60)
+                except BaseException as error:
+                    seen.append(type(error))
+
+            thread = threading.Thread(target=wait)
+            thread.start()
+            time.sleep(0.01)
+            assert future.cancel()
+            thread.join(60)
+            assert seen == [TaskCancelled] and future.cancelled()
+    finally:
+        gate.touch()
+
+
+def test_futures_with_callbacks_are_forgotten_when_done(parallel_pool):
+    kept = []
+    for i in range(200):
+        future = parallel_pool.apipe(abs, i)
+        future.add_done_callback(lambda f: None)
+        assert future.result(60) == i
+        kept.append(weakref.ref(future))
+        del future
+    until(lambda: gc.collect() >= 0 and not any(ref() for ref in kept))
+
+
+def test_a_pool_whose_last_user_is_a_callback():
+    done = threading.Event()
+    pool = ergon.ProcessPool(1)
+    pid = pool.pipe(os.getpid)
+    pool.apipe(time.sleep, 0.1).add_done_callback(lambda f: done.set())
+    del pool
+    gc.collect()
+    assert done.wait(60)
+    until(lambda: gone(pid))
+
+
+def slow(i):
+    time.sleep(0.001)
+    return i
+
+
+def test_joined_while_another_thread_iterates():
+    pool = ergon.ProcessPool(2)
+    seen, errors = [], []
+    results = pool.imap(slow, range(2000), chunksize=1)
+
+    def consume():
+        try:
+            for value in results:
+                seen.append(value)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    pool.close()
+    pool.join()
+    thread.join(60)
+    assert not errors and seen == list(range(2000))
+
+
+def dies_at_seven(i):
+    if i == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i * 1000003
+
+
+def test_traced_map_that_loses_a_worker():
+    core = ergon._core
+    core.trace_start()
+    try:
+        with ergon.ProcessPool(1) as pool:
+            with pytest.raises(WorkerLost):
+                pool.map(dies_at_seven, range(20), chunksize=20)
+            assert any(event[-1] == "lost" for event in core.trace_events())
+    finally:
+        core.trace_stop()
+        core.trace_clear()
+
+
+def test_abandoned_maps_keep_their_function(tmp_path):
+    """The function of a map that was given up is there until those of its chunks that run are done."""
+    with ergon.ProcessPool(2) as pool:
+        for i in range(30):
+            data = [i] * 50000
+
+            def check(item, data=data, i=i):
+                if item == 0:
+                    raise KeyError(i)
+                assert data == [i] * 50000
+                (tmp_path / f"{i}").touch()
+
+            with pytest.raises(KeyError):
+                pool.map(check, range(8), chunksize=1)
+        assert pool.pipe(abs, -1) == 1
