@@ -97,20 +97,22 @@ def test_a_pool_whose_last_user_is_a_callback():
     until(lambda: gone(pid))
 
 
-def slow(i):
-    time.sleep(0.001)
-    return i
+def slowly(n):
+    for i in range(n):
+        time.sleep(0.002)
+        yield i
 
 
 def test_joined_while_another_thread_iterates():
     pool = ergon.ProcessPool(2)
     seen, errors = [], []
-    results = pool.imap(slow, range(2000), chunksize=1)
+    results = pool.imap(abs, slowly(300), chunksize=1)
 
     def consume():
         try:
             for value in results:
                 seen.append(value)
+                time.sleep(0.001)
         except BaseException as error:
             errors.append(error)
 
@@ -119,7 +121,7 @@ def test_joined_while_another_thread_iterates():
     pool.close()
     pool.join()
     thread.join(60)
-    assert not errors and seen == list(range(2000))
+    assert not errors and seen == list(range(300))
 
 
 def dies_at_seven(i):
@@ -141,18 +143,51 @@ def test_traced_map_that_loses_a_worker():
         core.trace_clear()
 
 
-def test_abandoned_maps_keep_their_function(tmp_path):
-    """The function of a map that was given up is there until those of its chunks that run are done."""
+class Pause:
+    """The first who loads it goes on once another one loads it, who has to wait."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return pause, (self.folder,)
+
+
+def pause(folder):
+    try:
+        os.mkdir(f"{folder}/first")
+    except FileExistsError:
+        os.makedirs(f"{folder}/second", exist_ok=True)
+        time.sleep(0.3)
+    else:
+        until(lambda: os.path.exists(f"{folder}/second"))
+
+
+class Check:
+    """A callable that travels anew each time."""
+
+    def __init__(self, folder, data):
+        self.folder, self.data = folder, data
+
+    def __reduce__(self):
+        return load_check, (Pause(self.folder), self.folder, self.data)
+
+    def __call__(self, item):
+        whole = self.data == bytes(len(self.data))
+        open(f"{self.folder}/{'whole' if whole else 'broken'}-{item}", "w").close()
+        raise KeyError(item)
+
+
+def load_check(_, folder, data):
+    return Check(folder, data)
+
+
+def test_a_map_that_was_given_up_keeps_its_function(tmp_path):
     with ergon.ProcessPool(2) as pool:
-        for i in range(30):
-            data = [i] * 50000
-
-            def check(item, data=data, i=i):
-                if item == 0:
-                    raise KeyError(i)
-                assert data == [i] * 50000
-                (tmp_path / f"{i}").touch()
-
-            with pytest.raises(KeyError):
-                pool.map(check, range(8), chunksize=1)
-        assert pool.pipe(abs, -1) == 1
+        with pytest.raises(KeyError):
+            pool.map(Check(str(tmp_path), bytes(40000)), range(2), chunksize=1)
+        others = [pool.apipe(Check(str(tmp_path), b"x" * 40000), "other") for _ in range(4)]
+        until(lambda: len(list(tmp_path.glob("*-[01]"))) == 2, 10)
+        assert not list(tmp_path.glob("broken-[01]"))
+        for other in others:
+            other.cancel()
