@@ -287,4 +287,17 @@ static inline PyObject *core_dict_new(Py_ssize_t n) {
 #define CORE_SLOT_GIL
 #endif
 
+/* --- gone from the public headers in 3.13 ---------------------------------------------------------------- */
+#if PY_VERSION_HEX >= 0x030D0000
+static inline int core_set_update(PyObject *set, PyObject *items) {
+    PyObject *done = PyObject_CallMethod(set, "update", "O", items);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+#else
+static inline int core_set_update(PyObject *set, PyObject *items) {
+    return _PySet_Update(set, items);
+}
+#endif
+
 #endif

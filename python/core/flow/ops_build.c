@@ -183,7 +183,7 @@ static int op_set_update(struct fl_run *run, struct fl_frame *f, int arg) {
     int rc = -1;
     if (set && PySet_Check(set))
         rc = fl_is_unknown(run->st, items) ? fl_poison(run, set)
-                                           : settle_change(run, set, _PySet_Update(set, items));
+                                           : settle_change(run, set, core_set_update(set, items));
     else if (set)
         rc = 0;
     Py_DECREF(o);

@@ -93,7 +93,7 @@ static int op_load_deref(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *o = PyCell_GET(cell);
     if (!o) {
         PyObject *names = f->code->code->co_localsplusnames;
-        int local = arg < f->code->code->co_nlocals + f->code->code->co_nplaincellvars;
+        int local = arg < f->code->code->co_nlocalsplus - f->code->code->co_nfreevars;
         PyErr_Format(local ? PyExc_UnboundLocalError : PyExc_NameError,
                      "cannot access variable '%U'", PyTuple_GET_ITEM(names, arg));
         return -1;

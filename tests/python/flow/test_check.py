@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import itertools
 from ergon import functional, schedule
@@ -83,6 +85,7 @@ main(6)
 """
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="calls run ahead on CPython 3.11 alone")
 def test_explain_shows_where_calls_ran_ahead_and_where_not(tmp_path):
     (tmp_path / "survey.py").write_text(SURVEY)
     line = [sys.executable, "-m", "ergon.explain"]
