@@ -265,7 +265,7 @@ void pl_record_options(struct pl_core *core, struct erg_record *record,
     record->retries = options->retries > 255 ? 255 : (uint8_t)options->retries;
     if (options->timeout > 0) {
         record->timeout_ns = (uint64_t)(options->timeout * 1e9) + 1;
-        if (core->pool)
+        if (pl_core_pool(core))
             erg_pool_expect_timeout(core->pool, record->timeout_ns);
     }
     if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))

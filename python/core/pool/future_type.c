@@ -386,9 +386,9 @@ static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     if (handle == ERG_HANDLE_NONE)
         Py_RETURN_FALSE;
     int rc;
+    struct erg_pool *pool = pl_core_pool(core);
     Py_BEGIN_ALLOW_THREADS
-        rc = core->pool ? erg_pool_cancel(core->pool, handle)
-                        : erg_record_cancel(pl_member(core), handle);
+        rc = pool ? erg_pool_cancel(pool, handle) : erg_record_cancel(pl_member(core), handle);
     Py_END_ALLOW_THREADS
     if (rc == 1 && pl_future_poll(self) < 0)
         return NULL;

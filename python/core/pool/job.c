@@ -168,7 +168,7 @@ void pl_job_abandon(struct pl_job *job, int interrupt) {
             uint32_t from, to;
             erg_range_cut(record, 0, &from, &to);
         }
-        if (interrupt && core->pool)
+        if (interrupt && pl_core_pool(core))
             erg_pool_cancel(core->pool, handle);
         else if (erg_record_phase(record) != ERG_RUNNING)
             erg_record_cancel(pl_member(core), handle);

@@ -116,6 +116,10 @@ void pl_core_unref(struct pl_core *core);
 static inline int pl_core_foreign(const struct pl_core *core) {
     return core->gone || atomic_load_explicit(&core->table->forked, memory_order_relaxed) != 0;
 }
+/* The pool, while the engine has it and this process may use it; else NULL: in a worker, in a forked child, after the end. */
+static inline struct erg_pool *pl_core_pool(const struct pl_core *core) {
+    return pl_core_foreign(core) ? NULL : core->pool;
+}
 /* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child). */
 int pl_core_check(struct pl_core *core);
 

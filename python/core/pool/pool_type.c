@@ -163,7 +163,7 @@ PyDoc_STRVAR(
 static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
     if (pl_wait(core, task->handle, -1) < 0) {
         PyObject *raised = PyErr_GetRaisedException();
-        if (core->pool)
+        if (pl_core_pool(core))
             erg_pool_cancel(core->pool, task->handle);
         pl_call_orphan(core, task);
         PyErr_SetRaisedException(raised);
@@ -427,6 +427,8 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
         Py_END_ALLOW_THREADS
         if (PyErr_CheckSignals() < 0)
             return NULL;
+        if (ended(self)) /* by shutdown() in another thread */
+            Py_RETURN_NONE;
         if (rc == ERG_ESTATE) {
             PyErr_SetString(PyExc_ValueError,
                             "the pool is still open: close() or terminate() it before join()");

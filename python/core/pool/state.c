@@ -220,11 +220,15 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     if (!engine || erg_engine_foreign(engine))
         Py_RETURN_NONE;
     state->engine = NULL;
-    for (struct pl_core *core = state->cores; core; core = core->sibling) {
-        if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
+    for (struct pl_core *core = state->cores; core;) {
+        pl_core_ref(core); /* collecting runs Python code, which may drop the last other one */
+        if (state->trace && pl_trace_collect(core, state->trace) < 0)
             PyErr_Clear();
+        struct pl_core *next = core->sibling;
         if (!pl_core_foreign(core))
             core->gone = 1;
+        pl_core_unref(core);
+        core = next;
     }
     Py_BEGIN_ALLOW_THREADS
         erg_engine_free(engine);
