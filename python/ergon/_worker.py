@@ -2,7 +2,7 @@
 
 import sys
 
-__all__ = ["message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
+__all__ = ["breathe", "message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
 
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core,_worker;sys.exit(_worker.zygote())"
 
@@ -118,6 +118,10 @@ def _setup_process(m):
             stream.reconfigure(line_buffering=True)
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     _signal.signal(_signal.SIGURG, _core._interrupt)
+
+
+def breathe():
+    """A moment of Python, for what waits to happen between two steps of it."""
 
 
 def set_path(data):

@@ -611,6 +611,19 @@ static void count_call(struct pl_worker *worker, struct erg_record *record) {
             : 0);
 }
 
+/* Lets an exception sent to this thread arrive here. Taking it back with PyThreadState_SetAsyncExc(id, NULL) would leave
+ * the interpreter's flag that one is pending set for ever: every thread then looks at each step, and CPython 3.11 loops
+ * for ever in a function that is traced or profiled. */
+static void swallow_interruption(struct pl_worker *worker) {
+    (void)worker;
+    PyObject *helper = PyImport_ImportModule("ergon._worker");
+    PyObject *done = helper ? PyObject_CallMethod(helper, "breathe", NULL) : NULL;
+    if (!done)
+        PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(helper);
+}
+
 static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     struct pl_worker *worker = ctx;
     struct erg_record *record = erg_table_record(worker->core->table, index);
@@ -635,8 +648,8 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
         (outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR))
         count_call(worker, record);
     worker->running = outer;
-    if (worker->sent) { /* it came too late, and is for nobody else */
-        PyThreadState_SetAsyncExc(worker->thread_id, NULL);
+    if (worker->sent) { /* perhaps it came too late, and is for nobody else */
+        swallow_interruption(worker);
         worker->sent = 0;
     }
     if (tracing)

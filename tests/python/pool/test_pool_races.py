@@ -191,3 +191,33 @@ def test_a_map_that_was_given_up_keeps_its_function(tmp_path):
         assert not list(tmp_path.glob("broken-[01]"))
         for other in others:
             other.cancel()
+
+
+def test_profiler_works_after_a_late_interruption():
+    # A call that cannot be interrupted ends by itself; nothing may stay pending in the interpreter.
+    program = """
+    import cProfile, time, ergon
+
+    def inner(i):
+        return i * i
+
+    def busy(n):
+        return sum(inner(i) for i in range(n))
+
+    with ergon.ThreadPool(1) as pool:
+        future = pool.apipe(time.sleep, 0.3)
+        time.sleep(0.1)
+        future.cancel()
+        future.wait()
+        pool.pipe(abs, 1)
+        meter = cProfile.Profile()
+        meter.enable()
+        print(busy(5))
+        meter.disable()
+    """
+    import subprocess
+    import sys
+    import textwrap
+
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "30\n", done.stderr
