@@ -20,8 +20,10 @@ import atexit, json, os, sys
 def note():
     names = ("pathos", "dill", "ppft", "multiprocess", "pox")
     found = {n: sys.modules[n].__file__ for n in names if n in sys.modules}
-    with open(os.path.join(os.environ["WITNESS_FOLDER"], str(os.getpid())), "w") as file:
+    path = os.path.join(os.environ["WITNESS_FOLDER"], str(os.getpid()))
+    with open(path + ".part", "w") as file:  # a worker may be ended at any moment
         json.dump(found, file)
+    os.replace(path + ".part", path)
 
 atexit.register(note)
 """
@@ -52,7 +54,7 @@ def test_file(suite, name):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
-    notes = [json.loads(note.read_text()) for note in (suite / "notes").iterdir()]
+    notes = [json.loads(note.read_text()) for note in (suite / "notes").iterdir() if note.suffix != ".part"]
     assert any("pathos" in note for note in notes), "the test never imported pathos"
     for note in notes:
         for package, file in note.items():
