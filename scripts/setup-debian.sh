@@ -46,6 +46,13 @@ fi
 echo "installing Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
 
+# Tests start daemons of their own (sshd on loopback); installing one must not start the system's.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null && $as_root chmod 755 "$policy"
+    trap '$as_root rm -f "$policy"' EXIT
+fi
+
 install_missing() {
     # shellcheck disable=SC2086
     $as_root apt-get install -y -q --no-install-recommends $missing
@@ -58,3 +65,11 @@ install_missing >/dev/null 2>&1 || {
     [ -n "$optional" ] || exit 1
     echo "note: could not be installed, some tests are skipped:$missing" >&2
 }
+
+case $missing in
+*openssh-server*)
+    if command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable -q ssh.service ssh.socket 2>/dev/null || true
+    fi
+    ;;
+esac
