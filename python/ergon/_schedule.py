@@ -84,27 +84,18 @@ _current = None  # (pool, process id)
 _workers = None  # what configure() was given, or None: the configuration file, or every core
 
 
-def _get_ready(names):
-    """What a worker does before its first call."""
-    import contextlib
-    import importlib
-
-    for name in names:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-
-
 def _open():
     import os
 
     from . import config
     from .pool import Pool
 
+    class Functionals(Pool):
+        # A program that has NumPy will send arrays: workers have it from the start then.
+        _preload = "numpy" in sys.modules
+
     workers = _workers if _workers is not None else config.workers()
-    resources = config.resources(workers) if workers else []
-    # A program that has NumPy will send arrays: workers that import it now do not stop for it later.
-    heavy = [name for name in ("numpy",) if name in sys.modules]
-    return Pool(*resources, initializer=_get_ready if heavy else None, initargs=(heavy,)), os.getpid()
+    return Functionals(*(config.resources(workers) if workers else [])), os.getpid()
 
 
 def _pool():

@@ -35,8 +35,8 @@ def _plain_path():
     return all(getattr(f, "__name__", type(f).__name__) in finders for f in sys.meta_path)
 
 
-def zygote_argv():
-    """The command line of the process workers are forked from."""
+def zygote_argv(preload=0):
+    """The command line of the process workers are forked from. preload: it imports NumPy before it forks."""
     if not sys.executable:
         from .errors import LaunchError
 
@@ -47,7 +47,9 @@ def zygote_argv():
 
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     skip_site = ["-S"] if _plain_path() else []
-    return [sys.executable, *_flags(), *skip_site, "-c", _BOOT, here]
+    # What leads to NumPy here does so there.
+    path = [p for p in sys.path if isinstance(p, str)] if preload else []
+    return [sys.executable, *_flags(), *skip_site, "-c", _BOOT, here, *path]
 
 
 def message(initializer=None, initargs=()):
@@ -83,7 +85,25 @@ def zygote():
 
     from . import _core, errors  # noqa: F401
 
+    if len(sys.argv) > 2:
+        _preload(sys.argv[2:])
     return _core._zygote_main()
+
+
+def _preload(path):
+    """Imports what takes long and can be forked: NumPy stops its threads for a fork."""
+    import _signal
+    import contextlib
+    import importlib
+
+    own = sys.path[:]
+    # Threads that a library starts must not take the signals this process waits for.
+    before = _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals())
+    with contextlib.suppress(Exception):
+        sys.path[:] = path
+        importlib.import_module("numpy")
+    sys.path[:] = own
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def _setup_process(m):
@@ -140,6 +160,8 @@ def setup(data):
 
     m = _core.loads(data)
     _setup_process(m)
+    if "numpy.random" in sys.modules:  # it came with the fork, and would give every worker the same numbers
+        sys.modules["numpy.random"].seed()
     if m["initializer"]:
         function, args = _core.loads(m["initializer"])
         function(*args)

@@ -44,6 +44,8 @@ class Pool(Methods, _core.Pool):
     interrupting a call and killing its worker. Raises ConfigError, LaunchError.
     """
 
+    _preload = False  # workers are forked from a process that has imported what is heavy
+
     def __init__(self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
         processes = threads = 0
         for text in resources or ("local",):
@@ -72,6 +74,7 @@ class Pool(Methods, _core.Pool):
             stop_limit=float(stop_limit),
             grace=float(grace),
             thread_setup=initializer and (initializer, tuple(initargs)),
+            preload=self._preload,
         )
 
     @property

@@ -46,9 +46,9 @@ struct pool_state {
     uint64_t next_uid;
     int tracing;
     uint64_t trace_since_ns;
-    PyObject *trace; /* events of pools that are gone; list or NULL */
-    struct erg_runtime runtime;
-    char **zygote_argv;
+    PyObject *trace;                /* events of pools that are gone; list or NULL */
+    struct erg_runtime runtimes[2]; /* the second's zygote imports heavy modules before it forks */
+    char **zygote_argv[2];
 };
 
 struct pl_chunk;
@@ -106,7 +106,7 @@ struct pl_core {
 
 /* A core for a pool it opens, or for the one this process works for. NULL with an exception. */
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
-                            PyObject *thread_setup);
+                            PyObject *thread_setup, int preload);
 void pl_core_bind(struct pl_core *core, struct erg_pool *pool);
 void pl_core_release(struct pl_core *core); /* of a hold */
 struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member);
@@ -587,7 +587,8 @@ PyObject *pl_trace_events(PyObject *module, PyObject *args);
 PyObject *pl_trace_clear(PyObject *module, PyObject *args);
 
 /* --- runtime.c --------------------------------------------------------------------------------------------- */
-const struct erg_runtime *pl_runtime(struct pool_state *state); /* NULL with an exception */
+const struct erg_runtime *pl_runtime(struct pool_state *state,
+                                     int preload); /* NULL with an exception */
 void pl_runtime_fini(struct pool_state *state);
 PyObject *pl_zygote_main(PyObject *module, PyObject *args);
 PyObject *pl_thread_main(PyObject *module, PyObject *args);

@@ -54,14 +54,15 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 }
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"processes",  "threads", "setup",        "max_tasks",
-                            "stop_limit", "grace",   "thread_setup", NULL};
-    int processes, threads, max_tasks = 0;
+    static char *names[] = {"processes", "threads",      "setup",   "max_tasks", "stop_limit",
+                            "grace",     "thread_setup", "preload", NULL};
+    int processes, threads, max_tasks = 0, preload = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
     PyObject *thread_setup = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddO", names, &processes, &threads, &setup,
-                                     &max_tasks, &stop_limit, &grace, &thread_setup))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOp", names, &processes, &threads,
+                                     &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
+                                     &preload))
         return -1;
     struct erg_pool_spec spec = {.processes = processes,
                                  .threads = threads,
@@ -71,7 +72,7 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
                                  .stop_limit_ns = (int64_t)(stop_limit * 1e9),
                                  .grace_ns = (int64_t)(grace * 1e9)};
     struct pool_state *state = core_state_of(core_module_of(Py_TYPE(self)))->pool;
-    struct pl_core *core = pl_core_new(state, &spec, thread_setup);
+    struct pl_core *core = pl_core_new(state, &spec, thread_setup, preload);
     PyBuffer_Release(&setup);
     if (!core)
         return -1;

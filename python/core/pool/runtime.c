@@ -2,6 +2,7 @@
  *
  * Processes: the engine starts the zygote, a fresh interpreter that imports nothing but this module (its command line
  * comes from ergon._worker.zygote_argv()); it forks the workers, which set themselves up from the pool's start-up message.
+ * Pools that ask for it share a second zygote, which imports what is heavy before it forks (NumPy), once for all workers.
  * Threads: ergon._worker.start_thread() makes a daemon threading.Thread that calls pl_thread_main(). */
 #include "pool.h"
 
@@ -139,26 +140,31 @@ static char **argv_make(PyObject *list) {
     return argv;
 }
 
-const struct erg_runtime *pl_runtime(struct pool_state *state) {
-    if (!state->zygote_argv) {
-        PyObject *helper = PyImport_ImportModule("ergon._worker");
-        PyObject *list = helper ? PyObject_CallMethod(helper, "zygote_argv", NULL) : NULL;
-        state->zygote_argv = list ? argv_make(list) : NULL;
-        Py_XDECREF(list);
-        Py_XDECREF(helper);
-        if (!state->zygote_argv)
-            return NULL;
-        state->runtime = (struct erg_runtime){.name = "python",
-                                              .zygote_argv = state->zygote_argv,
-                                              .start_thread = start_thread,
-                                              .interrupt_thread = interrupt_thread,
-                                              .task_lost = pl_trace_lost,
-                                              .ctx = state};
-    }
-    return &state->runtime;
+const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
+    struct erg_runtime *runtime = &state->runtimes[preload];
+    if (runtime->name)
+        return runtime;
+    PyObject *helper = PyImport_ImportModule("ergon._worker");
+    PyObject *list = helper ? PyObject_CallMethod(helper, "zygote_argv", "i", preload) : NULL;
+    char **argv = list ? argv_make(list) : NULL;
+    Py_XDECREF(list);
+    Py_XDECREF(helper);
+    if (!argv)
+        return NULL;
+    state->zygote_argv[preload] = argv;
+    *runtime = (struct erg_runtime){.name = "python",
+                                    .zygote_argv = argv,
+                                    .start_thread = start_thread,
+                                    .interrupt_thread = interrupt_thread,
+                                    .task_lost = pl_trace_lost,
+                                    .ctx = state};
+    return runtime;
 }
 
 void pl_runtime_fini(struct pool_state *state) {
-    argv_free(state->zygote_argv);
-    state->zygote_argv = NULL;
+    for (int i = 0; i < 2; i++) {
+        argv_free(state->zygote_argv[i]);
+        state->zygote_argv[i] = NULL;
+        state->runtimes[i].name = NULL;
+    }
 }

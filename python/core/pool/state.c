@@ -35,9 +35,9 @@ static uint64_t uid_of(const struct erg_table *table) {
 }
 
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
-                            PyObject *thread_setup) {
+                            PyObject *thread_setup, int preload) {
     struct erg_engine *engine = pl_engine(state);
-    const struct erg_runtime *runtime = engine ? pl_runtime(state) : NULL;
+    const struct erg_runtime *runtime = engine ? pl_runtime(state, preload) : NULL;
     struct pl_core *core = runtime ? core_alloc(state) : NULL;
     if (!core)
         return NULL;

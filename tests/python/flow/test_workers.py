@@ -1,0 +1,69 @@
+"""The workers functionals run on: what they have before their first call."""
+
+import os
+import signal
+import sys
+import time
+
+import ergon
+import numpy
+import pytest
+from ergon import _schedule, functional, schedule
+
+assert numpy.float64  # this program has NumPy
+
+
+@pytest.fixture(autouse=True, scope="module")
+def workers():
+    ergon.configure(workers=[{"type": "multicore", "cores": 3}])
+    yield
+    ergon.configure()
+
+
+def _names(x):
+    time.sleep(0.02)
+    return os.getpid(), os.getppid(), "numpy" in sys.modules
+
+
+def _draw(x):
+    time.sleep(0.02)
+    return os.getpid(), float(numpy.random.rand())
+
+
+def _blas(n):
+    a = numpy.full((n, n), 0.5)
+    return float((a @ a).sum())
+
+
+names, draw, blas = functional(_names), functional(_draw), functional(_blas)
+
+
+@schedule
+def each(f, values):
+    return [f(x) for x in values]
+
+
+def test_numpy_is_there_before_the_first_call():
+    found = each(names, range(6))
+    assert all(has for _, _, has in found)
+
+
+def test_workers_do_not_draw_the_same_random_numbers():
+    found = each(draw, range(9))
+    assert len({value for _, value in found}) == 9
+
+
+def test_matrices_are_multiplied_behind_the_fork():
+    assert each(blas, [200, 300, 200]) == [200**3 / 4, 300**3 / 4, 200**3 / 4]
+
+
+def test_a_killed_worker_is_replaced_by_one_that_has_numpy():
+    each(names, range(3))
+    pool = _schedule._pool()
+    pid = pool.stats["workers"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while any(w["pid"] == pid or w["state"] != "idle" for w in pool.stats["workers"]) and time.monotonic() < end:
+        time.sleep(0.01)
+    found = each(names, range(9))
+    assert all(has for _, _, has in found) and pid not in {p for p, _, _ in found}
