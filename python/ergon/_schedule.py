@@ -90,12 +90,12 @@ def _open():
     from . import config
     from .pool import Pool
 
-    class Functionals(Pool):
-        # A program that has NumPy will send arrays: workers have it from the start then.
-        _preload = "numpy" in sys.modules
-
     workers = _workers if _workers is not None else config.workers()
-    return Functionals(*(config.resources(workers) if workers else [])), os.getpid()
+    resources = config.resources(workers) if workers else []
+    pool = Pool.__new__(Pool)
+    pool._preload = "numpy" in sys.modules  # who has NumPy will send arrays: workers have it from the start then
+    pool.__init__(*resources)
+    return pool, os.getpid()
 
 
 def _pool():
