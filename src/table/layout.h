@@ -69,7 +69,8 @@ enum erg_record_kind {
     ERG_KIND_CONTROL
 };
 
-/* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31, generation 32-63.
+/* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31 (FREE: who made it so),
+ * generation 32-63.
  * Its low half (erg_record_futex) is what waiters sleep on. */
 #define ERG_STATE_PHASE(word) ((enum erg_record_phase)((word)&0xfu))
 #define ERG_STATE_WAITER 0x10u     /* somebody sleeps on the word: wake on DONE */

@@ -10,26 +10,6 @@
 
 /* --- entering ---------------------------------------------------------------------------------------- */
 
-static void record_init(struct erg_record *r) {
-    uint64_t gen = GEN_HALF(atomic_load_explicit(&r->state, memory_order_relaxed));
-    atomic_store_explicit(&r->deps, gen | ERG_DEPS_GUARD, memory_order_relaxed);
-    atomic_store_explicit(&r->succ, gen | ERG_EDGE_NIL, memory_order_relaxed);
-    __atomic_store_n(&r->kind, (uint8_t)ERG_KIND_CALL, __ATOMIC_RELAXED);
-    __atomic_store_n(&r->queue, (uint8_t)ERG_QUEUE_ANY, __ATOMIC_RELAXED);
-    r->retries = 0;
-    r->user8 = 0;
-    r->user16 = 0;
-    r->fn = 0;
-    r->start_ns = 0;
-    r->end_ns = 0;
-    r->timeout_ns = 0;
-    atomic_store_explicit(&r->range, 0, memory_order_relaxed);
-    atomic_store_explicit(&r->ndone, 0, memory_order_relaxed);
-    r->first = 0;
-    memset(&r->args, 0, sizeof r->args);
-    memset(&r->result, 0, sizeof r->result);
-}
-
 int erg_record_new(struct erg_member *m, uint32_t *index) {
     erg_lock(&m->lock);
     int code = erg_store_take(m, index);
@@ -38,7 +18,6 @@ int erg_record_new(struct erg_member *m, uint32_t *index) {
         return code;
     if (!atomic_load_explicit(&m->slot->entered, memory_order_relaxed))
         atomic_store_explicit(&m->slot->entered, 1, memory_order_relaxed);
-    record_init(&m->table->records[*index]);
     return 0;
 }
 

@@ -42,10 +42,21 @@ static int was_running(struct erg_member *ghost, erg_handle handle) {
 /* A JOIN of the dead member: it goes on by itself, once its guard is gone. */
 static void finish_submit(struct erg_member *owner, uint32_t index, uint64_t s) {
     struct erg_record *r = &owner->table->records[index];
-    uint64_t deps = atomic_fetch_and(&r->deps, ~(uint64_t)ERG_DEPS_GUARD);
-    if (ERG_STATE_PHASE(s) == ERG_WAITING && (uint32_t)(deps >> 32) == ERG_STATE_GEN(s) &&
-        (deps & ERG_DEPS_EDGES) == 0)
+    uint64_t deps = atomic_load(&r->deps);
+    do {
+        if ((uint32_t)(deps >> 32) != ERG_STATE_GEN(s))
+            return; /* it ended meanwhile, and is somebody else's by now */
+    } while (!atomic_compare_exchange_weak(&r->deps, &deps, deps & ~(uint64_t)ERG_DEPS_GUARD));
+    if (ERG_STATE_PHASE(s) == ERG_WAITING && (deps & ERG_DEPS_EDGES) == 0)
         erg_release_guard(owner, index, ERG_STATE_GEN(s));
+}
+
+/* Had the dead member freed the record, that was in the state s? Then whoever takes it off its last list recycles it,
+ * may have done so already, and somebody else may have it. */
+static int was_freed(const struct erg_record *r, uint64_t s) {
+    uint64_t deps = atomic_load(&((struct erg_record *)r)->deps);
+    return (s & ERG_STATE_FREED) || (deps & ERG_DEPS_FREED) ||
+           (uint32_t)(deps >> 32) != ERG_STATE_GEN(s);
 }
 
 /* A record the dead member had submitted. */
@@ -72,12 +83,12 @@ static void disown(struct erg_member *owner, uint32_t dead, uint32_t index) {
             erg_record_cancel(owner, ERG_HANDLE(index, ERG_STATE_GEN(s)));
             return;
         case ERG_DONE:
-            if (!(s & (ERG_STATE_ORPHAN | ERG_STATE_FREED)) &&
-                !(atomic_load(&r->deps) & ERG_DEPS_FREED))
+            if (!(s & ERG_STATE_ORPHAN) && !was_freed(r, s))
                 erg_record_free(owner, index);
             return;
         case ERG_ENTERED:
-            erg_record_free(owner, index);
+            if (!was_freed(r, s))
+                erg_record_free(owner, index);
             return;
         case ERG_FREE:
             return;
@@ -100,11 +111,11 @@ static void sweep_records(struct erg_member *owner, uint32_t dead) {
         struct erg_record *r = &t->records[i];
         if (r->submitter != dead)
             continue;
-        if (erg_record_phase(r) == ERG_FREE) {
-            keep_free(owner, i);
-        } else {
+        uint64_t s = erg_record_state(r);
+        if (ERG_STATE_PHASE(s) != ERG_FREE)
             disown(owner, dead, i);
-        }
+        else if (ERG_STATE_RUNNER(s) == dead) /* else another member is just putting it away */
+            keep_free(owner, i);
     }
 }
 

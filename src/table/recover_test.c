@@ -24,7 +24,7 @@ static const char *const points[] = {
     "orphan",       "retire",        "store-free",    "store-entered",   "store-batch",
     "submit-ready", "after-bit",     "wake-promised", "sleep-announced", "allocated",
     "extent-taken", "returned",      "seized",        "ring-filled",     "ring-taken",
-    "arrived",      "sleep-checked",
+    "arrived",      "sleep-checked", "store-init",
 };
 enum { POINTS = sizeof points / sizeof points[0] };
 
@@ -223,8 +223,63 @@ static void a_death_at_any_step_harms_nobody_else(void **state) {
     munmap(report, sizeof *report);
 }
 
+/* --- recovery while others work on --------------------------------------------------------------------------- */
+
+static struct rig *meeting;
+static const char *meeting_point;
+static uint32_t meeting_dead;
+
+/* The other worker stands at a point; the owner recovers the dead one just then. */
+static void recover_now(const char *name) {
+    if (!meeting_point || strcmp(name, meeting_point) != 0)
+        return;
+    meeting_point = NULL;
+    assert_int_equal(erg_table_recover(meeting->owner, meeting_dead, NULL, NULL), 0);
+}
+
+/* Every record can be taken once, and none twice. */
+static void assert_each_free_once(struct rig *rig) {
+    uint32_t index, n = 0;
+    unsigned char seen[RECORDS] = {0};
+    while (n <= RECORDS && erg_record_new(rig->owner, &index) == 0) {
+        assert_int_equal(seen[index], 0);
+        seen[index] = 1;
+        n++;
+    }
+    assert_int_equal(n, RECORDS);
+}
+
+/* The dead one had entered, cancelled and freed a task; a worker takes it off its predecessor's list and recycles it. */
+static void a_record_another_recycles_is_not_taken_twice(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index;
+    rig_open(&rig, RECORDS);
+    struct erg_member *dead = rig_member(rig.t, 0);
+    uint32_t first = rig_new(&rig);
+    erg_handle before = rig_handle(&rig, first);
+    assert_int_equal(erg_record_new(dead, &index), 0);
+    assert_int_equal(erg_record_after(dead, index, before), 0);
+    erg_record_submit(dead, index);
+    erg_record_cancel(dead, erg_record_handle(rig.t, index));
+    erg_record_free(dead, index);
+    erg_record_submit(rig.owner, first);
+    meeting = &rig;
+    meeting_dead = dead->number;
+    meeting_point = "store-free";
+    erg_point_hook = recover_now;
+    assert_int_equal(rig_run(&rig), 1);
+    erg_point_hook = NULL;
+    assert_null(meeting_point);
+    erg_record_free(rig.owner, first);
+    erg_store_flush(rig.worker);
+    assert_each_free_once(&rig);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_record_another_recycles_is_not_taken_twice),
         cmocka_unit_test(a_death_at_any_step_harms_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,8 @@
  * that a slow pop cannot succeed on a head that only looks the same. Records never used are handed out in numeric order.
  *
  * If a member dies inside the two stores that move a magazine to or from the stack, those up to 48 records are
- * not found again while the pool lives; everything else is (recover.c). */
+ * not found again while the pool lives, and neither is one it was just about to put away for another; everything else
+ * is (recover.c). */
 #include "table/inside.h"
 #include <string.h>
 
@@ -67,6 +68,27 @@ static int take_unused(struct erg_table *t, struct erg_magazine *magazine) {
     return 1;
 }
 
+/* As its submitter gets it; `gen` is in the high half. Nobody looks at a free record's fields, but recovery does at those of
+ * an ENTERED one: so this comes first. */
+static void init(struct erg_record *r, uint64_t gen) {
+    atomic_store_explicit(&r->deps, gen | ERG_DEPS_GUARD, memory_order_relaxed);
+    atomic_store_explicit(&r->succ, gen | ERG_EDGE_NIL, memory_order_relaxed);
+    __atomic_store_n(&r->kind, (uint8_t)ERG_KIND_CALL, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->queue, (uint8_t)ERG_QUEUE_ANY, __ATOMIC_RELAXED);
+    r->retries = 0;
+    r->user8 = 0;
+    r->user16 = 0;
+    r->fn = 0;
+    r->start_ns = 0;
+    r->end_ns = 0;
+    r->timeout_ns = 0;
+    atomic_store_explicit(&r->range, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->ndone, 0, memory_order_relaxed);
+    r->first = 0;
+    memset(&r->args, 0, sizeof r->args);
+    memset(&r->result, 0, sizeof r->result);
+}
+
 int erg_store_take(struct erg_member *m, uint32_t *index) {
     struct erg_magazine *magazine = &m->slot->magazines[m->magazine];
     uint32_t n = atomic_load_explicit(&magazine->count, memory_order_relaxed);
@@ -82,11 +104,13 @@ int erg_store_take(struct erg_member *m, uint32_t *index) {
         __builtin_prefetch(&m->table->records[magazine->index[n - 3]], 1);
     *index = magazine->index[n - 1];
     struct erg_record *r = &m->table->records[*index];
-    uint32_t gen = ERG_STATE_GEN(atomic_load_explicit(&r->state, memory_order_relaxed));
+    uint64_t gen = ERG_STATE_GEN(atomic_load_explicit(&r->state, memory_order_relaxed));
     if (gen == 0) /* never used before; 0 stays out of handles so that none of them is 0 */
         gen = 1;
+    init(r, gen << 32);
+    ERG_POINT("store-init");
     atomic_store_explicit(&r->submitter, (uint16_t)m->number, memory_order_relaxed);
-    atomic_store_explicit(&r->state, (uint64_t)gen << 32 | ERG_ENTERED, memory_order_release);
+    atomic_store_explicit(&r->state, gen << 32 | ERG_ENTERED, memory_order_release);
     ERG_POINT("store-entered");
     /* only now: until then recovery finds it here, from then on by its submitter */
     atomic_store_explicit(&magazine->count, n - 1, memory_order_release);
@@ -116,9 +140,11 @@ int erg_store_recycle(struct erg_member *m, uint32_t index, uint64_t seen) {
     uint32_t gen = ERG_STATE_GEN(seen) + 1;
     if (gen == 0)
         gen = 1;
-    /* release: what we did to the record comes before its next life */
-    if (!atomic_compare_exchange_strong_explicit(&r->state, &seen, (uint64_t)gen << 32 | ERG_FREE,
-                                                 memory_order_acq_rel, memory_order_relaxed))
+    /* It says who puts it away: its submitter may have died, and recovery must not take it from under us.
+     * release: what we did to the record comes before its next life */
+    if (!atomic_compare_exchange_strong_explicit(
+            &r->state, &seen, (uint64_t)gen << 32 | (uint64_t)m->number << 16 | ERG_FREE,
+            memory_order_acq_rel, memory_order_relaxed))
         return 0;
     ERG_POINT("store-free");
     erg_lock(&m->lock);
