@@ -80,10 +80,12 @@ int erg_claim_next(struct erg_member *m, uint32_t *index) {
         return 0;
     if (win_next(m, depth, index))
         return 1;
-    for (int q = ERG_QUEUES - 1; q >= 0; q--)
-        if ((m->queues & ERG_QUEUE_BIT(q)) &&
-            win_from(m, depth, &m->table->header->ready[q], index))
+    for (uint32_t left = m->queues; left;) {
+        uint32_t q = 31u - (uint32_t)__builtin_clz(left);
+        left &= ~ERG_QUEUE_BIT(q);
+        if (win_from(m, depth, &m->table->header->ready[q], index))
             return 1;
+    }
     return 0;
 }
 
@@ -145,10 +147,11 @@ static void stop_spinning(struct erg_member *m) {
 static int arrived(struct erg_member *m) {
     ERG_POINT("arrived");
     stop_spinning(m);
-    for (uint32_t q = 0; q < ERG_QUEUES; q++) {
+    for (uint32_t left = m->queues; left; left &= left - 1) {
+        uint32_t q = (uint32_t)__builtin_ctz(left);
         struct erg_ring *ring = &m->table->header->ready[q];
         struct erg_ring_peek peek;
-        if ((m->queues & ERG_QUEUE_BIT(q)) && erg_ring_peek(m->table, ring, &peek))
+        if (erg_ring_peek(m->table, ring, &peek))
             erg_wake(m->table, q, 1 + erg_ring_len(ring));
     }
     return 1;

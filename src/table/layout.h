@@ -37,11 +37,18 @@
 #include <stdint.h>
 
 #define ERG_TABLE_MAGIC 0x3130474f47524555ull
-#define ERG_TABLE_VERSION 1u
+#define ERG_TABLE_VERSION 2u
 #define ERG_CACHE_LINE 64
 
-#define ERG_QUEUES 4 /* ready rings: ERG_QUEUE_* */
-enum { ERG_QUEUE_ANY = 0, ERG_QUEUE_PROCESS = 1, ERG_QUEUE_THREAD = 2, ERG_QUEUE_FIRST = 3 };
+#define ERG_QUEUES                                                                                 \
+    16 /* ready rings: ERG_QUEUE_*; from ERG_QUEUE_NAMED on, those of named sets of places */
+enum {
+    ERG_QUEUE_ANY = 0,
+    ERG_QUEUE_PROCESS = 1,
+    ERG_QUEUE_THREAD = 2,
+    ERG_QUEUE_FIRST = 3,
+    ERG_QUEUE_NAMED = 4
+};
 #define ERG_QUEUE_BIT(queue) (1u << (queue))
 
 #define ERG_DEPS_INLINE 6 /* predecessors one record can wait for; more go through JOIN records */
@@ -156,7 +163,13 @@ struct erg_batch {
 };
 _Static_assert(sizeof(struct erg_batch) <= 3 * ERG_CACHE_LINE, "a batch lies in lines 1-3");
 
-enum erg_member_kind { ERG_MEMBER_NONE, ERG_MEMBER_CALLER, ERG_MEMBER_PROCESS, ERG_MEMBER_THREAD };
+enum erg_member_kind {
+    ERG_MEMBER_NONE,
+    ERG_MEMBER_CALLER,
+    ERG_MEMBER_PROCESS,
+    ERG_MEMBER_THREAD,
+    ERG_MEMBER_PLACE /* takes tasks for other hosts, see lease.h; one of each table at most */
+};
 enum erg_member_phase { ERG_M_FREE, ERG_M_RESERVED, ERG_M_UP, ERG_M_LEAVING, ERG_M_DEAD };
 
 /* Free records a member keeps for itself; only it writes here. */
@@ -243,6 +256,7 @@ struct erg_table_header {
     _Atomic uint32_t tracing;
     _Atomic uint32_t members_up;  /* how many are ERG_M_UP */
     _Atomic uint32_t members_top; /* one more than the highest number ever reserved */
+    _Atomic uint32_t place;       /* the member of kind PLACE, 0: there is none */
     /* futex word the owner's waiting callers share, see bell.h: somebody sleeps in bit 0, a count above */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t owner_bell;
     /* free records nobody keeps: a stack of batches (first index | tag << 32), and the first one never used */

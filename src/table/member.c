@@ -72,7 +72,10 @@ int erg_member_open(struct erg_table *t, uint32_t number, struct erg_member **ou
     }
     atomic_store(&m->slot->pid, (int32_t)getpid());
     atomic_store(&m->slot->phase, ERG_M_UP);
-    atomic_fetch_add(&t->header->members_up, 1);
+    if (m->slot->kind == ERG_MEMBER_PLACE)
+        atomic_store(&t->header->place, number);
+    else
+        atomic_fetch_add(&t->header->members_up, 1);
     erg_lock(&t->opened_lock);
     m->sibling = t->opened;
     t->opened = m;
@@ -92,7 +95,12 @@ void erg_member_close(struct erg_member *m) {
     if (m->number == 0)
         return; /* what it handed out comes home to it to the end */
     erg_arena_orphan(m, m->number);
-    atomic_fetch_sub(&t->header->members_up, 1);
+    if (m->slot->kind == ERG_MEMBER_PLACE) {
+        atomic_store(&t->header->place, 0);
+        erg_awake_bit(t->header->sleeping, m->number, 0);
+    } else {
+        atomic_fetch_sub(&t->header->members_up, 1);
+    }
     atomic_store(&m->slot->queues, 0);
     atomic_store(&m->slot->phase, ERG_M_FREE);
     erg_lock(&t->opened_lock);

@@ -54,26 +54,36 @@ void erg_wake(struct erg_table *t, uint32_t queue, size_t n) {
     if (spinning >= n)
         return;
     n -= spinning;
+    uint32_t place = atomic_load_explicit(&h->place, memory_order_relaxed);
     for (uint32_t w = 0; w < words_used(t) && n > 0; w++) {
         uint64_t word = atomic_load_explicit(&h->sleeping[w], memory_order_seq_cst);
         for (; word && n > 0; word &= word - 1) {
             uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(word);
-            if (!serves(t, number, ERG_QUEUE_BIT(queue)) || !erg_awake_bit(h->sleeping, number, 0))
+            if (number == place || !serves(t, number, ERG_QUEUE_BIT(queue)) ||
+                !erg_awake_bit(h->sleeping, number, 0))
                 continue;
             ERG_POINT("wake-promised");
             erg_wake_one(t, number);
             n--;
         }
     }
+    /* What is left goes to other hosts. */
+    if (n > 0 && place && serves(t, place, ERG_QUEUE_BIT(queue)) &&
+        erg_awake_bit(h->sleeping, place, 0))
+        erg_wake_one(t, place);
 }
 
 uint32_t erg_awake_running(struct erg_table *t) {
     struct erg_table_header *h = t->header;
     uint32_t up = atomic_load_explicit(&h->members_up, memory_order_relaxed), idle = 0;
+    uint32_t place = atomic_load_explicit(&h->place, memory_order_relaxed);
     for (uint32_t w = 0; w < words_used(t); w++)
         idle += (uint32_t)__builtin_popcountll(
             atomic_load_explicit(&h->sleeping[w], memory_order_relaxed) |
             atomic_load_explicit(&h->spinning[w], memory_order_relaxed));
+    if (place &&
+        (atomic_load_explicit(&h->sleeping[place / 64], memory_order_relaxed) >> (place % 64) & 1))
+        idle--; /* it runs nothing here: nor is it counted among those that are up */
     return up > idle ? up - idle : 0;
 }
 

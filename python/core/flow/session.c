@@ -187,13 +187,12 @@ static size_t result_bytes(struct fl_session *s, struct entry *e) {
     if (n < 16 || pl_record_by_reference(r))
         return 0;
     const char *bytes = pl_payload_bytes(s->core, r, &r->result);
-    if (pl_payload_flags(bytes) & PL_HAS_ENTRIES && erg_record_outcome(r) == ERG_OUT_OK) {
+    if (pl_payload_flags(bytes) & ERG_PAYLOAD_REFS && erg_record_outcome(r) == ERG_OUT_OK) {
         uint32_t count;
         memcpy(&count, bytes + r->result.len - 4, 4);
-        const struct pl_entry *entries =
-            (const struct pl_entry *)(bytes + r->result.len - 4) - count;
+        const struct erg_ref *entries = (const struct erg_ref *)(bytes + r->result.len - 4) - count;
         for (uint32_t i = 0; i < count && i < 64; i++) {
-            struct pl_entry one;
+            struct erg_ref one;
             memcpy(&one, (const char *)&entries[i], sizeof one);
             n += one.len;
         }

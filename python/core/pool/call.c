@@ -73,7 +73,7 @@ static int encode_reference(struct pl_core *core, struct erg_record *record, PyO
     record->args.start = 0; /* the engine's own words, if it ends the task, go behind the objects */
     record->args.len = sizeof *o;
     record->fn = (uint64_t)(uintptr_t)Py_NewRef(callable);
-    record->user8 = PL_BY_REFERENCE;
+    record->user8 = ERG_USER8_BY_REFERENCE;
     return 0;
 }
 
@@ -91,7 +91,7 @@ static void free_reference(struct erg_record *record) {
 }
 
 int pl_record_by_reference(const struct erg_record *record) {
-    return record->user8 == PL_BY_REFERENCE;
+    return record->user8 == ERG_USER8_BY_REFERENCE;
 }
 
 void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
@@ -120,7 +120,7 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
     int rc = pl_writer_init(&w, core, member, record, 0, head);
     if (rc == 0) {
         w.entry_flags =
-            options->retries > 0 ? PL_SHARED : 0; /* a second run finds them untouched */
+            options->retries > 0 ? ERG_REF_SHARED : 0; /* a second run finds them untouched */
         if (single) {
             rc = pl_writer_dump(&w, PyTuple_GET_ITEM(args, 0), "args[0]");
         } else if (!kwargs) {

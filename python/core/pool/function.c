@@ -8,8 +8,8 @@ enum { FNS_KEPT = 64 };
 
 static void fn_free(struct pl_core *core, struct pl_fn *fn) {
     if (fn->offset && !pl_core_foreign(core)) {
-        struct pl_fn_head *head = erg_table_at(core->table, fn->offset);
-        pl_payload_free_entries(core, core->member, head->payload, head->len);
+        struct erg_fn_head *head = erg_table_at(core->table, fn->offset);
+        erg_payload_free_refs(core->member, head->payload, head->len);
         erg_arena_free(core->member, fn->offset);
     }
     if (fn->has_callee)
@@ -29,16 +29,16 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
     Py_ssize_t len;
     if (PyBytes_AsStringAndSize(fn->callee.bytes, &bytes, &len) < 0)
         return -1;
-    size_t pad = -(size_t)(len + 1) & 7, table = w->nentries * sizeof(struct pl_entry);
+    size_t pad = -(size_t)(len + 1) & 7, table = w->nentries * sizeof(struct erg_ref);
     size_t total = 1 + (size_t)len + (w->nentries ? pad + table + 4 : 0);
     struct erg_error err;
     uint64_t offset;
-    int rc = erg_arena_alloc(w->member, sizeof(struct pl_fn_head) + total, &offset, &err);
+    int rc = erg_arena_alloc(w->member, sizeof(struct erg_fn_head) + total, &offset, &err);
     if (rc < 0) {
         core_raise_error(core->state->module, rc, &err);
         return -1;
     }
-    struct pl_fn_head *head = erg_table_at(core->table, offset);
+    struct erg_fn_head *head = erg_table_at(core->table, offset);
     /* A member's number may have been another process's, which counted from 1 as well. */
     uint64_t serial = atomic_load(&w->member->slot->serial) & ((1u << 18) - 1);
     head->uid = ((uint64_t)w->member->number << 18 | serial) << 36 |
@@ -47,7 +47,7 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
     head->path = core->path_offset;
     atomic_init(&head->name, 0);
     head->len = total;
-    head->payload[0] = w->nentries ? PL_HAS_ENTRIES : 0;
+    head->payload[0] = w->nentries ? ERG_PAYLOAD_REFS : 0;
     memcpy(head->payload + 1, bytes, (size_t)len);
     if (w->nentries) {
         char *at = head->payload + 1 + len;
@@ -72,20 +72,16 @@ static PyObject *callable_name(PyObject *callable) {
 }
 
 /* In the arena, for as long as the pool: whoever reads the trace finds it there. */
-struct name_head {
-    uint64_t len;
-    char text[];
-};
-
 static uint64_t name_publish(struct pl_core *core, struct erg_member *member, PyObject *name) {
     Py_ssize_t len;
     uint64_t offset = 0;
     const char *text = PyUnicode_AsUTF8AndSize(name, &len);
-    if (!text || erg_arena_alloc(member, sizeof(struct name_head) + (size_t)len, &offset, NULL) < 0)
+    if (!text ||
+        erg_arena_alloc(member, sizeof(struct erg_string) + (size_t)len, &offset, NULL) < 0)
         return 0;
-    struct name_head *head = erg_table_at(core->table, offset);
+    struct erg_string *head = erg_table_at(core->table, offset);
     head->len = (uint64_t)len;
-    memcpy(head->text, text, (size_t)len);
+    memcpy(head->bytes, text, (size_t)len);
     return offset;
 }
 
@@ -108,14 +104,9 @@ uint64_t pl_fn_name_of(struct pl_core *core, struct erg_member *member, PyObject
 PyObject *pl_fn_name(struct pl_core *core, uint64_t offset) {
     if (!offset)
         return PyUnicode_FromString("");
-    struct name_head *head = erg_table_at(core->table, offset);
-    return PyUnicode_DecodeUTF8(head->text, (Py_ssize_t)head->len, "replace");
+    struct erg_string *head = erg_table_at(core->table, offset);
+    return PyUnicode_DecodeUTF8(head->bytes, (Py_ssize_t)head->len, "replace");
 }
-
-struct path_head {
-    uint64_t len;
-    char bytes[];
-};
 
 /* What was imported since the pool was opened may come from folders workers do not know. */
 static int path_publish(struct pl_core *core, PyObject *path) {
@@ -125,11 +116,11 @@ static int path_publish(struct pl_core *core, PyObject *path) {
     struct erg_error err;
     uint64_t offset;
     size_t len = (size_t)PyBytes_GET_SIZE(bytes);
-    int rc = erg_arena_alloc(pl_member(core), sizeof(struct path_head) + len, &offset, &err);
+    int rc = erg_arena_alloc(pl_member(core), sizeof(struct erg_string) + len, &offset, &err);
     if (rc < 0) {
         core_raise_error(core->state->module, rc, &err);
     } else {
-        struct path_head *head = erg_table_at(core->table, offset);
+        struct erg_string *head = erg_table_at(core->table, offset);
         head->len = len;
         memcpy(head->bytes, PyBytes_AS_STRING(bytes), len);
         core->path_offset = offset; /* the one before stays: tasks may name it */
@@ -152,7 +143,7 @@ static int path_check(struct pl_core *core) {
 int pl_fn_apply_path(struct pl_worker *worker, uint64_t offset) {
     if (!offset || offset == worker->path_seen || !worker->is_process)
         return 0;
-    struct path_head *head = erg_table_at(worker->core->table, offset);
+    struct erg_string *head = erg_table_at(worker->core->table, offset);
     PyObject *helper = PyImport_ImportModule("ergon._worker");
     PyObject *bytes = helper ? PyBytes_FromStringAndSize(head->bytes, (Py_ssize_t)head->len) : NULL;
     PyObject *done = bytes ? PyObject_CallMethod(helper, "set_path", "O", bytes) : NULL;
@@ -175,7 +166,7 @@ static struct pl_fn *fn_make(struct pl_core *core, PyObject *callable) {
     }
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, 0);
     if (rc == 0) {
-        w.entry_flags = PL_SHARED;
+        w.entry_flags = ERG_REF_SHARED;
         rc = pk_callee_init(core->state->module, callable, &w.hooks, &fn->callee);
         fn->has_callee = rc == 0;
     }
@@ -258,7 +249,7 @@ static struct pl_fn *fn_find(struct pl_core *core, PyObject *callable) {
 struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
     struct pl_fn *fn = fn_find(core, callable);
     if (fn && atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed)) {
-        struct pl_fn_head *head = erg_table_at(core->table, fn->offset);
+        struct erg_fn_head *head = erg_table_at(core->table, fn->offset);
         if (!atomic_load_explicit(&head->name, memory_order_relaxed))
             atomic_store_explicit(&head->name, pl_fn_name_of(core, pl_member(core), callable),
                                   memory_order_release);

@@ -18,14 +18,14 @@ struct pl_blob {
 };
 
 static void blob_free(struct pl_core *core, uint64_t offset) {
-    struct pl_blob_head *head = erg_table_at(core->table, offset);
-    pl_payload_free_entries(core, core->member, erg_table_at(core->table, head->offset), head->len);
+    struct erg_blob_head *head = erg_table_at(core->table, offset);
+    erg_payload_free_refs(core->member, erg_table_at(core->table, head->offset), head->len);
     erg_arena_free(core->member, head->offset);
     erg_arena_free(core->member, offset);
 }
 
 static int blob_held(struct pl_core *core, uint64_t offset) {
-    struct pl_blob_head *head = erg_table_at(core->table, offset);
+    struct erg_blob_head *head = erg_table_at(core->table, offset);
     for (uint32_t i = 0; i < core->table->header->members_max; i++) {
         uint32_t holder = atomic_load_explicit(&head->held[i], memory_order_acquire);
         if (!holder)
@@ -76,11 +76,9 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     struct erg_payload payload;
     struct erg_error err;
     struct erg_member *member = pl_member(core);
-    size_t head_size =
-        sizeof(struct pl_blob_head) +
-        core->table->header->members_max * sizeof(((struct pl_blob_head *)0)->held[0]);
+    size_t head_size = erg_blob_head_size(core->table);
     int rc = pl_writer_init(&w, core, member, NULL, 0, 0);
-    w.entry_flags = PL_SHARED;
+    w.entry_flags = ERG_REF_SHARED;
     w.settle = 1;
     if (rc == 0)
         rc = pl_writer_dump(&w, obj, "put(obj)");
@@ -95,7 +93,7 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
         Py_DECREF(self);
         return NULL;
     }
-    struct pl_blob_head *head = erg_table_at(core->table, self->head);
+    struct erg_blob_head *head = erg_table_at(core->table, self->head);
     memset(head, 0, head_size);
     head->uid = self->head;
     head->offset = payload.offset;
@@ -104,15 +102,12 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     return (PyObject *)self;
 }
 
-int pl_handle_pid(PyObject *handle, PyObject **pid) {
+uint64_t pl_handle_head(PyObject *handle) {
     struct pl_handle *self = (struct pl_handle *)handle;
-    if (!self->head) {
+    if (!self->head)
         PyErr_SetString(PyExc_TypeError,
                         "this handle belongs to a pool of threads: it cannot leave the process");
-        return -1;
-    }
-    *pid = Py_BuildValue("(sK)", "h", (unsigned long long)self->head);
-    return *pid ? 1 : -1;
+    return self->head;
 }
 
 struct pl_core *pl_handle_core(PyObject *handle) {
@@ -127,7 +122,7 @@ static void handle_dealloc(struct pl_handle *self) {
     PyTypeObject *type = Py_TYPE(self);
     struct pl_core *core = self->core;
     if (self->head && !pl_core_foreign(core)) {
-        struct pl_blob_head *head = erg_table_at(core->table, self->head);
+        struct erg_blob_head *head = erg_table_at(core->table, self->head);
         atomic_store_explicit(&head->dead, 1, memory_order_release);
         struct pl_blob *blob = blob_held(core, self->head) ? PyMem_Malloc(sizeof *blob) : NULL;
         if (blob) {

@@ -17,7 +17,7 @@ void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args) {
 
 static void stream_free(struct pl_core *core, uint64_t block) {
     while (block) {
-        struct pl_stream_block *b = erg_table_at(core->table, block);
+        struct erg_stream_block *b = erg_table_at(core->table, block);
         uint64_t next = b->next;
         erg_arena_free(core->member, block);
         block = next;
@@ -27,21 +27,20 @@ static void stream_free(struct pl_core *core, uint64_t block) {
 /* Buffers of items nobody read. */
 static void stream_skip(struct pl_core *core, struct pl_chunk *chunk, uint32_t n) {
     while (n--) {
-        struct pl_stream_block *b = erg_table_at(core->table, chunk->block);
-        while (b->data[chunk->at] == PL_ITEM_NEXT) {
+        struct erg_stream_block *b = erg_table_at(core->table, chunk->block);
+        while (b->data[chunk->at] == ERG_ITEM_NEXT) {
             chunk->block = b->next;
             chunk->at = 0;
             b = erg_table_at(core->table, chunk->block);
         }
         const char *p = b->data + chunk->at + 1;
-        if (b->data[chunk->at] == PL_ITEM_ATOM) {
-            PyObject *atom = pl_atom_load(&p, b->data + b->size);
-            Py_XDECREF(atom);
+        if (b->data[chunk->at] == ERG_ITEM_ATOM) {
+            p += 1 + (unsigned char)*p;
         } else {
             uint32_t len;
             memcpy(&len, p, 4);
             p = b->data + ((size_t)(p + 4 - b->data + 7) & ~(size_t)7);
-            pl_payload_free_entries(core, core->member, p, len);
+            erg_payload_free_refs(core->member, p, len);
             p += len;
         }
         chunk->at = (size_t)(p - b->data);
@@ -261,8 +260,8 @@ static PyObject *load_payload(struct pl_core *core, const char *bytes, size_t le
 
 /* The item at the cursor. NULL with its exception set. */
 static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
-    struct pl_stream_block *b = erg_table_at(core->table, chunk->block);
-    while (b->data[chunk->at] == PL_ITEM_NEXT) {
+    struct erg_stream_block *b = erg_table_at(core->table, chunk->block);
+    while (b->data[chunk->at] == ERG_ITEM_NEXT) {
         chunk->block = b->next;
         chunk->at = 0;
         b = erg_table_at(core->table, chunk->block);
@@ -270,9 +269,11 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
     int kind = b->data[chunk->at];
     const char *p = b->data + chunk->at + 1;
     chunk->read++;
-    if (kind == PL_ITEM_ATOM) {
-        PyObject *atom = pl_atom_load(&p, b->data + b->size);
-        chunk->at = (size_t)(p - b->data);
+    if (kind == ERG_ITEM_ATOM) {
+        const char *end = p + 1 + (unsigned char)*p;
+        p++;
+        PyObject *atom = pl_atom_load(&p, end);
+        chunk->at = (size_t)(end - b->data);
         if (!atom && !PyErr_Occurred())
             core_raise(core->state->module, CORE_EXC_UNPICKLING_ERROR, "a result arrived damaged");
         return atom;
@@ -281,13 +282,13 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
     memcpy(&len, p, 4);
     p = b->data + ((size_t)(p + 4 - b->data + 7) & ~(size_t)7);
     chunk->at = (size_t)(p + len - b->data);
-    if (kind == PL_ITEM_ERROR) {
+    if (kind == ERG_ITEM_ERROR) {
         pl_raise_remote(core, p, len);
         return NULL;
     }
     PyObject *value = load_payload(core, p, len);
     if (!value)
-        pl_payload_free_entries(core, core->member, p, len); /* those it did not come to */
+        erg_payload_free_refs(core->member, p, len); /* those it did not come to */
     return value;
 }
 

@@ -273,7 +273,7 @@ static int feed_call(struct pl_job *job, PyObject **items) {
     if (!core->by_reference)
         erg_balance_entered(
             &job->balance, 1,
-            pl_payload_size(pl_payload_bytes(core, record, &record->args), record->args.len), 0);
+            erg_payload_size(pl_payload_bytes(core, record, &record->args), record->args.len), 0);
     chunk->futures = task.futures;
     chunk->blobs = task.blobs;
     job->outstanding++;
@@ -382,7 +382,7 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     int head = (job->star ? PL_IS_STAR : 0) | (job->options.readonly ? PL_IS_READONLY : 0);
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, head);
     if (rc == 0) {
-        w.entry_flags = job->options.retries > 0 ? PL_SHARED : 0;
+        w.entry_flags = job->options.retries > 0 ? ERG_REF_SHARED : 0;
         rc = fill_chunk(job, &w, most, &args->count, &error);
     }
     if (rc == 0 && args->count)
@@ -395,7 +395,7 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     pl_writer_fini(&w);
     if (rc == 0 && args->count) {
         uint64_t bytes =
-            pl_payload_size(pl_payload_bytes(core, NULL, &args->payload), args->payload.len);
+            erg_payload_size(pl_payload_bytes(core, NULL, &args->payload), args->payload.len);
         erg_balance_entered(&job->balance, args->count, bytes, 0);
         rc = pl_job_enter(job, job->tail, args, 0, args->count, position);
         rc = rc < 0 ? -1 : 1;

@@ -37,10 +37,10 @@ int pl_sink_grow(struct pk_sink *sink, size_t need) {
     return 0;
 }
 
-static struct pl_entry *writer_entry(struct pl_writer *w) {
+static struct erg_ref *writer_entry(struct pl_writer *w) {
     if (w->nentries == w->entry_cap) {
         uint32_t cap = w->entry_cap * 2;
-        struct pl_entry *grown = PyMem_Malloc(cap * sizeof *grown);
+        struct erg_ref *grown = PyMem_Malloc(cap * sizeof *grown);
         if (!grown) {
             PyErr_NoMemory();
             return NULL;
@@ -51,7 +51,7 @@ static struct pl_entry *writer_entry(struct pl_writer *w) {
         w->entries = grown;
         w->entry_cap = cap;
     }
-    struct pl_entry *entry = &w->entries[w->nentries++];
+    struct erg_ref *entry = &w->entries[w->nentries++];
     memset(entry, 0, sizeof *entry);
     return entry;
 }
@@ -76,7 +76,7 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     Py_END_ALLOW_THREADS
     if (rc < 0)
         return writer_arena_error(w, rc, &err);
-    struct pl_entry *entry = writer_entry(w);
+    struct erg_ref *entry = writer_entry(w);
     if (!entry) {
         erg_arena_free(w->member, offset);
         return -1;
@@ -112,10 +112,10 @@ static int ref_future(struct pl_writer *w, struct pl_future *future, PyObject **
             return -1;
         return ref_future(w, future, pid);
     }
-    struct pl_entry *entry = writer_entry(w);
+    struct erg_ref *entry = writer_entry(w);
     if (!entry)
         return -1;
-    entry->flags = PL_SHARED | PL_TAKEN; /* nothing of ours to free */
+    entry->flags = ERG_REF_TASK | ERG_REF_SHARED | ERG_REF_TAKEN; /* nothing of ours to free */
     entry->offset = future->task.handle;
     future->dependents++; /* from now on: whoever asks for its result meanwhile takes a copy */
     if (keep_in(&w->futures, (PyObject *)future) < 0) {
@@ -133,6 +133,29 @@ int pl_writer_after(struct pl_writer *w, PyObject *future) {
     return rc < 0 ? -1 : 0;
 }
 
+enum { LOOK_BACK = 8 }; /* entries looked at for the same object: a map's repeated arguments */
+
+/* A put object among the arguments. */
+static int ref_handle(struct pl_writer *w, PyObject *handle, PyObject **pid) {
+    uint64_t head = pl_handle_head(handle);
+    if (!head)
+        return -1;
+    for (uint32_t i = w->nentries; i > 0 && w->nentries - i < LOOK_BACK; i--)
+        if ((w->entries[i - 1].flags & ERG_REF_BLOB) && w->entries[i - 1].offset == head) {
+            *pid = Py_BuildValue("(sI)", "h", i - 1);
+            return *pid ? 1 : -1;
+        }
+    if (keep_in(&w->blobs, handle) < 0)
+        return -1;
+    struct erg_ref *entry = writer_entry(w);
+    if (!entry)
+        return -1;
+    entry->flags = ERG_REF_BLOB | ERG_REF_SHARED | ERG_REF_TAKEN;
+    entry->offset = head;
+    *pid = Py_BuildValue("(sI)", "h", w->nentries - 1);
+    return *pid ? 1 : -1;
+}
+
 static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
     struct pl_writer *w = ctx;
     struct pool_state *state = w->core->state;
@@ -145,9 +168,7 @@ static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
                 "this handle was put() into another pool: put() the object into this one");
             return -1;
         }
-        if (keep_in(&w->blobs, obj) < 0)
-            return -1;
-        return pl_handle_pid(obj, pid);
+        return ref_handle(w, obj, pid);
     }
     return 0;
 }
@@ -222,13 +243,13 @@ int pl_writer_dump(struct pl_writer *w, PyObject *obj, const char *root) {
 int pl_writer_finish(struct pl_writer *w, struct erg_payload *out) {
     struct pk_sink *sink = &w->sink;
     for (uint32_t i = 0; i < w->nentries; i++)
-        if (!(w->entries[i].flags & PL_TAKEN))
+        if (!(w->entries[i].flags & ERG_REF_TAKEN))
             erg_arena_settle(w->core->table, w->entries[i].offset);
     if (w->nentries) {
-        size_t pad = -sink->len & 7, table = w->nentries * sizeof(struct pl_entry);
+        size_t pad = -sink->len & 7, table = w->nentries * sizeof(struct erg_ref);
         if (sink->cap - sink->len < pad + table + 4 && sink->grow(sink, pad + table + 4) < 0)
             return -1;
-        sink->buf[0] |= PL_HAS_ENTRIES;
+        sink->buf[0] |= ERG_PAYLOAD_REFS;
         memset(sink->buf + sink->len, 0, pad);
         memcpy(sink->buf + sink->len + pad, w->entries, table);
         memcpy(sink->buf + sink->len + pad + table, &w->nentries, 4);
@@ -244,7 +265,7 @@ int pl_writer_finish(struct pl_writer *w, struct erg_payload *out) {
 
 void pl_writer_drop_entries(struct pl_writer *w, uint32_t from) {
     for (uint32_t i = from; i < w->nentries; i++)
-        if (!(w->entries[i].flags & PL_TAKEN))
+        if (!(w->entries[i].flags & ERG_REF_TAKEN))
             erg_arena_free(w->member, w->entries[i].offset);
     w->nentries = from;
 }
@@ -270,20 +291,7 @@ int pl_payload_flags(const char *bytes) {
     return (unsigned char)bytes[0];
 }
 
-/* An entry that names a task instead of a buffer. */
-static int is_task(const struct pl_entry *entry) {
-    return !entry->len && (entry->flags & (PL_SHARED | PL_TAKEN)) == (PL_SHARED | PL_TAKEN);
-}
-
-static struct pl_entry *payload_entries(const char *bytes, size_t len, uint32_t *n) {
-    *n = 0;
-    if (len < 1 || !(bytes[0] & PL_HAS_ENTRIES))
-        return NULL;
-    memcpy(n, bytes + len - 4, 4);
-    return (struct pl_entry *)(bytes + len - 4 - *n * sizeof(struct pl_entry));
-}
-
-static PyObject *copy_buffer(struct pl_reader *r, struct pl_entry *entry) {
+static PyObject *copy_buffer(struct pl_reader *r, struct erg_ref *entry) {
     PyObject *copy = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)entry->len);
     if (!copy)
         return NULL;
@@ -294,7 +302,7 @@ static PyObject *copy_buffer(struct pl_reader *r, struct pl_entry *entry) {
     return copy;
 }
 
-static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int readonly,
+static PyObject *task_buffer(struct pl_reader *r, struct erg_ref *entry, int readonly,
                              enum pl_buffer_kind kind) {
     PyObject *buffer =
         pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, readonly, kind, NULL);
@@ -306,11 +314,11 @@ static PyObject *task_buffer(struct pl_reader *r, struct pl_entry *entry, int re
 
 static PyObject *reader_next_buffer(void *ctx) {
     struct pl_reader *r = ctx;
-    struct pl_entry *entry = NULL;
-    /* References to other tasks stand among the buffers. */
+    struct erg_ref *entry = NULL;
+    /* References to tasks and put objects stand among the buffers. */
     while (r->next < r->nentries) {
         entry = &r->entries[r->next++];
-        if (!is_task(entry))
+        if (erg_ref_is_buffer(entry))
             break;
         entry = NULL;
     }
@@ -320,18 +328,18 @@ static PyObject *reader_next_buffer(void *ctx) {
     uint32_t flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
     switch (r->mode) {
     case PL_READ_RESULT:
-        atomic_fetch_or_explicit(&entry->flags, PL_TAKEN, memory_order_relaxed);
+        atomic_fetch_or_explicit(&entry->flags, ERG_REF_TAKEN, memory_order_relaxed);
         return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, 0,
                              PL_BUFFER_OWNED, NULL);
     case PL_READ_BLOB:
         return pl_buffer_new(r->core, pl_member(r->core), entry->offset, entry->len, 1,
                              PL_BUFFER_LENT, r->owner);
     case PL_READ_READONLY:
-        if (!(flags & PL_SHARED))
+        if (!(flags & ERG_REF_SHARED))
             return task_buffer(r, entry, 1, PL_BUFFER_LENT);
         break;
     case PL_READ_TASK:
-        if (!(flags & PL_SHARED))
+        if (!(flags & ERG_REF_SHARED))
             return task_buffer(r, entry, 0, PL_BUFFER_LENT);
         break;
     case PL_READ_PEEK:
@@ -346,7 +354,7 @@ void pl_reader_init(struct pl_reader *r, struct pl_core *core, struct erg_member
                     const char *bytes, size_t len, enum pl_read_mode mode) {
     r->core = core;
     r->member = member;
-    r->entries = payload_entries(bytes, len, &r->nentries);
+    r->entries = erg_payload_refs(bytes, len, &r->nentries);
     r->next = 0;
     r->mode = mode;
     r->keep = r->owner = NULL;
@@ -378,7 +386,7 @@ static void buffer_outlives(struct pl_reader *r, PyObject *buffer) {
     uint64_t offset = pl_buffer_offset(buffer);
     for (uint32_t k = 0; k < r->nentries; k++)
         if (r->entries[k].offset == offset) {
-            atomic_fetch_or_explicit(&r->entries[k].flags, PL_TAKEN, memory_order_relaxed);
+            atomic_fetch_or_explicit(&r->entries[k].flags, ERG_REF_TAKEN, memory_order_relaxed);
             pl_buffer_take(buffer);
             return;
         }
@@ -404,7 +412,7 @@ int pl_reader_adopt(struct pl_reader *r, struct pl_reader *inner) {
 
 struct erg_record *pl_reader_failed(struct pl_reader *r) {
     for (uint32_t i = 0; i < r->nentries; i++) {
-        if (!is_task(&r->entries[i]))
+        if (!(r->entries[i].flags & ERG_REF_TASK))
             continue;
         struct erg_record *record =
             erg_table_record(r->core->table, ERG_HANDLE_INDEX(r->entries[i].offset));
@@ -414,26 +422,7 @@ struct erg_record *pl_reader_failed(struct pl_reader *r) {
     return NULL;
 }
 
-uint64_t pl_payload_size(const char *bytes, size_t len) {
-    uint32_t n;
-    uint64_t size = len;
-    const struct pl_entry *entries = payload_entries(bytes, len, &n);
-    for (uint32_t i = 0; i < n; i++)
-        size += entries[i].len;
-    return size;
-}
-
 /* --- freeing ----------------------------------------------------------------------------------------- */
-
-void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,
-                             size_t len) {
-    (void)core;
-    uint32_t n;
-    struct pl_entry *entries = payload_entries(bytes, len, &n);
-    for (uint32_t i = 0; i < n; i++)
-        if (!(atomic_load_explicit(&entries[i].flags, memory_order_acquire) & PL_TAKEN))
-            erg_arena_free(member, entries[i].offset);
-}
 
 const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *record,
                              const struct erg_payload *payload) {
@@ -444,8 +433,7 @@ const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *reco
 
 void pl_payload_free(struct pl_core *core, struct erg_record *record, struct erg_payload *payload) {
     if (payload->len)
-        pl_payload_free_entries(core, core->member, pl_payload_bytes(core, record, payload),
-                                payload->len);
+        erg_payload_free_refs(core->member, pl_payload_bytes(core, record, payload), payload->len);
     if (payload->offset)
         erg_arena_free(core->member, payload->offset);
     payload->offset = 0;

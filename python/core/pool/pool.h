@@ -32,6 +32,7 @@
 #include "table/bell.h"
 #include "table/claim.h"
 #include "table/member.h"
+#include "table/payload.h"
 #include "table/range.h"
 #include "table/record.h"
 #include "table/table.h"
@@ -142,28 +143,14 @@ void pl_options_copy(struct pl_options *to, const struct pl_options *from);
 void pl_options_clear(struct pl_options *options);
 
 /* --- payload.c ------------------------------------------------------------------------------------------
- * A payload in shared memory: a byte of PL_HAS_* flags, a bare pickle stream, and, when the flags say so, padding to 8,
- * struct pl_entry entries[n], uint32_t n (the last four bytes). */
+ * A payload in shared memory, see table/payload.h: here the stream is a bare pickle, and these are flags of ours. */
 enum {
-    PL_HAS_ENTRIES = 1,
     PL_HAS_KWARGS = 2,
     PL_IS_SINGLE = 4,
     PL_IS_STAR = 8,
     PL_IS_READONLY = 16,
     PL_IS_FUNCTIONAL =
         32 /* what it gives back keeps identity and exceptions whole: ergon/_functional.py */
-};
-
-enum pl_entry_flags {
-    PL_SHARED = 2, /* several tasks may look at it: writers need a copy */
-    PL_TAKEN = 4,  /* whoever read it keeps it: the payload's owner must not free it */
-};
-
-struct pl_entry {
-    uint64_t offset; /* arena block; a predecessor's handle for PL_TASK */
-    uint64_t len;
-    _Atomic uint32_t flags;
-    uint32_t pad;
 };
 
 /* Measured: from 4 to 256 KB it makes no difference which way a buffer goes; above, out of band is up to twice as fast
@@ -185,9 +172,9 @@ struct pl_writer {
     struct erg_record *record; /* its inline bytes are used while they do; NULL: arena only */
     uint32_t inline_start;
     uint64_t block; /* arena block written to, 0 while inline */
-    struct pl_entry *entries;
+    struct erg_ref *entries;
     uint32_t nentries, entry_cap;
-    struct pl_entry few[2];
+    struct erg_ref few[2];
     uint32_t entry_flags; /* added to every entry */
     PyObject *futures;    /* list of futures met among the arguments, or NULL; strong, and held */
     PyObject *failed;     /* the exception of one that had failed already, or NULL; strong */
@@ -222,7 +209,7 @@ struct pl_reader {
     struct pk_source source;
     struct pl_core *core;
     struct erg_member *member;
-    struct pl_entry *entries;
+    struct erg_ref *entries;
     uint32_t nentries, next;
     enum pl_read_mode mode;
     PyObject *keep;  /* list of buffers handed out in TASK modes, or NULL */
@@ -237,12 +224,7 @@ void pl_reader_fini(struct pl_reader *reader);
 int pl_reader_adopt(struct pl_reader *reader, struct pl_reader *inner);
 /* The first predecessor that did not succeed, or NULL. */
 struct erg_record *pl_reader_failed(struct pl_reader *reader);
-/* Bytes of a payload, with those of its buffers. */
-uint64_t pl_payload_size(const char *bytes, size_t len);
 int pl_payload_flags(const char *bytes);
-/* Frees the blocks of the entries nobody took, not the payload's own block. Any process; no GIL needed. */
-void pl_payload_free_entries(struct pl_core *core, struct erg_member *member, const char *bytes,
-                             size_t len);
 const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *record,
                              const struct erg_payload *payload);
 /* Frees block and entries of a payload of a record. */
@@ -263,17 +245,6 @@ int pl_buffer_detach(PyObject *buffer);
 int pl_buffer_register(struct pool_state *state);
 
 /* --- function.c ------------------------------------------------------------------------------------------ */
-/* In the arena: what record.fn points to. */
-struct pl_fn_head {
-    uint64_t uid;
-    uint32_t stable;
-    uint32_t pad;
-    uint64_t
-        path; /* offset of the sys.path the callable was found with, if it is not the one workers started with */
-    _Atomic uint64_t name; /* offset of its name for traces, 0: nobody asked */
-    uint64_t len;          /* of the payload that follows */
-    char payload[];
-};
 /* Ours: counted by the tasks that use it. */
 struct pl_fn {
     struct pl_fn *next;
@@ -469,40 +440,14 @@ PyObject *pl_imap(struct pl_core *core, PyObject *callable, PyObject *iterables,
                   const struct pl_options *options);
 int pl_imap_register(struct pool_state *state);
 
-/* Result stream of a chunk: blocks in the arena, linked. */
-struct pl_stream_block {
-    uint64_t next; /* offset of the next, 0 */
-    uint64_t size; /* bytes of data */
-    char data[];
-};
-/* Where it begins. The runner, once it knows the function, leaves the offset in record.fn and says so: the record's
- * own result stays free for the words of whoever buries it. */
-enum { PL_BY_REFERENCE = 1, PL_HAS_STREAM = 2 }; /* record.user8 */
+/* Where the result stream of a chunk begins, 0: nowhere yet. */
 static inline uint64_t pl_chunk_stream(const struct erg_record *record) {
-    return record->user8 == PL_HAS_STREAM ? record->fn : 0;
+    return record->user8 == ERG_USER8_STREAM ? record->fn : 0;
 }
-/* Each item: one of these bytes, then … */
-enum {
-    PL_ITEM_ATOM,   /* … a stream of one atom */
-    PL_ITEM_STREAM, /* … uint32 length, payload */
-    PL_ITEM_ERROR,  /* … uint32 length, payload of an error */
-    PL_ITEM_NEXT,   /* goes on in the next block */
-};
-
 /* --- handle_type.c ----------------------------------------------------------------------------------------- */
-/* In the arena: an object several tasks take. */
-struct pl_blob_head {
-    uint64_t uid;
-    uint64_t offset, len; /* payload */
-    uint32_t fresh;
-    _Atomic uint32_t dead; /* its owner let go: workers drop their views */
-    /* Who keeps views of it, by member number: 0 nobody, else the member's serial * 2, + 1 if it is a thread. A process
-     * that died keeps none any more although it never said so; its number may be somebody else's by now. */
-    _Atomic uint32_t held[]; /* members_max of the table */
-};
 /* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
 PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh);
-int pl_handle_pid(PyObject *handle, PyObject **pid);
+uint64_t pl_handle_head(PyObject *handle); /* where its erg_blob_head is; 0 with an exception */
 struct pl_core *pl_handle_core(PyObject *handle); /* the pool it belongs to */
 PyObject *pl_handle_object(PyObject *handle); /* by reference pools: the object; borrowed or NULL */
 int pl_handle_register(struct pool_state *state);

@@ -59,7 +59,7 @@ void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t i
         .task = erg_record_handle(core->table, index),
         .name =
             record->fn && record->user8 == 0 /* else it is no function, but where results begin */
-                ? atomic_load(&((struct pl_fn_head *)erg_table_at(core->table, record->fn))->name)
+                ? atomic_load(&((struct erg_fn_head *)erg_table_at(core->table, record->fn))->name)
                 : 0,
         .queued_ns = record->end_ns,
         .start_ns = record->start_ns,

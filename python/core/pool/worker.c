@@ -44,7 +44,7 @@ void pl_worker_fini(struct pl_worker *worker) {
 
 PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader,
                              int *fresh) {
-    struct pl_fn_head *head = erg_table_at(worker->core->table, offset);
+    struct erg_fn_head *head = erg_table_at(worker->core->table, offset);
     *fresh = 0;
     reader->keep = NULL;
     if (head->uid == worker->last_uid && worker->last_function)
@@ -89,7 +89,7 @@ struct pl_hold {
 
 static void hold_release(PyObject *capsule) {
     struct pl_hold *hold = PyCapsule_GetPointer(capsule, "ergon.hold");
-    struct pl_blob_head *head = erg_table_at(hold->core->table, hold->head);
+    struct erg_blob_head *head = erg_table_at(hold->core->table, hold->head);
     int others = 0; /* older views that outlived their place in the cache, or newer ones */
     for (struct pl_hold **link = &hold->core->views; *link;) {
         if (*link == hold) {
@@ -106,7 +106,7 @@ static void hold_release(PyObject *capsule) {
 }
 
 /* Keeps the blob's memory while any view of it lives here. */
-static PyObject *hold_new(struct pl_worker *worker, struct pl_blob_head *head, uint64_t offset) {
+static PyObject *hold_new(struct pl_worker *worker, struct erg_blob_head *head, uint64_t offset) {
     struct pl_hold *hold = PyMem_Malloc(sizeof *hold);
     PyObject *capsule = hold ? PyCapsule_New(hold, "ergon.hold", hold_release) : PyErr_NoMemory();
     if (!capsule) {
@@ -129,7 +129,7 @@ static void drop_dead_objects(struct pl_worker *worker, int all) {
     PyObject *keys = PyDict_Keys(worker->objects);
     for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
         PyObject *key = PyList_GET_ITEM(keys, i);
-        struct pl_blob_head *head =
+        struct erg_blob_head *head =
             erg_table_at(worker->core->table, PyLong_AsUnsignedLongLong(key));
         if ((all || atomic_load_explicit(&head->dead, memory_order_acquire)) &&
             PyDict_DelItem(worker->objects, key) < 0)
@@ -139,7 +139,7 @@ static void drop_dead_objects(struct pl_worker *worker, int all) {
     PyErr_Clear();
 }
 
-static PyObject *load_fresh(struct pl_worker *worker, struct pl_blob_head *head,
+static PyObject *load_fresh(struct pl_worker *worker, struct erg_blob_head *head,
                             struct pl_reader *outer) {
     struct pl_reader r;
     pl_reader_init(&r, worker->core, worker->member,
@@ -151,7 +151,8 @@ static PyObject *load_fresh(struct pl_worker *worker, struct pl_blob_head *head,
     return object;
 }
 
-static PyObject *load_shared(struct pl_worker *worker, struct pl_blob_head *head, uint64_t offset) {
+static PyObject *load_shared(struct pl_worker *worker, struct erg_blob_head *head,
+                             uint64_t offset) {
     PyObject *key = PyLong_FromUnsignedLongLong(offset);
     PyObject *object = key ? Py_XNewRef(PyDict_GetItemWithError(worker->objects, key)) : NULL;
     if (!object && !PyErr_Occurred()) {
@@ -226,11 +227,13 @@ PyObject *pl_worker_persistent(void *ctx, PyObject *pid) {
     unsigned long long number = PyLong_AsUnsignedLongLong(what);
     if (number == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    if (kind == 'f' && number < r->nentries)
+    if (kind == 'f' && number < r->nentries && (r->entries[number].flags & ERG_REF_TASK))
         return load_result(core, r->entries[number].offset, r);
-    if (kind == 'h' && worker && number < core->table->size) {
-        struct pl_blob_head *head = erg_table_at(core->table, number);
-        return head->fresh ? load_fresh(worker, head, r) : load_shared(worker, head, number);
+    if (kind == 'h' && worker && number < r->nentries &&
+        (r->entries[number].flags & ERG_REF_BLOB)) {
+        uint64_t offset = r->entries[number].offset;
+        struct erg_blob_head *head = erg_table_at(core->table, offset);
+        return head->fresh ? load_fresh(worker, head, r) : load_shared(worker, head, offset);
     }
     return bad_pid(core);
 }
@@ -430,7 +433,7 @@ static int inherit(struct pl_worker *worker, uint32_t index, struct erg_record *
     const char *bytes = pl_payload_bytes(worker->core, failed, &failed->result);
     size_t len = (size_t)failed->result.len;
     if (erg_record_outcome(failed) == ERG_OUT_ERROR &&
-        (!len || pl_payload_flags(bytes) & PL_HAS_ENTRIES))
+        (!len || pl_payload_flags(bytes) & ERG_PAYLOAD_REFS))
         return -1;
     unsigned char *copy = erg_record_result_reserve(worker->member, index, len);
     if (!copy)
@@ -587,7 +590,7 @@ static uint64_t function_name(struct pl_worker *worker, const struct erg_record 
         return 0;
     if (pl_record_by_reference(record))
         return pl_fn_name_of(worker->core, worker->member, (PyObject *)(uintptr_t)record->fn);
-    struct pl_fn_head *head = erg_table_at(worker->core->table, record->fn);
+    struct erg_fn_head *head = erg_table_at(worker->core->table, record->fn);
     return atomic_load_explicit(&head->name, memory_order_acquire);
 }
 
@@ -604,10 +607,10 @@ void pl_worker_count(struct pl_worker *worker, uint64_t bytes_in, uint64_t bytes
 static void count_call(struct pl_worker *worker, struct erg_record *record) {
     pl_worker_count(
         worker,
-        pl_payload_size(pl_payload_bytes(worker->core, record, &record->args), record->args.len),
+        erg_payload_size(pl_payload_bytes(worker->core, record, &record->args), record->args.len),
         record->result.len
-            ? pl_payload_size(pl_payload_bytes(worker->core, record, &record->result),
-                              record->result.len)
+            ? erg_payload_size(pl_payload_bytes(worker->core, record, &record->result),
+                               record->result.len)
             : 0);
 }
 

@@ -9,7 +9,7 @@
 struct stream {
     struct pl_worker *worker;
     struct erg_record *record;
-    struct pl_stream_block *block;
+    struct erg_stream_block *block;
     size_t used;
     uint64_t bytes_in, bytes_out; /* for the statistics */
 };
@@ -18,21 +18,22 @@ static int stream_block(struct stream *s, size_t size) {
     uint64_t offset;
     struct erg_error err;
     int rc =
-        erg_arena_alloc(s->worker->member, sizeof(struct pl_stream_block) + size, &offset, &err);
+        erg_arena_alloc(s->worker->member, sizeof(struct erg_stream_block) + size, &offset, &err);
     if (rc < 0) {
         core_raise_error(s->worker->state->module, rc, &err);
         return -1;
     }
-    struct pl_stream_block *block = erg_table_at(s->worker->core->table, offset);
+    struct erg_stream_block *block = erg_table_at(s->worker->core->table, offset);
     block->next = 0;
     block->size = size;
+    atomic_init(&block->used, 0);
     if (s->block) {
-        s->block->data[s->used] = PL_ITEM_NEXT;
+        s->block->data[s->used] = ERG_ITEM_NEXT;
         s->block->next = offset;
     } else {
         s->record->fn = offset;
         atomic_signal_fence(memory_order_release);
-        s->record->user8 = PL_HAS_STREAM;
+        s->record->user8 = ERG_USER8_STREAM;
     }
     s->block = block;
     s->used = 0;
@@ -69,7 +70,7 @@ static int put_payload(struct stream *s, int kind, struct pl_writer *w) {
     memcpy(at + 1, &len, 4);
     size_t start = (s->used + 5 + 7) & ~(size_t)7;
     memcpy(s->block->data + start, w->sink.buf, payload.len);
-    s->bytes_out += pl_payload_size(w->sink.buf, payload.len);
+    s->bytes_out += erg_payload_size(w->sink.buf, payload.len);
     s->used = start + payload.len;
     w->nentries = 0;
     return 0;
@@ -80,10 +81,11 @@ static int put_item(struct stream *s, PyObject *value) {
     if (value) {
         char *at;
         size_t n;
-        if (stream_room(s, PL_ATOM_MAX + 1) == 0 &&
-            (at = s->block->data + s->used, n = pl_atom_dump(value, at + 1))) {
-            at[0] = PL_ITEM_ATOM;
-            s->used += n + 1;
+        if (stream_room(s, PL_ATOM_MAX + 2) == 0 &&
+            (at = s->block->data + s->used, n = pl_atom_dump(value, at + 2))) {
+            at[0] = ERG_ITEM_ATOM;
+            at[1] = (char)n;
+            s->used += n + 2;
             s->bytes_out += n;
             return 0;
         }
@@ -95,13 +97,19 @@ static int put_item(struct stream *s, PyObject *value) {
         if (rc == 0)
             rc = value ? pl_writer_dump(&w, value, "result") : pl_worker_write_error(s->worker, &w);
         if (rc == 0)
-            rc = put_payload(s, value ? PL_ITEM_STREAM : PL_ITEM_ERROR, &w);
+            rc = put_payload(s, value ? ERG_ITEM_STREAM : ERG_ITEM_ERROR, &w);
         pl_writer_fini(&w);
         if (rc == 0)
             return 0;
         value = NULL;
     }
     return -1;
+}
+
+/* The item written last is complete. */
+static void publish(struct stream *s, uint32_t done) {
+    atomic_store_explicit(&s->block->used, s->used, memory_order_release);
+    atomic_store_explicit(&s->record->ndone, done, memory_order_release);
 }
 
 /* Calls the function for one item. */
@@ -154,7 +162,7 @@ static enum erg_outcome run_items(struct stream *s, PyObject *function, const ch
         if (r.keep)
             pl_reader_fini(&r);
         if (outcome == ERG_OUT_OK)
-            atomic_store_explicit(&record->ndone, ++done, memory_order_release);
+            publish(s, ++done);
     }
     pl_reader_fini(&r);
     return outcome;
@@ -183,7 +191,7 @@ enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
             PyErr_SetRaisedException(Py_NewRef(reason));
             if (put_item(&s, NULL) < 0)
                 break;
-            atomic_store_explicit(&record->ndone, ++done, memory_order_release);
+            publish(&s, ++done);
         }
         PyErr_Clear();
         Py_XDECREF(reason);

@@ -1,0 +1,93 @@
+#include "table/lease.h"
+#include "os/clock.h"
+#include "table/inside.h"
+
+#define RUN_KEEPS                                                                                  \
+    (ERG_STATE_WAITER | ERG_STATE_NOTIFY | ERG_STATE_CANCEL | ERG_STATE_SUCC | ERG_STATE_ORPHAN)
+#define GEN_HALF(word) ((word) & ~(uint64_t)UINT32_MAX)
+
+/* READY -> RUNNING by m. */
+static int win(struct erg_member *m, uint32_t index, uint32_t queue, uint64_t s) {
+    struct erg_record *r = &m->table->records[index];
+    do {
+        if (ERG_STATE_PHASE(s) != ERG_READY)
+            return 0;
+        /* acquire: all its submitter and its predecessors wrote */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &r->state, &s, GEN_HALF(s) | (uint64_t)m->number << 16 | (s & RUN_KEEPS) | ERG_RUNNING,
+        memory_order_acq_rel, memory_order_acquire));
+    if (r->queue % ERG_QUEUES != queue) { /* an old hint led to a later task, of another queue */
+        erg_lease_return(m, index);
+        return 0;
+    }
+    return 1;
+}
+
+/* No item is left to be cut off: range's low half, the next item, becomes its end. */
+static void begin_all(struct erg_record *r) {
+    uint64_t seen = atomic_load_explicit(&r->range, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&r->range, &seen, (seen >> 32) * 0x100000001ull,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+size_t erg_lease_take(struct erg_member *m, uint32_t queue, uint32_t *indexes, size_t most,
+                      int *left) {
+    struct erg_table *t = m->table;
+    struct erg_ring *ring = &t->header->ready[queue];
+    struct erg_ring_peek peek;
+    size_t n = 0;
+    uint64_t now = 0;
+    while ((*left = erg_ring_peek(t, ring, &peek)) && n < most) {
+        uint64_t s = erg_record_state(&t->records[peek.index]);
+        if (!erg_ring_take(t, ring, &peek))
+            continue;
+        if (!erg_ring_names(&peek, s) || !win(m, peek.index, queue, s))
+            continue;
+        struct erg_record *r = &t->records[peek.index];
+        r->start_ns = now ? now : (now = erg_clock_ns());
+        if (r->kind == ERG_KIND_CHUNK)
+            begin_all(r);
+        indexes[n++] = peek.index;
+    }
+    return n;
+}
+
+int erg_lease_doze(struct erg_member *m, uint32_t queues) {
+    struct erg_table_header *h = m->table->header;
+    atomic_store_explicit(&m->slot->queues, queues, memory_order_relaxed);
+    erg_awake_bit(h->sleeping, m->number, 1);
+    for (uint32_t q = 0; q < ERG_QUEUES; q++) {
+        struct erg_ring_peek peek;
+        if ((queues & ERG_QUEUE_BIT(q)) && erg_ring_peek(m->table, &h->ready[q], &peek)) {
+            erg_awake_bit(h->sleeping, m->number, 0);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome,
+                      uint64_t run_ns) {
+    struct erg_member_slot *slot = m->slot;
+    m->table->records[index].end_ns = erg_clock_ns();
+    atomic_fetch_add_explicit(&slot->tasks, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->busy_ns, run_ns, memory_order_relaxed);
+    erg_release_done(m, index, outcome, 0);
+}
+
+void erg_lease_return(struct erg_member *m, uint32_t index) {
+    struct erg_record *r = &m->table->records[index];
+    uint32_t queue = r->queue % ERG_QUEUES;
+    if (r->kind == ERG_KIND_CHUNK) {
+        uint64_t range = atomic_load_explicit(&r->range, memory_order_relaxed);
+        atomic_store_explicit(&r->range, GEN_HALF(range) | r->first, memory_order_relaxed);
+    }
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&r->state, &s,
+                                                  GEN_HALF(s) | (s & RUN_KEEPS) | ERG_READY,
+                                                  memory_order_acq_rel, memory_order_relaxed))
+        ;
+    erg_release_hint(m, queue, ERG_HANDLE(index, ERG_STATE_GEN(s)));
+    erg_wake(m->table, queue, 1);
+}

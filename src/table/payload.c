@@ -1,0 +1,60 @@
+#include "table/payload.h"
+#include <string.h>
+
+uint64_t erg_payload_size(const void *bytes, size_t len) {
+    uint32_t n;
+    uint64_t size = len;
+    const struct erg_ref *entries = erg_payload_refs(bytes, len, &n);
+    for (uint32_t i = 0; i < n; i++)
+        size += entries[i].len;
+    return size;
+}
+
+void erg_payload_free_refs(struct erg_member *m, const void *bytes, size_t len) {
+    uint32_t n;
+    struct erg_ref *entries = erg_payload_refs(bytes, len, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!(atomic_load_explicit(&entries[i].flags, memory_order_acquire) & ERG_REF_TAKEN))
+            erg_arena_free(m, entries[i].offset);
+}
+
+int erg_item_at(const struct erg_stream_block *block, size_t at, struct erg_item *item) {
+    size_t used =
+        atomic_load_explicit(&((struct erg_stream_block *)block)->used, memory_order_acquire);
+    if (at >= used)
+        return 0;
+    const unsigned char *data = (const unsigned char *)block->data;
+    item->kind = data[at];
+    if (item->kind == ERG_ITEM_NEXT)
+        return 0;
+    if (item->kind == ERG_ITEM_ATOM) {
+        if (used - at < 2)
+            return ERG_EPROTOCOL;
+        item->len = data[at + 1];
+        item->at = at + 2;
+    } else if (item->kind == ERG_ITEM_STREAM || item->kind == ERG_ITEM_ERROR) {
+        if (used - at < 5)
+            return ERG_EPROTOCOL;
+        memcpy(&item->len, data + at + 1, 4);
+        item->at = (at + 5 + 7) & ~(size_t)7;
+    } else {
+        return ERG_EPROTOCOL;
+    }
+    if (item->at > used || item->len > used - item->at)
+        return ERG_EPROTOCOL;
+    item->next = item->at + item->len;
+    return 1;
+}
+
+void erg_stream_free(struct erg_member *m, uint64_t first) {
+    while (first) {
+        struct erg_stream_block *block = erg_table_at(m->table, first);
+        uint64_t next = block->next;
+        struct erg_item item;
+        for (size_t at = 0; erg_item_at(block, at, &item) == 1; at = item.next)
+            if (item.kind != ERG_ITEM_ATOM)
+                erg_payload_free_refs(m, block->data + item.at, item.len);
+        erg_arena_free(m, first);
+        first = next;
+    }
+}
