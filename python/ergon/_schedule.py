@@ -112,18 +112,20 @@ def _pool():
         return _current[0]
 
 
-def configure(workers=None):
+def configure(workers=None, ssh_config=None):
     """Says where functionals run: the list that the configuration file has under ``workers``; replaces it.
 
     ``configure(workers=[{"type": "multicore", "cores": 4}])``. None: the configuration file counts again. Workers that
-    run already end.
+    run already end. ssh_config: the configuration file for OpenSSH to use instead of the user's (also
+    ``$ERGON_SSH_CONFIG``). ConfigError.
     """
     global _workers
-    from . import config
+    from . import _resources, config
 
     if workers is not None:
         workers = list(workers)
         config.resources(workers)
+    _resources.set_ssh_config(ssh_config)
     _end()
     _workers = workers
 

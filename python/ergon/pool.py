@@ -23,6 +23,13 @@ def _cores():
         return os.cpu_count() or 1
 
 
+def _configured():
+    """The resources of the configuration file, None without one."""
+    from . import config
+
+    return None if config.find() is None else config.resources(config.workers() or ())
+
+
 def _count(n, what):
     if n is None:
         return _cores()
@@ -34,7 +41,8 @@ def _count(n, what):
 
 
 class Pool(Methods, _core.Pool):
-    """A pool of any mix of resources: ``Pool("local:4", "threads:2")``; without any, every core of this machine.
+    """A pool of any mix of resources: ``Pool("local:4", "threads:2")``; without any, those of the configuration file
+    (see `ergon.config`), and without a file every core of this machine.
 
     Resources: ``"local:N"`` worker processes, ``"threads:N"`` worker threads, ``"serial"`` one worker thread. With
     processes in the mix arguments are copies, as with multiprocessing; a pool of threads alone passes objects as they are.
@@ -47,15 +55,11 @@ class Pool(Methods, _core.Pool):
     _preload = False  # workers are forked from a process that has imported what is heavy
 
     def __init__(self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
-        processes = threads = 0
-        for text in resources or ("local",):
-            kind, n, options = _core._parse_resource(text)
-            if options:
-                raise ConfigError(f"resource {text!r}: {kind} takes no options, got {', '.join(sorted(options))}")
-            if kind == "local":
-                processes += n or _cores()
-            else:
-                threads += n or (1 if kind == "serial" else _cores())
+        from ._resources import split
+
+        processes, threads, places = split(resources or _configured() or ("local",), _cores)
+        if places:
+            raise ConfigError(f"{places[0].name}: this build has no pools on other hosts")
         self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace)
 
     def _open(self, processes, threads, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):

@@ -183,6 +183,13 @@ static int add_resource(const char *word, struct erg_pool_spec *spec, struct erg
     case ERG_RESOURCE_THREADS:
         spec->threads += count;
         return 0;
+    case ERG_RESOURCE_SSH:
+    case ERG_RESOURCE_TCP:
+    case ERG_RESOURCE_EXEC:
+        return erg_error_set(err, ERG_ECONFIG,
+                             "\"%.80s\": C functions run on this host only; a Python program can "
+                             "use other hosts",
+                             word);
     case ERG_RESOURCE_SERIAL:
         break;
     }

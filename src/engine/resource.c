@@ -9,13 +9,20 @@ static const struct scheme {
     const char *name;
     enum erg_resource_kind kind;
     int takes_count;
+    const char *
+        options; /* known ones, each followed by a space; NULL: whoever uses the resource checks them */
 } schemes[] = {
-    {"local", ERG_RESOURCE_LOCAL, 1},
-    {"threads", ERG_RESOURCE_THREADS, 1},
-    {"serial", ERG_RESOURCE_SERIAL, 0},
+    {"local", ERG_RESOURCE_LOCAL, 1, NULL},
+    {"threads", ERG_RESOURCE_THREADS, 1, NULL},
+    {"serial", ERG_RESOURCE_SERIAL, 0, NULL},
+    {"ssh", ERG_RESOURCE_SSH, 0, "slots threads python tmp_dir data_ports tags config modules "},
+    {"tcp", ERG_RESOURCE_TCP, 0, "slots threads data_ports tags key modules "},
+    {"exec", ERG_RESOURCE_EXEC, 0, "slots threads python tmp_dir data_ports tags modules "},
 };
 
-#define KNOWN "known are local, local:4, threads, threads:8 and serial"
+#define KNOWN                                                                                      \
+    "known are local, local:4, threads, threads:8, serial, ssh://host, tcp://host:port and "       \
+    "exec:COMMAND"
 enum { COUNT_MAX = 1000 };
 
 static int unknown(const char *string, struct erg_error *err) {
@@ -105,6 +112,104 @@ static void trim(char *text) {
     text[len - skip] = '\0';
 }
 
+/* "host", "host:port", "[v6]:port" -> host and port, in place. */
+static int parse_address(const char *string, char *text, struct erg_resource *out,
+                         struct erg_error *err) {
+    char *port = NULL;
+    if (*text == '[') {
+        char *end = strchr(text, ']');
+        if (!end || (end[1] && end[1] != ':'))
+            return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": an IPv6 address is written [::1]:22",
+                                 string);
+        *end = '\0';
+        text++;
+        port = end[1] ? end + 2 : NULL;
+    } else if ((port = strchr(text, ':'))) {
+        *port++ = '\0';
+        if (strchr(port, ':'))
+            return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": an IPv6 address is written [::1]:22",
+                                 string);
+    }
+    if (!*text || *text == '-')
+        return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" names no host", string);
+    out->host = text;
+    if (port) {
+        size_t digits = strspn(port, "0123456789");
+        out->port = digits && digits <= 5 && !port[digits] ? atoi(port) : 0;
+        if (out->port < 1 || out->port > 65535)
+            return erg_error_set(
+                err, ERG_ECONFIG,
+                "\"%.80s\": what follows the colon must be a port, 1 to 65535 (how "
+                "many workers: ?slots=8)",
+                string);
+    }
+    return 0;
+}
+
+/* What stands behind "ssh:", "tcp:" or "exec:". */
+static int parse_remote(const char *string, char *rest, struct erg_resource *out,
+                        struct erg_error *err) {
+    if (out->kind == ERG_RESOURCE_EXEC) {
+        if (!rest || !*rest || decode(rest) != 0)
+            return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": expected exec:COMMAND", string);
+        out->host = rest;
+        return 0;
+    }
+    const char *name = out->kind == ERG_RESOURCE_SSH ? "ssh" : "tcp";
+    if (!rest || strncmp(rest, "//", 2) != 0)
+        return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": expected %s://%s", string, name,
+                             out->kind == ERG_RESOURCE_SSH ? "user@host:port" : "host:port");
+    rest += 2;
+    size_t len = strlen(rest);
+    if (len && rest[len - 1] == '/')
+        rest[len - 1] = '\0';
+    char *at = strrchr(rest, '@');
+    if (at && out->kind == ERG_RESOURCE_SSH) {
+        *at = '\0';
+        if (strchr(rest, ':'))
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"ssh://%.20s...\": no password in a resource, where others can "
+                                 "see it; it goes into the configuration file",
+                                 strtok(rest, ":"));
+        if (decode(rest) != 0 || !*rest || *rest == '-')
+            return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" names no user before the @", string);
+        out->user = rest;
+        rest = at + 1;
+    }
+    if (strpbrk(rest, "/@ \t"))
+        return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": expected %s://%s", string, name,
+                             out->kind == ERG_RESOURCE_SSH ? "user@host:port" : "host:port");
+    int rc = parse_address(string, rest, out, err);
+    if (rc == 0 && out->kind == ERG_RESOURCE_TCP && !out->port)
+        return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": which port? tcp://%.60s:PORT", string,
+                             out->host);
+    return rc;
+}
+
+static int check_options(const char *string, const struct scheme *scheme, struct erg_resource *out,
+                         struct erg_error *err) {
+    for (int i = 0; scheme->options && i < out->options_len; i++) {
+        const char *key = out->options[i].key;
+        size_t len = strlen(key);
+        const char *found = scheme->options;
+        while ((found = strstr(found, key)) &&
+               !(found[len] == ' ' && (found == scheme->options || found[-1] == ' ')))
+            found++;
+        if (!found || strchr(key, ' '))
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"%.80s\": %s has no option \"%.40s\"; known are %s", string,
+                                 scheme->name, key, scheme->options);
+    }
+    const char *slots = scheme->options ? erg_resource_option(out, "slots") : NULL;
+    if (!slots)
+        return 0;
+    if (parse_count(string, slots, out, NULL) != 0)
+        return erg_error_set(err, ERG_ECONFIG,
+                             "\"%.80s\": slots must be a number of workers, 1 to %d", string,
+                             COUNT_MAX);
+    return 0;
+}
+
 int erg_resource_parse(const char *string, struct erg_resource *out, struct erg_error *err) {
     size_t len = strlen(string);
     memset(out, 0, sizeof *out);
@@ -115,18 +220,24 @@ int erg_resource_parse(const char *string, struct erg_resource *out, struct erg_
     char *query = strchr(out->text, '?');
     if (query)
         *query++ = '\0';
-    char *count = strchr(out->text, ':');
-    if (count)
-        *count++ = '\0';
+    char *rest = strchr(out->text, ':');
+    if (rest)
+        *rest++ = '\0';
     const struct scheme *scheme = find_scheme(out->text, strlen(out->text));
     if (!scheme)
         return unknown(string, err);
     out->kind = scheme->kind;
-    if (count && !scheme->takes_count)
+    int rc = 0;
+    if (erg_resource_is_remote(out))
+        rc = parse_remote(string, rest, out, err);
+    else if (rest && !scheme->takes_count)
         return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": %s takes no number", string,
                              scheme->name);
-    int rc = count ? parse_count(string, count, out, err) : 0;
-    return rc == 0 && query ? parse_options(string, query, out, err) : rc;
+    else if (rest)
+        rc = parse_count(string, rest, out, err);
+    if (rc == 0 && query)
+        rc = parse_options(string, query, out, err);
+    return rc == 0 ? check_options(string, scheme, out, err) : rc;
 }
 
 const char *erg_resource_option(const struct erg_resource *resource, const char *key) {

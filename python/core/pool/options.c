@@ -124,7 +124,7 @@ PyObject *pl_parse_resource(PyObject *module, PyObject *text) {
                          Py_TYPE(text)->tp_name);
         return NULL;
     }
-    static const char *const kinds[] = {"serial", "local", "threads"};
+    static const char *const kinds[] = {"serial", "local", "threads", "ssh", "tcp", "exec"};
     struct erg_resource resource;
     struct erg_error err = {0};
     int rc = erg_resource_parse(string, &resource, &err);
@@ -137,5 +137,8 @@ PyObject *pl_parse_resource(PyObject *module, PyObject *text) {
             Py_CLEAR(options);
         Py_XDECREF(value);
     }
-    return options ? Py_BuildValue("(siN)", kinds[resource.kind], resource.count, options) : NULL;
+    if (!options)
+        return NULL;
+    return Py_BuildValue("(siNzzi)", kinds[resource.kind], resource.count, options, resource.user,
+                         resource.host, resource.port);
 }

@@ -256,8 +256,9 @@ static PyMethodDef methods[] = {
     {"_pool_by_uid", pl_pool_by_uid, METH_O,
      "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_parse_resource", pl_parse_resource, METH_O,
-     "_parse_resource($module, text, /)\n--\n\n(kind, count, options) of a resource string; "
-     "ConfigError."},
+     "_parse_resource($module, text, /)\n--\n\n(kind, count, options, user, host, port) of a "
+     "resource "
+     "string; ConfigError."},
     {"trace_start", pl_trace_start, METH_NOARGS,
      "trace_start($module, /)\n--\n\nRecord what becomes of every task."},
     {"trace_stop", pl_trace_stop, METH_NOARGS, "trace_stop($module, /)\n--\n\nRecord no more."},
