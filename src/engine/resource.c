@@ -135,7 +135,7 @@ static int parse_address(const char *string, char *text, struct erg_resource *ou
     out->host = text;
     if (port) {
         size_t digits = strspn(port, "0123456789");
-        out->port = digits && digits <= 5 && !port[digits] ? atoi(port) : 0;
+        out->port = digits && digits <= 5 && !port[digits] ? (int)strtol(port, NULL, 10) : 0;
         if (out->port < 1 || out->port > 65535)
             return erg_error_set(
                 err, ERG_ECONFIG,
@@ -166,11 +166,12 @@ static int parse_remote(const char *string, char *rest, struct erg_resource *out
     char *at = strrchr(rest, '@');
     if (at && out->kind == ERG_RESOURCE_SSH) {
         *at = '\0';
-        if (strchr(rest, ':'))
+        size_t name_len = strcspn(rest, ":");
+        if (rest[name_len])
             return erg_error_set(err, ERG_ECONFIG,
-                                 "\"ssh://%.20s...\": no password in a resource, where others can "
+                                 "\"ssh://%.*s:...\": no password in a resource, where others can "
                                  "see it; it goes into the configuration file",
-                                 strtok(rest, ":"));
+                                 (int)name_len, rest);
         if (decode(rest) != 0 || !*rest || *rest == '-')
             return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" names no user before the @", string);
         out->user = rest;

@@ -59,7 +59,6 @@ def test_hosts_as_remote_pools_take_them(text, slots, user, port):
         "",
         ":4",
         "a b",
-        "local:2",
         "-oX=1",
         "ssh://a?data_ports=x",
         "ssh://a?threads=2",
