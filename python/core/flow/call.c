@@ -100,7 +100,7 @@ static PyObject *call_function(struct fl_run *run, PyObject *function, PyObject 
     struct fl_frame *f = fl_frame_new(run, c, func->func_globals, function);
     if (!f)
         return NULL;
-    f->barrier = !c->local && PyDict_GetItem(run->st->scheduled, (PyObject *)code) == NULL;
+    f->barrier = fl_is_barrier(run, c, func->func_globals);
     struct binding b = {.func = func, .code = code, .frame = f};
     if (bind(run, &b, args, nargs, kwnames) < 0) {
         fl_frame_free(f);
@@ -287,7 +287,7 @@ static PyObject *call_class(struct fl_run *run, PyTypeObject *type, PyObject *co
         }
         return call_native(run, (PyObject *)type, args, nargs, kwnames, NULL);
     }
-    if (fl_user_class(st, type) && (Py_TYPE(type) == &PyType_Type))
+    if (fl_user_class(st, type) && Py_TYPE(type)->tp_call == PyType_Type.tp_call)
         return new_instance(run, type, args, nargs, kwnames);
     fl_stop(run, FL_WHY_BARRIER, "a class that is not plain");
     return NULL;
@@ -356,6 +356,8 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     if (done)
         return special;
     int pure = fl_pure_of(st, callable);
+    if (pure == FL_PURE_CLOCK)
+        return fl_unknown(st);
     if (pure == FL_PURE_NUMPY) {
         PyObject *out = NULL;
         for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)

@@ -230,6 +230,7 @@ static struct fl_code *code_new(struct flow_state *st, PyCodeObject *code) {
         c->depth[i] = -1;
         c->succ[0][i] = c->succ[1][i] = -1;
     }
+    c->known = -1;
     c->local = is_local(code);
     if (c->local < 0 || flow_depths(c) < 0) {
         if (!PyErr_Occurred())
@@ -387,6 +388,5 @@ static int find_joins(struct fl_code *c) {
 int fl_code_join(struct fl_code *c, int unit) {
     if (!c->join && find_joins(c) < 0)
         return -2;
-    int to = c->join[unit];
-    return to < 0 || to >= c->units ? -1 : to;
+    return c->join[unit];
 }

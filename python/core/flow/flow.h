@@ -97,11 +97,13 @@ struct fl_code {
     int32_t *join;    /* postdominators, made when first needed; NULL before */
     int nlocalsplus;
     int local; /* defined inside a function: its effects are ordered, its calls no barriers */
+    int known; /* it is of a library that changes nothing but what it is given; -1: not looked at yet */
 };
 /* Borrowed, lives as long as the module; NULL with an exception. */
 struct fl_code *fl_code_get(struct flow_state *st, PyCodeObject *code);
 void fl_code_free_all(struct flow_state *st);
-/* Where every way from the branch at `unit` that does not raise comes together again; -1: nowhere. -2: exception. */
+/* Where every way from the branch at `unit` that does not raise comes together again; c->units: behind the function's end;
+ * -1: nowhere. -2: exception. */
 int fl_code_join(struct fl_code *c, int unit);
 /* Handler for an exception at unit: 1, with *target, *depth, *lasti; 0: none. */
 int fl_code_handler(struct fl_code *c, int unit, int *target, int *depth, int *lasti);
@@ -238,7 +240,14 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
 PyObject *fl_getattr(struct fl_run *run, PyObject *o, PyObject *name);
 int fl_setattr(struct fl_run *run, PyObject *o, PyObject *name,
                PyObject *value); /* value NULL: delete */
-enum fl_pure { FL_PURE_NONE, FL_PURE, FL_PURE_ITER, FL_PURE_NUMPY, FL_PURE_SPECIAL };
+enum fl_pure {
+    FL_PURE_NONE,
+    FL_PURE,
+    FL_PURE_ITER,
+    FL_PURE_NUMPY,
+    FL_PURE_SPECIAL,
+    FL_PURE_CLOCK /* it gives something else each time: Unknown */
+};
 int fl_pure_init(struct flow_state *st);
 int fl_pure_of(struct flow_state *st, PyObject *callable);
 /* A special built-in (print, next, getattr, …). *done 0: none of them. */
@@ -246,6 +255,8 @@ PyObject *fl_special(struct fl_run *run, PyObject *callable, PyObject *const *ar
                      Py_ssize_t nargs, PyObject *kwnames, int *done);
 /* 1: the method of a built-in type changes its object; 0: it does not; -1: not known. */
 int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *name);
+/* A call of the code is one of an unknown module-level function. */
+int fl_is_barrier(struct fl_run *run, struct fl_code *code, PyObject *globals);
 int fl_effect(struct fl_run *run); /* 0, or stops: inside a module-level function */
 
 /* --- fork.c -------------------------------------------------------------------------------------------------- */

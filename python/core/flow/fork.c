@@ -43,7 +43,7 @@ static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp) {
     f->sp = sp;
     f->at = _PyInterpreterFrame_LASTI(i);
     f->ip = f->at + 1;
-    f->barrier = !c->local && PyDict_GetItem(run->st->scheduled, (PyObject *)i->f_code) == NULL;
+    f->barrier = fl_is_barrier(run, c, i->f_globals);
     return f;
 }
 
@@ -382,7 +382,7 @@ PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
     if (gen->gi_frame_state != FRAME_CREATED && gen->gi_frame_state != FRAME_SUSPENDED)
         return NULL;
     struct fl_code *c = fl_code_get(run->st, i->f_code);
-    if (!c || !c->local)
+    if (!c)
         return NULL;
     struct fl_frame *f = copy_frame(run, i, i->stacktop - i->f_code->co_nlocalsplus);
     if (!f)

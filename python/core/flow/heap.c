@@ -129,6 +129,27 @@ static PyObject *own(struct fl_run *run, PyObject *o) {
     return twin;
 }
 
+static const char *const known_modules[] = {
+    "contextlib", "functools", "collections", "heapq",       "bisect",      "copy",
+    "statistics", "fractions", "decimal",     "types",       "abc",         "string",
+    "textwrap",   "operator",  "numbers",     "dataclasses", "enum",        "datetime",
+    "calendar",   "reprlib",   "keyword",     "posixpath",   "genericpath", NULL};
+
+static int of_known_module(PyObject *globals) {
+    PyObject *name = PyDict_GetItemString(globals, "__name__");
+    for (int i = 0; name && PyUnicode_Check(name) && known_modules[i]; i++)
+        if (PyUnicode_CompareWithASCIIString(name, known_modules[i]) == 0)
+            return 1;
+    return 0;
+}
+
+int fl_is_barrier(struct fl_run *run, struct fl_code *c, PyObject *globals) {
+    if (c->known < 0)
+        c->known = of_known_module(globals);
+    return !c->local && !c->known &&
+           PyDict_GetItem(run->st->scheduled, (PyObject *)c->code) == NULL;
+}
+
 int fl_effect(struct fl_run *run) {
     return run->barrier ? fl_stop(run, FL_WHY_BARRIER, "a module-level function has effects") : 0;
 }

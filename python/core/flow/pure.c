@@ -9,6 +9,13 @@ static const char *const builtin_pure[] = {
     "round", "sum",   "all", "any", "callable", "issubclass", NULL};
 static const char *const builtin_iter[] = {"sorted", "max", "min", "sum", "all", "any", NULL};
 static const char *const functools_pure[] = {"reduce", NULL};
+static const char *const clocks[] = {"time",         "time_ns",
+                                     "perf_counter", "perf_counter_ns",
+                                     "monotonic",    "monotonic_ns",
+                                     "process_time", "process_time_ns",
+                                     "thread_time",  "thread_time_ns",
+                                     "localtime",    "gmtime",
+                                     "ctime",        NULL};
 static const struct {
     const char *module, *name;
     int kind;
@@ -133,6 +140,7 @@ int fl_pure_init(struct flow_state *st) {
     if (note_names(st->pure, "builtins", builtin_pure, FL_PURE) < 0 ||
         note_names(st->pure, "builtins", builtin_iter, FL_PURE_ITER) < 0 ||
         note_names(st->pure, "functools", functools_pure, FL_PURE_ITER) < 0 ||
+        note_names(st->pure, "time", clocks, FL_PURE_CLOCK) < 0 ||
         note_module(st->pure, "math", FL_PURE) < 0 || note_nameless(st->pure_types) < 0)
         return -1;
     if (note(st->pure_types, (PyObject *)Py_TYPE(Py_None), FL_ATOM) < 0 ||

@@ -141,6 +141,23 @@ static int writes(struct region *r, int op, int arg, int d) {
     }
 }
 
+/* Whatever way is gone, the function returns, and nobody knows what: on to one of its returns. 0, or -1: it has none. */
+static int go_to_end(struct region *r) {
+    struct fl_frame *f = r->f;
+    struct fl_code *c = f->code;
+    for (int unit = 0; unit < c->units; unit++) {
+        if (!r->seen[unit] || c->depth[unit] <= 0 || c->unit[2 * unit] != RETURN_VALUE)
+            continue;
+        while (f->sp > c->depth[unit] - 1)
+            Py_XDECREF(fl_pop(f));
+        while (f->sp < c->depth[unit])
+            fl_push(f, fl_unknown(r->run->st));
+        f->ip = unit;
+        return 0;
+    }
+    return fl_stop(r->run, FL_WHY_BRANCH, "what comes next depends on a result");
+}
+
 /* Keeps track of which object an expression began with. */
 static void follow(struct region *r, int op, int arg, int d) {
     PyObject **roots = r->roots;
@@ -233,7 +250,7 @@ int fl_skip_region(struct fl_run *run, struct fl_frame *f, int drop) {
     int join = fl_code_join(c, f->at);
     if (join == -2)
         return -1;
-    if (join < 0 || c->depth[join] < 0)
+    if (join < 0 || (join < c->units && c->depth[join] < 0))
         return fl_stop(run, FL_WHY_BRANCH, "what comes next depends on a result");
     struct region r = {.run = run, .f = f, .join = join};
     int size = c->code->co_stacksize + 2;
@@ -252,10 +269,12 @@ int fl_skip_region(struct fl_run *run, struct fl_frame *f, int drop) {
             Py_CLEAR(keep);
     r.keep = keep;
     rc = keep ? walk(&r) : -1;
+    if (rc == 0 && join == c->units)
+        rc = go_to_end(&r);
     PyMem_Free(r.roots);
     PyMem_Free(r.seen);
     PyMem_Free(r.todo);
-    if (rc == 0) {
+    if (rc == 0 && join < c->units) {
         while (f->sp > c->depth[join])
             Py_XDECREF(fl_pop(f));
         /* What lies above what was there before is one of several values. */

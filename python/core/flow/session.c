@@ -16,8 +16,8 @@ enum {
     CHEAP_CALLS = 4,
     QUICK_CALLS = 64
 };
-static const size_t BYTES_MAX = 64u << 20;
-static const double CHEAP = 40e-6, DEAR = 150e-6;
+static const size_t BYTES_MAX = 64u << 20, LOOK_BYTES = 64u << 10;
+static const double CHEAP = 40e-6, DEAR = 150e-6, SOON = 300e-6;
 
 struct entry {
     struct entry *chain;         /* in its bucket */
@@ -210,11 +210,6 @@ static int is_done(struct fl_session *s, struct entry *e) {
     return e->done;
 }
 
-static void look_for_arrivals(struct fl_session *s) {
-    for (struct entry *e = s->oldest; e; e = e->newer)
-        is_done(s, e);
-}
-
 /* Takes the result out of the record. */
 static void decode(struct fl_session *s, struct entry *e) {
     if (e->value || e->exception)
@@ -232,6 +227,17 @@ static void decode(struct fl_session *s, struct entry *e) {
         }
     }
     pl_call_free(s->core, &e->task);
+}
+
+/* A pass takes what is not there yet for something that will not raise: where it did, the next pass finds more. */
+static void look_for_arrivals(struct fl_session *s) {
+    for (struct entry *e = s->oldest; e; e = e->newer) {
+        if (e->done || !is_done(s, e) || e->bytes > LOOK_BYTES)
+            continue;
+        decode(s, e);
+        if (!e->value)
+            s->blocked = 1;
+    }
 }
 
 /* The result for a caller with these arguments: new reference. */
@@ -376,9 +382,20 @@ static int worth_trying(struct fl_session *s, struct entry *e, const struct fl_f
     return (double)(erg_clock_ns() - s->quick_since) * 1e-9 < QUICK_CALLS * CHEAP;
 }
 
+/* How long to sleep before looking at the other calls: soon where a pass waits for results, else the longer the longer it
+ * has taken so far. */
+static double patience(const struct fl_session *s, uint64_t since, int failed) {
+    if (failed || !s->count)
+        return 0.05;
+    double waited = (double)(erg_clock_ns() - since) * 1e-9;
+    double pause = s->blocked || waited < 8 * SOON ? SOON : waited / 8;
+    return pause < 0.05 ? pause : 0.05;
+}
+
 /* 0 done, -1 exception (a signal). */
 static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional) {
     int failed = 0;
+    uint64_t since = erg_clock_ns();
     PyObject *unknown = NULL;
     s->awaited = e;
     int rc = 0;
@@ -388,7 +405,7 @@ static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional)
             run_pass(s, functional, unknown, &failed);
             continue;
         }
-        rc = pl_wait(s->core, e->task.handle, s->blocked && !failed && s->count ? 0.0003 : 0.05);
+        rc = pl_wait(s->core, e->task.handle, patience(s, since, failed));
         if (rc < 0)
             break;
         rc = 0;
