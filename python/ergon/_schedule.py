@@ -134,6 +134,8 @@ def _end():
     global _current
     import os
 
+    if (coroutines := sys.modules.get(f"{__package__}._coroutines")) is not None:
+        coroutines.end()
     with _lock:
         current, _current = _current, None
     if current is not None and current[1] == os.getpid() and not current[0].closed:

@@ -90,8 +90,8 @@ static PyObject *call_function(struct fl_run *run, PyObject *function, PyObject 
                                Py_ssize_t nargs, PyObject *kwnames) {
     PyFunctionObject *func = (PyFunctionObject *)function;
     PyCodeObject *code = (PyCodeObject *)func->func_code;
-    if (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) {
-        fl_stop(run, FL_WHY_OTHER, "a coroutine");
+    if (code->co_flags & CO_ASYNC_GENERATOR) {
+        fl_stop(run, FL_WHY_OTHER, "an async generator");
         return NULL;
     }
     struct fl_code *c = fl_code_get(run->st, code);
@@ -395,6 +395,21 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     return NULL;
 }
 
+static PyObject *call_async(struct fl_run *run, PyObject *functional, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames) {
+    if (fl_session_awaits(run->session)) {
+        PyObject *r = fl_session_ahead(run, functional, args, nargs, kwnames);
+        return r || !PyErr_ExceptionMatches(run->st->stop) ? fl_ready_new(run->st, r) : NULL;
+    }
+    struct fl_frame *f = run->top;
+    fl_session_trust(run->session, 1);
+    int drives = f ? fl_drives_loop(run->st, f->code->code, f->globals) : 1;
+    fl_session_trust(run->session, -1);
+    if (drives > 0)
+        fl_stop(run, FL_WHY_BARRIER, "an event loop of its own");
+    return drives ? NULL : fl_session_ahead(run, functional, args, nargs, kwnames);
+}
+
 PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames) {
     struct flow_state *st = run->st;
@@ -402,6 +417,8 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
     PyTypeObject *type = Py_TYPE(callable);
     if (fl_is_unknown(st, callable))
         return fl_unknown(st);
+    if (type == st->functional_type && ((struct fl_functional *)callable)->is_async)
+        return call_async(run, callable, args, nargs, kwnames);
     if (type == st->functional_type)
         return fl_session_ahead(run, callable, args, nargs, kwnames);
     if (type == st->schedule_type)

@@ -17,6 +17,7 @@
  *   attr.c        attributes
  *   fork.c        frames of CPython taken over: the one file that looks inside them
  *   session.c     one outermost call of a scheduled function: calls under way, waiting, passes
+ *   job.c         calls of async functionals
  *   signature.c   what two calls must have in common to be the same
  *   types.c       Schedule and Functional
  *   state.c       module state and glue
@@ -28,6 +29,7 @@
 #include "../compat.h"
 #include "../state.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct pl_core;
@@ -51,7 +53,7 @@ struct fl_code;
 struct flow_state {
     PyObject *module; /* borrowed: it owns this */
     PyTypeObject *unknown_type, *gen_type, *seq_type, *callback_type, *functional_type,
-        *schedule_type;
+        *schedule_type, *job_type, *awaited_type, *ready_type;
     PyObject *need_value; /* exception: an operation asked an Unknown for its value */
     PyObject *stop;       /* exception: the pass ends here */
     PyObject *pure;       /* dict: callable without effects -> small int, enum fl_pure */
@@ -62,8 +64,13 @@ struct flow_state {
     PyObject
         *generators;    /* weak dict: generator of a scheduled function -> capsule of its session */
     int has_generators; /* a generator function was scheduled */
-    PyObject *host;     /* module ergon._flow, imported when first used */
-    PyObject *pool;     /* the default pool, while there is one */
+    PyObject *host;     /* module ergon._schedule, imported when first used */
+    PyObject *coroutines;      /* module ergon._coroutines, likewise */
+    PyObject *running_loop;    /* asyncio's function that tells it; NULL: asyncio is not imported */
+    PyObject *drives;          /* dict: code object -> whether it handles coroutines itself */
+    _Atomic uint32_t finished; /* jobs: counts up, for who sleeps on it */
+    int sleepers;
+    PyObject *pool;          /* the default pool, while there is one */
     struct fl_code *codes;   /* all, chained */
     struct fl_map code_ptrs; /* code object -> capsule of its fl_code */
     /* names that are looked up often */
@@ -265,9 +272,11 @@ int fl_effect(struct fl_run *run); /* 0, or stops: inside a module-level functio
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value);
 /* A generator of the program's that is suspended, as one of a pass; NULL without exception: it runs. */
 PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator);
-/* The generator of a scheduled generator function that runs in this thread, not far up: borrowed, and the frame it was
- * resumed from; NULL: none. */
+/* The generator of a scheduled generator function that runs in this thread, not far up, or the outermost coroutine of a
+ * scheduled one: borrowed, and the frame it was resumed from; NULL: none. */
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller);
+/* A pass from where a coroutine of the program's is suspended. As fl_fork_pass; 1 also if it is not suspended. */
+int fl_fork_suspended(struct fl_run *run, PyObject *coroutine);
 /* Names the place the real function is at. */
 struct fl_place {
     void *frame;
@@ -289,6 +298,38 @@ struct fl_sig {
 int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames, struct fl_sig *sig);
 
+/* The same for calls that stay in this process: of what cannot be pickled it is the object that counts. 1: something of
+ * that kind belongs to the pass (run, or NULL). */
+int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, struct fl_sig *sig);
+
+/* --- job.c --------------------------------------------------------------------------------------------------------- */
+struct fl_job {
+    PyObject_HEAD PyObject *value, *exception; /* once done */
+    PyObject *task;                            /* the asyncio.Task, once there is one */
+    int done, dropped;
+};
+int fl_job_register(struct flow_state *st);
+struct fl_job *fl_job_new(struct flow_state *st);
+/* Begins the call: on the running loop for a coroutine `owner`, on one of ours for NULL. 0 or -1. */
+int fl_job_start(struct flow_state *st, struct fl_job *job, PyObject *function, PyObject *args,
+                 PyObject *kwargs, PyObject *owner);
+void fl_job_drop(struct fl_job *job); /* nobody wants the result; keeps a pending exception */
+/* Sleeps until a job ends, not longer than timeout seconds. 0, or -1: a signal's exception. */
+int fl_job_wait(struct flow_state *st, struct fl_job *job, double timeout);
+PyObject *fl_awaited_new(struct flow_state *st, struct fl_job *job, PyObject *args,
+                         PyObject *kwargs, int pause);
+/* What awaiting it will give: new reference; Unknown, or NULL with what it will raise. */
+PyObject *fl_awaited_peek(struct fl_run *run, PyObject *awaited);
+/* Awaiting it gives value (stolen); NULL: raises the exception that is set. */
+PyObject *fl_ready_new(struct flow_state *st, PyObject *value);
+PyObject *fl_ready_peek(PyObject *ready);
+int fl_look_soon(struct flow_state *st,
+                 PyObject *owner);       /* has fl_session_look called by its loop */
+int fl_loop_runs(struct flow_state *st); /* asyncio's, in this thread */
+/* Whether such a function handles coroutines itself: 1, 0, -1. */
+int fl_drives_loop(struct flow_state *st, PyCodeObject *code, PyObject *globals);
+
 /* --- session.c ---------------------------------------------------------------------------------------------------- */
 /* 1, with PassEnds raised: a pass runs in this thread and Python code may not. */
 int fl_session_forbids(void);
@@ -305,6 +346,15 @@ PyObject *fl_session_call(struct fl_session *session, PyObject *functional, PyOb
 /* The same outside of a session: inside a scheduled generator it gets the generator's own; else a plain call. */
 PyObject *fl_session_call_outside(struct flow_state *st, PyObject *functional,
                                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* A scheduled coroutine calls an async functional: what it awaits. NULL without exception: no coroutine of ours. */
+PyObject *fl_session_call_async(struct flow_state *st, PyObject *functional, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames);
+/* Looks ahead of a scheduled coroutine that is suspended, if there is anything new. 1: a pass was run; 0; -1. */
+int fl_session_look(struct flow_state *st, PyObject *coroutine);
+/* The session is that of a coroutine: async functionals give it something to await. */
+int fl_session_awaits(const struct fl_session *session);
+/* Raises it as if it came from the code that handles what is handled now. */
+void fl_raise(PyObject *exception);
 /* A pass meets a functional call: its result, Unknown, or NULL. */
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames);
@@ -321,7 +371,8 @@ struct fl_functional {
     double cost;    /* seconds a call takes, as last measured; < 0: not known */
     unsigned cheap; /* how many calls in a row were cheap */
     int remote_only;
-    int here_only; /* a coroutine function: its calls are left alone */
+    int here_only; /* a generator function: its calls are left alone */
+    int is_async;
 };
 struct fl_schedule {
     PyObject_HEAD PyObject *function, *dict, *weakrefs;

@@ -347,14 +347,17 @@ void fl_guard_end(struct flow_state *st) {
 }
 
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
+    PyObject *found = NULL;
     iframe *i = current();
-    for (int k = 0; i && k < 16; k++, i = i->previous)
-        if (i->owner == FRAME_OWNED_BY_GENERATOR &&
+    for (int k = 0; i && k < 32; k++, i = i->previous) {
+        int coroutine = i->f_code->co_flags & CO_COROUTINE;
+        if (i->owner == FRAME_OWNED_BY_GENERATOR && (coroutine || !found) &&
             PyDict_GetItem(st->scheduled, (PyObject *)i->f_code)) {
             *caller = i->previous;
-            return (PyObject *)_PyFrame_GetGenerator(i);
+            found = (PyObject *)_PyFrame_GetGenerator(i);
         }
-    return NULL;
+    }
+    return found;
 }
 
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
@@ -390,8 +393,28 @@ PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
     return fl_gen_new(run, f, gen->gi_frame_state == FRAME_SUSPENDED);
 }
 
+int fl_fork_suspended(struct fl_run *run, PyObject *o) {
+    PyGenObject *gen = (PyGenObject *)o; /* coroutines begin alike */
+    if (!PyCoro_CheckExact(o) || gen->gi_frame_state != FRAME_SUSPENDED)
+        return 1;
+    iframe *i = (iframe *)gen->gi_iframe;
+    struct fl_frame *f = copy_frame(run, i, i->stacktop - i->f_code->co_nlocalsplus);
+    if (f) {
+        run->handled = Py_XNewRef(gen->gi_exc_state.exc_value);
+        fl_push(f, Py_NewRef(Py_None));
+        Py_XDECREF(fl_exec(run, f));
+        fl_frame_free(f);
+    }
+    PyErr_Clear();
+    return f ? 0 : -1;
+}
+
 #else
 
+int fl_fork_suspended(struct fl_run *run, PyObject *coroutine) {
+    (void)run, (void)coroutine;
+    return 1;
+}
 void fl_place_now(struct fl_place *place) {
     memset(place, 0, sizeof *place);
 }

@@ -106,7 +106,7 @@ static PyObject *copy(struct fl_run *run, PyObject *o) {
         fl_session_trust(run->session, -1);
         return twin;
     }
-    if (fl_kind(run->st, type) == FL_ITER || PyGen_CheckExact(o))
+    if (fl_kind(run->st, type) == FL_ITER || PyGen_CheckExact(o) || PyCoro_CheckExact(o))
         return fl_iter_copy(run, o);
     if (fl_user_class(run->st, type))
         return copy_instance(o);
@@ -146,7 +146,7 @@ static int of_known_module(PyObject *globals) {
 int fl_is_barrier(struct fl_run *run, struct fl_code *c, PyObject *globals) {
     if (c->known < 0)
         c->known = of_known_module(globals);
-    return !c->local && !c->known &&
+    return !c->local && !c->known && !(c->code->co_flags & CO_COROUTINE) &&
            PyDict_GetItem(run->st->scheduled, (PyObject *)c->code) == NULL;
 }
 

@@ -338,7 +338,7 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
 }
 
 PyObject *fl_iter_copy(struct fl_run *run, PyObject *o) {
-    if (PyGen_CheckExact(o))
+    if (PyGen_CheckExact(o) || PyCoro_CheckExact(o))
         return fl_fork_generator(run, o);
     int chain = strcmp(Py_TYPE(o)->tp_name, "itertools.chain") == 0;
     if (!chain && !can_be_rebuilt(o))

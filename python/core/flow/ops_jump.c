@@ -145,10 +145,46 @@ static int op_get_yield_from_iter(struct fl_run *run, struct fl_frame *f, int ar
     return op_get_iter(run, f, arg);
 }
 
+/* An await that needs no turns: of a functional call, or of something that is not known. */
+static int await_known(struct fl_run *run, struct fl_frame *f, PyObject *it, int arg) {
+    PyObject *r = Py_TYPE(it) == run->st->ready_type     ? fl_ready_peek(it)
+                  : Py_TYPE(it) == run->st->awaited_type ? fl_awaited_peek(run, it)
+                                                         : fl_unknown(run->st);
+    if (!r)
+        return -1;
+    if (fl_is_unknown(run->st, r))
+        fl_session_blocked(run->session);
+    Py_DECREF(fl_pop(f));
+    fl_push(f, r);
+    f->ip += arg;
+    return 0;
+}
+
+static int op_get_awaitable(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_see(run, *fl_at(f, 1)), *it;
+    int found;
+    (void)arg;
+    if (fl_is_unknown(run->st, o) || fl_gen_check(run->st, o) || PyCoro_CheckExact(o) ||
+        Py_TYPE(o) == run->st->ready_type || Py_TYPE(o) == run->st->awaited_type)
+        return 0;
+    it = fl_call_method(run, o, "__await__", NULL, 0, &found);
+    if (!it && !PyErr_Occurred())
+        it = fl_unknown(run->st);
+    if (!it)
+        return -1;
+    Py_XSETREF(*fl_at(f, 1), it);
+    return 0;
+}
+
 static int op_send(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *value = fl_pop(f), *it = fl_see(run, *fl_at(f, 1)), *r = NULL;
-    if (PyGen_CheckExact(it))
+    if (PyGen_CheckExact(it) || PyCoro_CheckExact(it))
         it = fl_own(run, it);
+    int awaits = f->code->code->co_flags & CO_COROUTINE;
+    if (it && awaits && !fl_gen_check(run->st, it)) {
+        Py_DECREF(value);
+        return await_known(run, f, it, arg);
+    }
     if (!it || fl_is_unknown(run->st, it)) {
         Py_DECREF(value);
         return it ? fl_stop(run, FL_WHY_VALUE, "yield from something that is not there yet") : -1;
@@ -394,6 +430,7 @@ void fl_ops_jump(fl_op *t) {
     t[YIELD_VALUE] = op_yield_value;
     t[GET_YIELD_FROM_ITER] = op_get_yield_from_iter;
     t[SEND] = op_send;
+    t[GET_AWAITABLE] = op_get_awaitable;
     t[PUSH_EXC_INFO] = op_push_exc_info;
     t[POP_EXCEPT] = op_pop_except;
     t[CHECK_EXC_MATCH] = op_check_exc_match;

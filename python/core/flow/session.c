@@ -14,6 +14,7 @@ enum {
     STEPS_FIRST = 20000,
     STEPS_MAX = 2000000,
     CHEAP_CALLS = 4,
+    JOBS_MAX = 10000,
     QUICK_CALLS = 64
 };
 static const size_t BYTES_MAX = 64u << 20, LOOK_BYTES = 64u << 10;
@@ -25,6 +26,7 @@ struct entry {
     struct fl_sig sig;
     PyObject *functional; /* strong */
     struct pl_task task;
+    struct fl_job *job;          /* an async functional's, instead of the task; strong */
     PyObject *value, *exception; /* once decoded; strong */
     uint64_t pass;               /* the last one that met it */
     uint64_t entered_ns;
@@ -44,8 +46,11 @@ struct fl_session {
     void *base;
     struct entry **buckets; /* made with the first call */
     struct entry *oldest, *newest;
-    unsigned count, cap;
-    size_t bytes; /* of results nobody took */
+    unsigned count, cap; /* of entries; of those that are tasks */
+    unsigned jobs;
+    PyObject *coroutine; /* whose session it is; borrowed. NULL: not a coroutine's */
+    uint64_t rest_until; /* jobs that end before then start no pass */
+    size_t bytes;        /* of results nobody took */
     uint64_t pass;
     int passing;
     int trusted;      /* > 0: Python code may run during a pass */
@@ -103,10 +108,13 @@ static void unlink_entry(struct fl_session *s, struct entry *e) {
     *(e->older ? &e->older->newer : &s->oldest) = e->newer;
     *(e->newer ? &e->newer->older : &s->newest) = e->older;
     s->count--;
+    s->jobs -= e->job != NULL;
     s->bytes -= e->bytes;
 }
 
 static void entry_free(struct fl_session *s, struct entry *e) {
+    fl_job_drop(e->job);
+    Py_XDECREF(e->job);
     if (e->task.handle != ERG_HANDLE_NONE) {
         if (!pl_core_foreign(s->core) && !erg_record_done(s->core->table, e->task.handle))
             erg_record_cancel(pl_member(s->core), e->task.handle);
@@ -119,8 +127,11 @@ static void entry_free(struct fl_session *s, struct entry *e) {
 }
 
 /* Arguments, and the bytes of the function: they hold what it sees of globals, cells and defaults. */
-static int signature(struct fl_session *s, PyObject *functional, PyObject *const *args,
-                     Py_ssize_t nargs, PyObject *kwnames, struct fl_sig *sig) {
+static int signature(struct fl_session *s, struct fl_run *run, PyObject *functional,
+                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                     struct fl_sig *sig) {
+    if (((struct fl_functional *)functional)->is_async)
+        return fl_sig_loose(run, s->st, functional, args, nargs, kwnames, sig) == 0 ? 0 : -1;
     if (fl_sig_of(s->st, functional, args, nargs, kwnames, sig) < 0)
         return -1;
     struct pl_fn *fn = pl_fn_get(s->core, ((struct fl_functional *)functional)->function);
@@ -153,6 +164,38 @@ static int changed_by_pass(struct fl_run *run, PyObject *functional) {
     return 0;
 }
 
+/* The arguments as a tuple and a dict (NULL for none). 0 or -1. */
+static int pack(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **tuple,
+                PyObject **dict) {
+    Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    *tuple = PyTuple_New(nargs);
+    *dict = k ? PyDict_New() : NULL;
+    int rc = *tuple && (!k || *dict) ? 0 : -1;
+    for (Py_ssize_t i = 0; rc == 0 && i < nargs; i++)
+        PyTuple_SET_ITEM(*tuple, i, Py_NewRef(args[i]));
+    for (Py_ssize_t i = 0; rc == 0 && i < k; i++)
+        rc = PyDict_SetItem(*dict, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]);
+    if (rc < 0) {
+        Py_CLEAR(*tuple);
+        Py_CLEAR(*dict);
+    }
+    return rc;
+}
+
+static struct fl_job *begin_job(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *tuple, *dict;
+    if (pack(args, nargs, kwnames, &tuple, &dict) < 0)
+        return NULL;
+    struct fl_job *job = fl_job_new(s->st);
+    if (job && fl_job_start(s->st, job, ((struct fl_functional *)functional)->function, tuple, dict,
+                            s->coroutine) < 0)
+        Py_CLEAR(job);
+    Py_DECREF(tuple);
+    Py_XDECREF(dict);
+    return job;
+}
+
 static struct entry *enter(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     struct entry *e = PyMem_Calloc(1, sizeof *e);
@@ -162,8 +205,15 @@ static struct entry *enter(struct fl_session *s, PyObject *functional, const str
     }
     e->task.handle = ERG_HANDLE_NONE;
     struct pl_options options = {.retries = 3, .functional = 1};
-    if (pl_call_submit(s->core, ((struct fl_functional *)functional)->function, args, nargs,
-                       kwnames, &options, NULL, &e->task) < 0) {
+    if (((struct fl_functional *)functional)->is_async) {
+        e->job = begin_job(s, functional, args, nargs, kwnames);
+        if (!e->job) {
+            PyMem_Free(e);
+            return NULL;
+        }
+        s->jobs++;
+    } else if (pl_call_submit(s->core, ((struct fl_functional *)functional)->function, args, nargs,
+                              kwnames, &options, NULL, &e->task) < 0) {
         PyMem_Free(e);
         return NULL;
     }
@@ -201,7 +251,12 @@ static size_t result_bytes(struct fl_session *s, struct entry *e) {
 }
 
 static int is_done(struct fl_session *s, struct entry *e) {
-    if (!e->done && erg_record_done(s->core->table, e->task.handle)) {
+    if (!e->done && e->job) {
+        if (e->job->done) {
+            e->done = 1;
+            s->arrived++;
+        }
+    } else if (!e->done && erg_record_done(s->core->table, e->task.handle)) {
         e->done = 1;
         e->bytes = result_bytes(s, e);
         s->bytes += e->bytes;
@@ -214,6 +269,11 @@ static int is_done(struct fl_session *s, struct entry *e) {
 static void decode(struct fl_session *s, struct entry *e) {
     if (e->value || e->exception)
         return;
+    if (e->job) {
+        e->value = Py_XNewRef(e->job->value);
+        e->exception = Py_XNewRef(e->job->exception);
+        return;
+    }
     struct erg_record *record = erg_table_record(s->core->table, ERG_HANDLE_INDEX(e->task.handle));
     e->value = pl_call_result(s->core, record);
     if (!e->value) {
@@ -265,8 +325,8 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
                          .session = s,
                          .limit = STEPS_FIRST,
                          .base = s->base,
-                         .skip = s->at_place,
-                         .at_place = s->at_place};
+                         .skip = functional ? s->at_place : 0,
+                         .at_place = functional ? s->at_place : 0};
     s->passing = 1;
     s->st->passing++;
     s->pass++;
@@ -276,7 +336,8 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
     fl_pure_of(s->st, Py_None); /* NumPy may have been imported meanwhile */
     int rc = 1;
     if (fl_guard_begin(s->st) == 0) {
-        rc = fl_fork_pass(&run, functional, value);
+        rc = functional ? fl_fork_pass(&run, functional, value)
+                        : fl_fork_suspended(&run, s->coroutine);
         PyErr_Clear();
         fl_guard_end(s->st);
     }
@@ -301,10 +362,19 @@ void fl_session_blocked(struct fl_session *s) {
 
 int fl_session_more(struct fl_run *run) {
     struct fl_session *s = run->session;
-    if (run->steps >= STEPS_MAX || !s->awaited || is_done(s, s->awaited))
+    if (run->steps >= (s->coroutine ? STEPS_MAX / 10 : STEPS_MAX) ||
+        (!s->coroutine && (!s->awaited || is_done(s, s->awaited))))
         return fl_stop(run, FL_WHY_STEPS, "far ahead");
     run->limit += STEPS_FIRST;
     return 0;
+}
+
+/* No more calls of that kind may be under way. */
+static int is_full(struct fl_session *s, PyObject *functional) {
+    if (s->bytes > BYTES_MAX)
+        return 1;
+    return ((struct fl_functional *)functional)->is_async ? s->jobs >= JOBS_MAX
+                                                          : s->count - s->jobs >= s->cap;
 }
 
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
@@ -313,6 +383,10 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
     struct flow_state *st = s->st;
     if (run->skip) {
         run->skip--;
+        return fl_unknown(st);
+    }
+    if (!s->core && !((struct fl_functional *)functional)->is_async) {
+        s->blocked = 1; /* workers start when the function itself calls */
         return fl_unknown(st);
     }
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), made = 0;
@@ -327,13 +401,13 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
         if (!flat)
             PyErr_NoMemory();
     } else if (unknown || changed_by_pass(run, functional) ||
-               signature(s, functional, flat, nargs, kwnames, &sig) < 0) {
+               signature(s, run, functional, flat, nargs, kwnames, &sig) < 0) {
         PyErr_Clear();
         s->blocked = 1;
         r = fl_unknown(st);
     } else {
         struct entry *e = find(s, functional, &sig, 1);
-        if (!e && (s->count >= s->cap || s->bytes > BYTES_MAX))
+        if (!e && is_full(s, functional))
             fl_stop(run, FL_WHY_CAP, "enough is under way");
         else if (!e && !(e = enter(s, functional, &sig, flat, nargs, kwnames)))
             fl_stop(run, FL_WHY_OTHER, "a call that cannot travel");
@@ -364,8 +438,8 @@ static int is_cheap(const struct fl_functional *f) {
 
 static int want_pass(struct fl_session *s, PyObject *functional) {
     return s->dirty || (s->blocked && s->arrived) ||
-           (s->capped && s->count * 2 <= s->cap && s->bytes <= BYTES_MAX / 2 &&
-            !is_cheap((struct fl_functional *)functional));
+           (s->capped && (s->count - s->jobs) * 2 <= s->cap && s->jobs <= JOBS_MAX / 2 &&
+            s->bytes <= BYTES_MAX / 2 && !is_cheap((struct fl_functional *)functional));
 }
 
 /* Calls follow one another so quickly that one of them may be made here, to see what it takes. */
@@ -392,6 +466,11 @@ static double patience(const struct fl_session *s, uint64_t since, int failed) {
     return pause < 0.05 ? pause : 0.05;
 }
 
+/* Results that come one by one by the thousand do not each start a pass: three times as long as the last took, none. */
+static int rests(const struct fl_session *s) {
+    return !s->dirty && s->rest_until && erg_clock_ns() < s->rest_until;
+}
+
 /* 0 done, -1 exception (a signal). */
 static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional) {
     int failed = 0;
@@ -401,11 +480,18 @@ static int wait_for(struct fl_session *s, struct entry *e, PyObject *functional)
     int rc = 0;
     while (!is_done(s, e)) {
         look_for_arrivals(s);
-        if (!failed && want_pass(s, functional) && (unknown || (unknown = fl_unknown(s->st)))) {
+        if (!failed && want_pass(s, functional) && !rests(s) &&
+            (unknown || (unknown = fl_unknown(s->st)))) {
+            uint64_t before = erg_clock_ns();
             run_pass(s, functional, unknown, &failed);
+            s->rest_until = s->jobs ? 4 * erg_clock_ns() - 3 * before : 0;
             continue;
         }
-        rc = pl_wait(s->core, e->task.handle, patience(s, since, failed));
+        double nap = patience(s, since, failed);
+        if (e->job)
+            rc = fl_job_wait(s->st, e->job, s->count > s->jobs || rests(s) ? nap : 0.05);
+        else
+            rc = pl_wait(s->core, e->task.handle, nap);
         if (rc < 0)
             break;
         rc = 0;
@@ -435,7 +521,7 @@ static void count_place(struct fl_session *s) {
 }
 
 /* Raises it as the functional's frames would have: the exception raised first there has the one handled here as its context. */
-static void raise_here(PyObject *exception) {
+void fl_raise(PyObject *exception) {
     PyObject *handled = PyErr_GetHandledException(), *last = Py_NewRef(exception), *next;
     int met = handled == exception;
     while (!met && (next = PyException_GetContext(last))) {
@@ -458,7 +544,7 @@ static PyObject *outcome(struct fl_session *s, struct entry *e, PyObject *functi
         PyErr_GivenExceptionMatches(e->exception, s->unpickled[1]))
         return call_here((struct fl_functional *)functional, args, nargs,
                          kwnames); /* it cannot travel */
-    raise_here(e->exception);
+    fl_raise(e->exception);
     return NULL;
 }
 
@@ -470,8 +556,30 @@ static void learn(struct fl_functional *f, const struct entry *e, int alone) {
         f->cheap++;
 }
 
+/* What any call needs. 0 or -1. */
+static int session_prepare(struct fl_session *s) {
+    s->buckets = PyMem_Calloc(BUCKETS, sizeof *s->buckets);
+    s->helper = PyImport_ImportModule("ergon._functional");
+    s->raised = s->helper ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Raised") : NULL;
+    s->returned = s->raised ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Returned") : NULL;
+    s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
+    s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
+    if (s->buckets && s->returned && s->unpickled[0] && s->unpickled[1])
+        return 0;
+    if (!PyErr_Occurred())
+        PyErr_NoMemory();
+    PyMem_Free(s->buckets);
+    s->buckets = NULL;
+    Py_CLEAR(s->helper);
+    Py_CLEAR(s->raised);
+    Py_CLEAR(s->returned);
+    return -1;
+}
+
 /* The pool is asked for when the first functional is called. 0, also without a pool; -1. */
 static int session_open(struct fl_session *s) {
+    if (!s->buckets && session_prepare(s) < 0)
+        return -1;
     s->core = fl_pool_core(s->st);
     if (!s->core)
         return PyErr_Occurred() ? -1 : 0;
@@ -483,18 +591,7 @@ static int session_open(struct fl_session *s) {
     s->pool = s->st->pool; /* as long as the session lasts */
     s->st->pool = NULL;
     s->cap = 4u * (unsigned)(s->core->processes + s->core->threads) + 64;
-    s->buckets = PyMem_Calloc(BUCKETS, sizeof *s->buckets);
-    s->helper = PyImport_ImportModule("ergon._functional");
-    s->raised = s->helper ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Raised") : NULL;
-    s->returned = s->raised ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Returned") : NULL;
-    s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
-    s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
-    if (s->buckets && s->returned && s->unpickled[0] && s->unpickled[1])
-        return 0;
-    if (!PyErr_Occurred())
-        PyErr_NoMemory();
-    s->core = NULL;
-    return -1;
+    return 0;
 }
 
 /* What became of a call, by the line it is made in. */
@@ -515,17 +612,17 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         PyErr_SetNone(s->st->stop);
         return NULL;
     }
-    if (!s->core && session_open(s) < 0)
+    if (f->is_async ? !s->buckets && session_prepare(s) < 0 : !s->core && session_open(s) < 0)
         return NULL;
-    if (!s->core || pl_core_foreign(s->core) || s->core->closing)
+    if (!f->is_async && (!s->core || pl_core_foreign(s->core) || s->core->closing))
         return call_here(f, args, nargs, kwnames);
-    if (is_cheap(f) && s->count == 0) {
+    if (!f->is_async && is_cheap(f) && s->count == 0) {
         explain_call(s, "ran in place: it is quicker here");
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
     count_place(s);
-    if (signature(s, functional, args, nargs, kwnames, &sig) < 0) {
+    if (signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return NULL;
         PyErr_Clear();
@@ -533,7 +630,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     }
     struct entry *e = find(s, functional, &sig, 0);
     int foreseen = e != NULL;
-    if (foreseen && worth_trying(s, e, f)) {
+    if (foreseen && !e->job && worth_trying(s, e, f)) {
         unlink_entry(s, e);
         e->bytes = 0;
         entry_free(s, e);
@@ -557,7 +654,8 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     unlink_entry(s, e);
     PyObject *r = NULL;
     if (wait_for(s, e, functional) == 0) {
-        learn(f, e, alone);
+        if (!e->job)
+            learn(f, e, alone);
         r = outcome(s, e, functional, args, nargs, kwnames);
         if (r && s->capped && want_pass(s, functional)) {
             int failed;
@@ -657,11 +755,91 @@ PyObject *fl_session_call_outside(struct flow_state *st, PyObject *functional,
         return NULL;
     Py_INCREF(generator);
     s->base = caller;
+    s->coroutine = PyCoro_CheckExact(generator) ? generator : NULL;
     current_session = s;
     PyObject *r = fl_session_call(s, functional, args, nargs, kwnames);
     current_session = NULL;
     Py_DECREF(generator);
     return r;
+}
+
+/* --- scheduled coroutines -------------------------------------------------------------------------------------- */
+
+int fl_session_awaits(const struct fl_session *s) {
+    return s->coroutine != NULL;
+}
+
+/* The job of this call, begun now or earlier: new reference. *foreseen: earlier. */
+static struct fl_job *take_job(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *kwnames, int *foreseen) {
+    struct fl_sig sig;
+    if (signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0)
+        return NULL;
+    struct entry *e = find(s, functional, &sig, 0);
+    *foreseen = e != NULL;
+    if (!e && !(e = enter(s, functional, &sig, args, nargs, kwnames)))
+        return NULL;
+    unlink_entry(s, e);
+    struct fl_job *job = e->job;
+    e->job = NULL;
+    e->bytes = 0;
+    entry_free(s, e);
+    return job;
+}
+
+PyObject *fl_session_call_async(struct flow_state *st, PyObject *functional, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames) {
+    void *caller;
+    PyObject *coroutine = fl_scheduled_generator(st, &caller), *tuple, *dict;
+    int ours = coroutine && PyCoro_CheckExact(coroutine);
+    struct fl_session *s = ours ? generator_session(st, coroutine) : NULL;
+    if (!s || (!s->buckets && session_prepare(s) < 0))
+        return NULL;
+    s->coroutine = coroutine;
+    int foreseen;
+    st->calls++;
+    struct fl_job *job = take_job(s, functional, args, nargs, kwnames, &foreseen);
+    if (!job) {
+        if (PyErr_ExceptionMatches(PyExc_Exception))
+            PyErr_Clear(); /* it is called here, in its turn */
+        return NULL;
+    }
+    explain_call(s, foreseen ? "ran ahead" : "waited for");
+    if (foreseen)
+        st->hits++;
+    else
+        s->dirty = 1;
+    int late = want_pass(s, functional);
+    PyObject *r = NULL;
+    if ((!late || fl_look_soon(st, coroutine) == 0) &&
+        pack(args, nargs, kwnames, &tuple, &dict) == 0) {
+        /* Results that are there take no turn of the loop; others of its tasks want theirs now and then. */
+        r = fl_awaited_new(st, job, tuple, dict, late || ++s->quick % 64 == 0);
+        Py_DECREF(tuple);
+        Py_XDECREF(dict);
+    }
+    Py_DECREF(job);
+    return r;
+}
+
+int fl_session_look(struct flow_state *st, PyObject *coroutine) {
+    PyObject *capsule = PyObject_CallMethod(st->generators, "get", "O", coroutine);
+    if (!capsule || capsule == Py_None || current_session) {
+        Py_XDECREF(capsule);
+        return capsule ? 0 : -1;
+    }
+    struct fl_session *s = PyCapsule_GetPointer(capsule, "ergon.session");
+    look_for_arrivals(s);
+    int wanted = s->dirty || (s->blocked && s->arrived) || (s->capped && s->jobs <= JOBS_MAX / 2);
+    if (wanted) {
+        int failed;
+        current_session = s;
+        run_pass(s, NULL, NULL, &failed);
+        current_session = NULL;
+        s->dirty &= !failed;
+    }
+    Py_DECREF(capsule);
+    return wanted;
 }
 
 struct pl_core *fl_pool_core(struct flow_state *st) {

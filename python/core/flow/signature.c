@@ -115,6 +115,50 @@ static int add_object(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
     return rc;
 }
 
+/* What the function sees of cells and globals, as far as it is numbers and text; else which object. */
+static void add_surroundings(struct fl_sig *sig, PyObject *function) {
+    PyObject *cells = PyFunction_GET_CLOSURE(function), *globals = PyFunction_GET_GLOBALS(function);
+    PyObject *names = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_names;
+    for (Py_ssize_t i = 0; cells && i < PyTuple_GET_SIZE(cells); i++) {
+        PyObject *o = PyCell_GET(PyTuple_GET_ITEM(cells, i));
+        if (!o || !add_atom(sig, o))
+            add(sig, (uint64_t)(uintptr_t)o);
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *o = PyDict_GetItemWithError(globals, PyTuple_GET_ITEM(names, i));
+        PyErr_Clear();
+        if (!o || !add_atom(sig, o))
+            add(sig, (uint64_t)(uintptr_t)o);
+    }
+}
+
+int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, struct fl_sig *sig) {
+    PyObject *function = ((struct fl_functional *)functional)->function;
+    Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (fl_sig_of(st, functional, args, nargs, kwnames, sig) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return -1;
+        PyErr_Clear();
+        *sig =
+            (struct fl_sig){(uint64_t)(uintptr_t)functional, (uint64_t)nargs << 32 | (uint64_t)k};
+        for (Py_ssize_t j = 0; j < k; j++)
+            add_atom(sig, PyTuple_GET_ITEM(kwnames, j));
+        for (Py_ssize_t i = 0; i < nargs + k; i++) {
+            if (add_atom(sig, args[i]) || add_object(st, sig, args[i]) == 0)
+                continue;
+            PyErr_Clear();
+            if (run && (fl_kind(st, Py_TYPE(args[i])) || fl_map_has(&run->owned, args[i])))
+                return 1;
+            add(sig, 9);
+            add(sig, (uint64_t)(uintptr_t)args[i]);
+        }
+    }
+    if (PyFunction_Check(function))
+        add_surroundings(sig, function);
+    return 0;
+}
+
 int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames, struct fl_sig *sig) {
     Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0, i = 0;

@@ -48,7 +48,17 @@ static PyObject *explain(PyObject *module, PyObject *on) {
     return before ? before : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(look_doc, "_flow_look($module, coroutine, /)\n--\n\n"
+                       "Looks for calls ahead of a scheduled coroutine that is suspended; whether "
+                       "there was anything to look for.");
+
+static PyObject *look(PyObject *module, PyObject *coroutine) {
+    int rc = fl_session_look(fl_state_of(module), coroutine);
+    return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
 static PyMethodDef functions[] = {
+    {"_flow_look", look, METH_O, look_doc},
     {"_flow_explain", explain, METH_O, explain_doc},
     {"_flow_stats", stats, METH_NOARGS, stats_doc},
     {"_flow_enable", enable, METH_O, enable_doc},
@@ -64,8 +74,9 @@ int flow_exec(PyObject *module) {
     struct flow_state *st = fl_state_of(module);
     st->enabled = 1;
     st->scheduled = PyDict_New();
-    if (!st->scheduled || fl_unknown_register(st) < 0 || fl_iter_register(st) < 0 ||
-        fl_types_register(st) < 0 || fl_pure_init(st) < 0 ||
+    st->drives = PyDict_New();
+    if (!st->scheduled || !st->drives || fl_unknown_register(st) < 0 || fl_iter_register(st) < 0 ||
+        fl_types_register(st) < 0 || fl_job_register(st) < 0 || fl_pure_init(st) < 0 ||
         pk_register_ref_type(module, st->unknown_type) < 0)
         return -1;
     if (intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
@@ -96,6 +107,12 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->callback_type);
     Py_VISIT(st->functional_type);
     Py_VISIT(st->schedule_type);
+    Py_VISIT(st->job_type);
+    Py_VISIT(st->awaited_type);
+    Py_VISIT(st->ready_type);
+    Py_VISIT(st->coroutines);
+    Py_VISIT(st->running_loop);
+    Py_VISIT(st->drives);
     Py_VISIT(st->need_value);
     Py_VISIT(st->stop);
     Py_VISIT(st->pure);
@@ -116,6 +133,12 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->callback_type);
     Py_CLEAR(st->functional_type);
     Py_CLEAR(st->schedule_type);
+    Py_CLEAR(st->job_type);
+    Py_CLEAR(st->awaited_type);
+    Py_CLEAR(st->ready_type);
+    Py_CLEAR(st->coroutines);
+    Py_CLEAR(st->running_loop);
+    Py_CLEAR(st->drives);
     Py_CLEAR(st->need_value);
     Py_CLEAR(st->stop);
     Py_CLEAR(st->pure);

@@ -16,11 +16,44 @@ static struct flow_state *state_of(PyObject *self) {
     return module ? fl_state_of(module) : NULL;
 }
 
+/* *blocks 1: inside a scheduled function that is none of asyncio's: the call gives its result. */
+static PyObject *call_async(PyObject *self, struct fl_session *session, PyObject *const *args,
+                            size_t nargsf, PyObject *kwnames, int *blocks) {
+    struct flow_state *st = state_of(self);
+    PyObject *plain = ((struct wrapper *)self)->function;
+    *blocks = 0;
+    if (!st)
+        return NULL;
+    if (pl_worker_current() || !st->enabled)
+        return PyObject_Vectorcall(plain, args, nargsf, kwnames);
+    if (fl_loop_runs(st)) {
+        PyObject *r =
+            session ? NULL
+                    : fl_session_call_async(st, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+        return r || PyErr_Occurred() ? r : PyObject_Vectorcall(plain, args, nargsf, kwnames);
+    }
+    PyFrameObject *frame = PyEval_GetFrame();
+    PyCodeObject *code = frame ? PyFrame_GetCode(frame) : NULL;
+    PyObject *globals = code ? PyEval_GetGlobals() : NULL;
+    int drives = globals ? fl_drives_loop(st, code, globals) : 1;
+    Py_XDECREF(code);
+    if (drives < 0)
+        return NULL;
+    *blocks = !drives && (session || fl_scheduled_generator(st, &(void *){NULL}));
+    return *blocks ? NULL : PyObject_Vectorcall(plain, args, nargsf, kwnames);
+}
+
 static PyObject *functional_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
                                        PyObject *kwnames) {
     struct fl_session *session = fl_session_current();
     if (((struct fl_functional *)self)->here_only)
         return PyObject_Vectorcall(((struct wrapper *)self)->function, args, nargsf, kwnames);
+    if (((struct fl_functional *)self)->is_async) {
+        int blocks;
+        PyObject *r = call_async(self, session, args, nargsf, kwnames, &blocks);
+        if (!blocks)
+            return r;
+    }
     if (!session) {
         struct flow_state *st = state_of(self);
         if (st && st->has_generators && st->enabled && !pl_worker_current())
@@ -58,9 +91,9 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
         PyFunction_Check(function) ? ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags : 0;
     if (functional) {
         ((struct fl_functional *)self)->cost = -1;
-        ((struct fl_functional *)self)->here_only =
-            !!(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_GENERATOR));
-    } else if (st && flags & CO_GENERATOR) {
+        ((struct fl_functional *)self)->here_only = !!(flags & (CO_ASYNC_GENERATOR | CO_GENERATOR));
+        ((struct fl_functional *)self)->is_async = !!(flags & CO_COROUTINE);
+    } else if (st && flags & (CO_GENERATOR | CO_COROUTINE)) {
         st->has_generators = 1;
     }
     if (!functional && st && PyFunction_Check(function) &&
