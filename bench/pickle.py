@@ -5,8 +5,11 @@ import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+import collections
 import contextlib
+import datetime
 import importlib
+import importlib.util
 import pickle
 import time
 
@@ -22,6 +25,38 @@ class Record:
         self.next = None
 
 
+class Items(list):
+    pass
+
+
+class Mapping(dict):
+    pass
+
+
+class Tagged(str):
+    pass
+
+
+class Lookup(Record):
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+
+class Stateful(Record):
+    def __getstate__(self):
+        return self.__dict__
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+class Reduced(Record):
+    def __reduce__(self):
+        return here.Reduced, (self.number,)
+
+
+Point = collections.namedtuple("Point", "x y")
+
 KINDS = {
     "an int": (lambda: 5, 2000),
     "1000 ints": (lambda: list(range(1000)), 200),
@@ -33,6 +68,17 @@ KINDS = {
     "nested containers": (lambda: {str(i): [[j, (j, {"x": j})] for j in range(10)] for i in range(30)}, 50),
     "1000 instances": (lambda: [here.Record(i) for i in range(1000)], 20),
     "300 sets": (lambda: [{i, i + 1, i + 2} for i in range(300)], 50),
+    "a set of 1000 strings": (lambda: {f"string {i}" for i in range(1000)}, 50),
+    "300 subclassed lists": (lambda: [here.Items([i, i]) for i in range(300)], 20),
+    "300 subclassed dicts": (lambda: [here.Mapping(a=i, b=i) for i in range(300)], 20),
+    "300 subclassed strings": (lambda: [here.Tagged(i) for i in range(300)], 20),
+    "300 ordered dicts": (lambda: [collections.OrderedDict(a=i, b=i) for i in range(300)], 10),
+    "300 deques": (lambda: [collections.deque([i, i]) for i in range(300)], 10),
+    "300 named tuples": (lambda: [here.Point(i, i) for i in range(300)], 20),
+    "300 dates": (lambda: [datetime.datetime(2020, 1, 1, 0, i // 60, i % 60) for i in range(300)], 20),
+    "300 objects with __getattr__": (lambda: [here.Lookup(i) for i in range(300)], 20),
+    "300 objects with __getstate__": (lambda: [here.Stateful(i) for i in range(300)], 20),
+    "300 objects with __reduce__": (lambda: [here.Reduced(i) for i in range(300)], 20),
 }
 
 
@@ -112,14 +158,14 @@ def question(way, name, make, loops, peer, target):
         peer=peer,
         target=target,
         contenders={library: way(library, make, loops) for library in ("ergon", peer)},
-        optional=() if peer == "pickle" else (peer,),
     )
 
 
 def plain_questions():
     for name, (make, loops) in KINDS.items():
-        yield question(dumping, name, make, loops, "pickle", 1.5 if "instances" in name else 1)
-        yield question(loading, name, make, loops, "pickle", 2 if "instances" in name else 1)
+        records = name == "1000 instances"
+        yield question(dumping, name, make, loops, "pickle", 1.5 if records else 1)
+        yield question(loading, name, make, loops, "pickle", 2 if records else 1)
 
 
 def by_value_questions():
@@ -131,7 +177,12 @@ def by_value_questions():
     yield question(dumping, "300 dicts", KINDS["300 dicts"][0], 3, "dill", 50)
 
 
-QUESTIONS = [*plain_questions(), *by_value_questions()]
+def answerable(asked):
+    """Peers that are not installed are left out."""
+    return importlib.util.find_spec(asked.peer) is not None
+
+
+QUESTIONS = [*plain_questions(), *filter(answerable, by_value_questions())]
 
 if __name__ == "__main__":
     assert pickle.HIGHEST_PROTOCOL >= 5

@@ -299,13 +299,15 @@ static int step_save(struct pickler *p, struct pk_frame *f) {
     return rc;
 }
 
-static int step_memo(struct pickler *p, struct pk_frame *f) {
-    if (p->flags & PK_CANONICAL && pk_never_changes(p->st, Py_TYPE(f->obj))) {
-        pop(p);
+int pk_memoize_built(struct pickler *p, PyObject *obj) {
+    if (p->flags & PK_CANONICAL && pk_never_changes(p->st, Py_TYPE(obj)))
         return pk_write_put(p);
-    }
-    int rc = taken_from_memo(p, f->obj, OP_POP, 1);
-    if (rc < 0 || (rc == 0 && pk_memoize(p, f->obj) < 0))
+    int rc = taken_from_memo(p, obj, OP_POP, 1);
+    return rc < 0 || (rc == 0 && pk_memoize(p, obj) < 0) ? -1 : 0;
+}
+
+static int step_memo(struct pickler *p, struct pk_frame *f) {
+    if (pk_memoize_built(p, f->obj) < 0)
         return -1;
     pop(p);
     return 0;
@@ -352,12 +354,16 @@ static int save_list(struct pickler *p, PyObject *obj) {
         return rc < 0 ? -1 : 0;
     if (pk_put(p, OP_EMPTY_LIST) < 0 || pk_memoize(p, obj) < 0)
         return -1;
-    Py_ssize_t n = PyList_GET_SIZE(obj);
+    return pk_push_list(p, obj);
+}
+
+int pk_push_list(struct pickler *p, PyObject *list) {
+    Py_ssize_t n = PyList_GET_SIZE(list);
     if (n == 0)
         return 0;
     if (n > 1 && pk_put(p, OP_MARK) < 0)
         return -1;
-    struct pk_frame *f = pk_push(p, PK_F_LIST, obj);
+    struct pk_frame *f = pk_push(p, PK_F_LIST, list);
     if (!f)
         return -1;
     f->n = n > 1;

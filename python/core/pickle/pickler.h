@@ -138,6 +138,8 @@ int pk_get(struct pickler *p, uint32_t index);
 int pk_write_old_put(struct pickler *p); /* protocols before MEMOIZE */
 /* Frames for the pairs of a dict that is on the stack already. */
 int pk_push_items(struct pickler *p, PyObject *dict, int flags);
+/* The same for the items of a list. */
+int pk_push_list(struct pickler *p, PyObject *list);
 /* The same for a dict that is not there yet when its turn comes: EMPTY_DICT, pairs. */
 int pk_push_later(struct pickler *p, PyObject *dict, int flags);
 int pk_save_tuple(struct pickler *p, PyObject *obj, int flags);
@@ -172,9 +174,39 @@ int pk_write_str(struct pickler *p, const char *utf8, size_t len); /* without me
 /* Protocols 2 and 3 write obj as a call of func with what content (taken over) says. */
 int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *content);
 
+/* obj was just built: it takes the next index, or goes away again when it is in the memo already. */
+int pk_memoize_built(struct pickler *p, PyObject *obj);
+
 /* --- save_object.c --- */
 int pk_save_instance(struct pickler *p, PyObject *obj);
+/* Instances of types with this name are written by ergon._reducers if the type is the one known there. */
+int pk_wants_reducer(PyTypeObject *type);
+/* Frames for the items an iterator gives; for what __reduce__ gave as arguments. */
+int pk_push_listitems(struct pickler *p, PyObject *iterator, PyObject *obj);
+int pk_push_dictitems(struct pickler *p, PyObject *iterator, PyObject *obj);
+int pk_push_args(struct pickler *p, PyObject *args);
+/* 0, or -1 with an exception when obj is among its own arguments for ever. */
+int pk_check_busy(struct pickler *p, PyObject *obj);
 int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj);
+
+/* --- save_newobj.c --- */
+enum {
+    PK_HOW_GENERIC = 1,
+    PK_HOW_REDUCE,
+    PK_HOW_DEQUE,
+    PK_HOW_ORDERED_DICT,
+    PK_HOW_NEWOBJ,
+    PK_HOW_PLAIN,
+    PK_HOW_EMPTY,
+    PK_HOW_SLOTS
+};
+/* Which way the instances of a type go; -1 with an exception. */
+int pk_how_of(struct pk_state *st, PyTypeObject *type);
+int pk_save_plain(struct pickler *p, PyObject *obj); /* PLAIN, EMPTY, SLOTS */
+/* NEWOBJ; *refused: __getstate__ or __getnewargs__ raised, and nothing was written. */
+int pk_save_newobj(struct pickler *p, PyObject *obj, int *refused);
+/* A tuple of atoms: its items and the opcode, without memo. 1: written, 0: something else is in it, -1 */
+int pk_save_atoms(struct pickler *p, PyObject *args);
 
 /* --- save_global.c --- */
 int pk_save_global(struct pickler *p, PyObject *obj, PyObject *name);

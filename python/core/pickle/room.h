@@ -21,6 +21,7 @@
     X(__doc__)                                                                                     \
     X(__func__)                                                                                    \
     X(__getattr__)                                                                                 \
+    X(__getattribute__)                                                                            \
     X(__getinitargs__)                                                                             \
     X(__getnewargs__)                                                                              \
     X(__getnewargs_ex__)                                                                           \

@@ -1,5 +1,5 @@
 /* Built-in values: strings, bytes, big ints, sets. */
-#include "pickler.h"
+#include "set_order.h"
 
 /* From here on bytes go out of band when the task's user takes buffers. */
 enum { BUFFER_THRESHOLD = 32 * 1024 };
@@ -264,114 +264,49 @@ PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
 
 enum { FEW = 32 };
 
-struct item {
-    PyObject *obj; /* borrowed from the set */
-    long value;    /* an int's */
-};
-
-static int by_value(const void *a, const void *b) {
-    long x = ((const struct item *)a)->value, y = ((const struct item *)b)->value;
-    return (x > y) - (x < y);
+static int push_items(struct pickler *p, PyObject *set, PyObject *items, unsigned char op) {
+    struct pk_frame *f;
+    if (pk_put(p, OP_MARK) < 0 || !(f = pk_push(p, PK_F_SET, items)))
+        return -1;
+    f->aux = Py_NewRef(set);
+    f->n = op;
+    return 0;
 }
 
-static int by_text(const void *a, const void *b) {
-    return PyUnicode_Compare(((const struct item *)a)->obj, ((const struct item *)b)->obj);
-}
-
-static int rank(PyObject *obj) {
-    PyTypeObject *type = Py_TYPE(obj);
-    return obj == Py_None            ? 0
-           : type == &PyBool_Type    ? 1
-           : type == &PyLong_Type    ? 2
-           : type == &PyFloat_Type   ? 3
-           : type == &PyUnicode_Type ? 4
-                                     : 5;
-}
-
-/* Atoms of several types: by type, then by value. */
-static int by_rank(const void *a, const void *b) {
-    const struct item *x = a, *y = b;
-    int rx = rank(x->obj), ry = rank(y->obj);
-    if (rx != ry)
-        return rx - ry;
-    if (rx == 4)
-        return by_text(a, b);
-    if (rx == 5) {
-        Py_ssize_t n = PyBytes_GET_SIZE(x->obj), m = PyBytes_GET_SIZE(y->obj);
-        int rc =
-            memcmp(PyBytes_AS_STRING(x->obj), PyBytes_AS_STRING(y->obj), (size_t)(n < m ? n : m));
-        return rc ? rc : (n > m) - (n < m);
+/* Ordered items: written at once when nothing of the user's can run meanwhile. 1: written, 2: frames pushed, -1 */
+static int write_items(struct pickler *p, PyObject *set, const struct pk_item *items, int atoms,
+                       unsigned char op) {
+    Py_ssize_t n = PySet_GET_SIZE(set);
+    if (!atoms || p->persistent_id) {
+        PyObject *list = PyList_New(n);
+        for (Py_ssize_t i = 0; list && i < n; i++)
+            PyList_SET_ITEM(list, i, Py_NewRef(items[i].obj));
+        int rc = list ? push_items(p, set, list, op) : -1;
+        Py_XDECREF(list);
+        return rc < 0 ? -1 : 2;
     }
-    if (rx == 3) {
-        uint64_t u, v;
-        double d = PyFloat_AS_DOUBLE(x->obj), e = PyFloat_AS_DOUBLE(y->obj);
-        memcpy(&u, &d, 8);
-        memcpy(&v, &e, 8);
-        return (u > v) - (u < v);
-    }
-    if (rx == 0)
-        return 0;
-    return PyObject_RichCompareBool(x->obj, y->obj, Py_LT) ? -1 : x->obj != y->obj;
+    if (pk_put(p, OP_MARK) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (pk_save_atom(p, items[i].obj) < 0)
+            return -1;
+    return pk_put(p, op) < 0 ? -1 : 1;
 }
 
-enum { OTHER, INTS, TEXTS, ATOMS };
-
-/* The common sets, atoms alone: their items, taken out, and what they are. */
-static int take_simple(PyObject *set, struct item *items) {
-    Py_ssize_t pos = 0, n = 0;
-    Py_hash_t hash;
-    PyObject *item;
-    int kind = OTHER;
-    while (_PySet_NextEntry(set, &pos, &item, &hash)) {
-        if (!pk_is_atom(item))
-            return OTHER;
-        int is = PyUnicode_CheckExact(item)                                          ? TEXTS
-                 : PyLong_CheckExact(item) && core_long_small(item, &items[n].value) ? INTS
-                                                                                     : ATOMS;
-        kind = kind == OTHER || kind == is ? is : ATOMS;
-        items[n++].obj = item;
-    }
-    return kind;
-}
-
-static void sort_few(struct item *items, Py_ssize_t n, int (*compare)(const void *, const void *)) {
-    for (Py_ssize_t i = 1; i < n; i++) {
-        struct item item = items[i];
-        Py_ssize_t j = i;
-        for (; j > 0 && compare(&items[j - 1], &item) > 0; j--)
-            items[j] = items[j - 1];
-        items[j] = item;
-    }
-}
-
-/* MARK, the items of a set of atoms in order, op. 1: written; 0: it is not simple; -1 */
+/* Sets of atoms and of tuples of atoms. 1: written, 2: frames pushed, 0: there is something else in it, -1 */
 static int save_simple(struct pickler *p, PyObject *set, unsigned char op) {
     Py_ssize_t n = PySet_GET_SIZE(set);
-    struct item few[FEW], *items = n <= FEW ? few : PyMem_Malloc((size_t)n * sizeof *items);
-    if (!items) {
+    struct pk_item few[2 * FEW], *items = few;
+    if (n > FEW && !(items = PyMem_Malloc(2 * (size_t)n * sizeof *items))) {
         PyErr_NoMemory();
         return -1;
     }
-    static int (*const order[])(const void *, const void *) = {NULL, by_value, by_text, by_rank};
-    int kind = take_simple(set, items), rc = 0;
-    for (Py_ssize_t i = 0; kind == ATOMS && i < n; i++)
-        Py_INCREF(items[i].obj); /* large bytes are offered to the user, who may change the set */
-    if (kind && n <= FEW)
-        sort_few(items, n, order[kind]);
-    else if (kind)
-        qsort(items, (size_t)n, sizeof *items, order[kind]);
-    if (kind && pk_put(p, OP_MARK) < 0)
-        rc = -1;
-    for (Py_ssize_t i = 0; kind && rc == 0 && i < n; i++)
-        rc = kind == INTS ? pk_save_small(p, items[i].value)
-                          : (pk_save_atom(p, items[i].obj) < 0 ? -1 : 0);
-    for (Py_ssize_t i = 0; kind == ATOMS && i < n; i++)
-        Py_DECREF(items[i].obj);
+    int atoms, rc = pk_set_order(set, items, items + n, &atoms);
+    if (rc)
+        rc = write_items(p, set, items, atoms, op);
     if (items != few)
         PyMem_Free(items);
-    if (!kind || rc < 0)
-        return rc;
-    return pk_put(p, op) < 0 ? -1 : 1;
+    return rc;
 }
 
 /* Replaces items by the same in the order of their pickles. */
@@ -435,19 +370,14 @@ int pk_save_set(struct pickler *p, PyObject *obj) {
         if (PySet_GET_SIZE(obj) == 0)
             return 0;
     }
-    int rc = p->persistent_id ? 0 : save_simple(p, obj, frozen ? OP_FROZENSET : OP_ADDITEMS);
+    unsigned char op = frozen ? OP_FROZENSET : OP_ADDITEMS;
+    int rc = save_simple(p, obj, op);
+    if (rc == 1 && frozen)
+        return pk_memoize_once(p, obj, pk_alone(p, obj));
     if (rc)
-        return rc < 0 ? -1 : frozen ? pk_memoize_once(p, obj, pk_alone(p, obj)) : 0;
+        return rc < 0 ? -1 : 0;
     PyObject *items = ordered_items(p, obj);
-    if (!items)
-        return -1;
-    rc = -1;
-    struct pk_frame *f;
-    if (pk_put(p, OP_MARK) == 0 && (f = pk_push(p, PK_F_SET, items))) {
-        f->aux = Py_NewRef(obj);
-        f->n = frozen ? OP_FROZENSET : OP_ADDITEMS;
-        rc = 0;
-    }
-    Py_DECREF(items);
+    rc = items ? push_items(p, obj, items, op) : -1;
+    Py_XDECREF(items);
     return rc;
 }

@@ -1,144 +1,8 @@
-/* Instances: the reduce protocol, and a direct way for plain ones.
- *
- * A plain instance is one for which object.__reduce_ex__(2) would say "make it with __new__ without
- * arguments, then give it its __dict__", and nothing the class or copyreg defines would change that. Whether a
- * type's instances are plain is found out once per version of the type. Its __dict__ is written without a memo
- * entry: BUILD copies the pairs, so nobody can meet the dict that was on the stack again. */
+/* Instances: the reduce protocol. Those whose class says nothing about it go another way (save_newobj.c). */
 #include "pickler.h"
 
-enum { HOW_UNKNOWN, HOW_GENERIC, HOW_PLAIN, HOW_EMPTY, HOW_SLOTS };
-
-/* How often an object may turn up again while its own arguments are written (see busy_enter). */
+/* How often an object may turn up again while its own arguments are written (see pk_check_busy). */
 enum { MAX_REENTRY = 8 };
-
-/* --- plain instances -------------------------------------------------------------------------------------- */
-
-static int inherits(struct pk_state *st, PyTypeObject *type, enum pk_string name) {
-    PyObject *own = core_type_lookup(type, st->str[name]);
-    return own == core_type_lookup(&PyBaseObject_Type, st->str[name]);
-}
-
-/* How many slots copyreg says are to be saved; -1 with an exception. The list stays with the class. */
-static Py_ssize_t count_slots(struct pk_state *st, PyTypeObject *type) {
-    PyObject *copyreg = PyImport_ImportModule("copyreg");
-    PyObject *names = copyreg ? PyObject_CallMethod(copyreg, "_slotnames", "O", type) : NULL;
-    (void)st;
-    Py_XDECREF(copyreg);
-    if (!names)
-        return -1;
-    Py_ssize_t n = PyList_Check(names) ? PyList_GET_SIZE(names) : 0;
-    Py_DECREF(names);
-    return n;
-}
-
-static int judge(struct pk_state *st, PyTypeObject *type) {
-    static const enum pk_string same[] = {PK_STR___reduce_ex__,     PK_STR___reduce__,
-                                          PK_STR___getstate__,      PK_STR___getnewargs__,
-                                          PK_STR___getnewargs_ex__, PK_STR___class__};
-    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || type->tp_itemsize != 0 ||
-        type->tp_getattro != PyObject_GenericGetAttr || PyType_IsSubtype(type, &PyType_Type))
-        return HOW_GENERIC;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(same); i++)
-        if (!inherits(st, type, same[i]))
-            return HOW_GENERIC;
-    Py_ssize_t slots = count_slots(st, type);
-    if (slots < 0)
-        return -1;
-    if (type->tp_basicsize > core_plain_basicsize(type) + slots * (Py_ssize_t)sizeof(PyObject *))
-        return HOW_GENERIC; /* something in C that its dict and slots say nothing about */
-    if (slots)
-        return HOW_SLOTS;
-    return core_type_has_dict(type) ? HOW_PLAIN : HOW_EMPTY;
-}
-
-static int how_of(struct pk_state *st, PyTypeObject *type) {
-    struct pk_type_note *note = pk_type_slot(st->save_notes, type);
-    if (note->type == type && core_type_version_is(type, note->version))
-        return note->how;
-    int how = judge(st, type);
-    if (how < 0)
-        return -1;
-    note->type = type;
-    note->version = pk_type_version(type);
-    note->how = (uint8_t)how;
-    return how;
-}
-
-/* {slot: value} of the slots that are set: new dict, or NULL. */
-static PyObject *slot_values(struct pk_state *st, PyObject *obj) {
-    PyObject *names = core_type_lookup(Py_TYPE(obj), PK_STR(__slotnames__));
-    PyObject *values = PyDict_New();
-    for (Py_ssize_t i = 0; values && names && i < PyList_GET_SIZE(names); i++) {
-        PyObject *value, *name = PyList_GET_ITEM(names, i);
-        if (PyObject_GetOptionalAttr(obj, name, &value) < 0 ||
-            (value && PyDict_SetItem(values, name, value) < 0))
-            Py_CLEAR(values);
-        Py_XDECREF(value);
-    }
-    return values;
-}
-
-/* (dict or None, {slot: value}) BUILD, or the dict alone when no slot is set. */
-static int save_slots(struct pickler *p, PyObject *obj, PyObject *dict) {
-    static const char end[] = {(char)OP_TUPLE2, OP_BUILD};
-    PyObject *values = slot_values(p->st, obj);
-    if (!values)
-        return -1;
-    int rc, flags = PK_FF_ATTRS, has_dict = dict && PyDict_GET_SIZE(dict) > 0;
-    if (PyDict_GET_SIZE(values) == 0) {
-        rc = !has_dict                      ? 0
-             : pk_put(p, OP_EMPTY_DICT) < 0 ? -1
-                                            : pk_push_items(p, dict, flags | PK_FF_BUILD);
-    } else if (pk_push_write(p, end, sizeof end) < 0) {
-        rc = -1;
-    } else if (has_dict) {
-        rc = pk_push_later(p, values, flags) < 0 || pk_put(p, OP_EMPTY_DICT) < 0
-                 ? -1
-                 : pk_push_items(p, dict, flags);
-    } else {
-        rc = pk_put(p, OP_NONE) < 0 || pk_put(p, OP_EMPTY_DICT) < 0
-                 ? -1
-                 : pk_push_items(p, values, flags);
-    }
-    Py_DECREF(values);
-    return rc;
-}
-
-/* The class is on the stack. */
-static int plain_rest(struct pickler *p, PyObject *obj) {
-    uint32_t index;
-    if (pk_memo_find(&p->memo, obj, &index)) /* an attribute of its class: came along with it */
-        return pk_put(p, OP_POP) < 0 ? -1 : pk_get(p, index);
-    if (pk_reserve(p, 4) < 0)
-        return -1;
-    *p->cur++ = OP_EMPTY_TUPLE;
-    *p->cur++ = OP_NEWOBJ;
-    if (pk_memoize(p, obj) < 0)
-        return -1;
-    int slots = how_of(p->st, Py_TYPE(obj)) == HOW_SLOTS;
-    if (!core_type_has_dict(Py_TYPE(obj)))
-        return slots ? save_slots(p, obj, NULL) : 0;
-    PyObject *dict = PyObject_GenericGetDict(obj, NULL);
-    if (!dict)
-        return -1;
-    int rc = 0;
-    if (slots)
-        rc = save_slots(p, obj, dict);
-    else if (PyDict_GET_SIZE(dict) > 0)
-        rc = pk_put(p, OP_EMPTY_DICT) < 0 ? -1 : pk_push_items(p, dict, PK_FF_ATTRS | PK_FF_BUILD);
-    Py_DECREF(dict);
-    return rc;
-}
-
-static int save_plain(struct pickler *p, PyObject *obj) {
-    PyObject *type = (PyObject *)Py_TYPE(obj);
-    uint32_t index;
-    if (!p->persistent_id && pk_memo_find(&p->memo, type, &index))
-        return pk_get(p, index) < 0 ? -1 : plain_rest(p, obj);
-    if (pk_push_call(p, plain_rest, obj) < 0)
-        return -1;
-    return pk_push_save(p, type, ".__class__", NULL);
-}
 
 /* --- what __reduce__ returns -------------------------------------------------------------------------------- */
 
@@ -192,7 +56,7 @@ static int push_items_of(struct pickler *p, PyObject *items, unsigned char op, P
     return pk_push_write(p, (char[]){OP_MARK}, 1);
 }
 
-static int push_listitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
+int pk_push_listitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
     PyObject *items = PySequence_List(iterator);
     if (!items)
         return -1;
@@ -201,7 +65,7 @@ static int push_listitems(struct pickler *p, PyObject *iterator, PyObject *obj) 
     return rc;
 }
 
-static int push_dictitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
+int pk_push_dictitems(struct pickler *p, PyObject *iterator, PyObject *obj) {
     PyObject *flat = PyList_New(0), *pair;
     int rc = flat ? 0 : -1;
     while (rc == 0 && (pair = PyIter_Next(iterator))) {
@@ -240,7 +104,7 @@ static int push_state(struct pickler *p, const struct reduced *r, PyObject *obj)
 /* --- arguments that contain the object itself ---------------------------------------------------------------
  * An object whose arguments lead back to it can only be written if they come to an end, because a class or a
  * function on the way got into the memo. Else it would go on for ever, so the frames are asked. */
-static int busy_enter(struct pickler *p, PyObject *obj) {
+int pk_check_busy(struct pickler *p, PyObject *obj) {
     int found = 0;
     if (p->nframes < 256)
         return 0;
@@ -291,7 +155,7 @@ static int check_new_class(struct pickler *p, PyObject *cls, PyObject *obj) {
     return same ? 0 : bad_reduce(p, obj, "args[0] from __newobj__ args has the wrong class");
 }
 
-static int push_args(struct pickler *p, PyObject *args) {
+int pk_push_args(struct pickler *p, PyObject *args) {
     struct pk_frame *f;
     if (pk_push_save(p, args, NULL, NULL) < 0)
         return -1;
@@ -307,7 +171,7 @@ static int push_newobj(struct pickler *p, const struct reduced *r, PyObject *obj
     if (check_new_class(p, cls, obj) < 0 || pk_push_write(p, (char[]){(char)OP_NEWOBJ}, 1) < 0)
         return -1;
     PyObject *rest = PyTuple_GetSlice(r->args, 1, PyTuple_GET_SIZE(r->args));
-    int rc = rest ? push_args(p, rest) : -1;
+    int rc = rest ? pk_push_args(p, rest) : -1;
     Py_XDECREF(rest);
     return rc < 0 ? -1 : pk_push_save(p, cls, ".__class__", NULL);
 }
@@ -346,9 +210,27 @@ static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *
     if (p->proto < 4)
         return push_old_newobj_ex(p, cls, args, kwargs);
     if (pk_push_write(p, (char[]){(char)OP_NEWOBJ_EX}, 1) < 0 ||
-        pk_push_save(p, kwargs, ".__getnewargs_ex__()[1]", NULL) < 0 || push_args(p, args) < 0)
+        pk_push_save(p, kwargs, ".__getnewargs_ex__()[1]", NULL) < 0 || pk_push_args(p, args) < 0)
         return -1;
     return pk_push_save(p, cls, ".__class__", NULL);
+}
+
+/* A call of something in the memo with atoms, in a tuple nobody else has, is written without frames.
+ * 1: written, 0: it is not one, -1 */
+static int save_short(struct pickler *p, const struct reduced *r, PyObject *obj) {
+    uint32_t index;
+    if (p->persistent_id || !PyTuple_CheckExact(r->args) ||
+        (PyTuple_GET_SIZE(r->args) > 0 && !core_only_ref(r->args)) ||
+        !pk_memo_find(&p->memo, r->func, &index))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(r->args); i++)
+        if (!pk_is_atom(PyTuple_GET_ITEM(r->args, i)))
+            return 0;
+    if (pk_get(p, index) < 0 || pk_save_atoms(p, r->args) < 0)
+        return -1;
+    if (PyTuple_GET_SIZE(r->args) > 0 && pk_write_put(p) < 0)
+        return -1;
+    return pk_put(p, OP_REDUCE) < 0 || pk_memoize_built(p, obj) < 0 ? -1 : 1;
 }
 
 int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj) {
@@ -356,22 +238,27 @@ int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj) {
         return pk_save_global(p, obj, value);
     struct reduced r;
     pk_watch_mutable(p);
-    if (read_reduced(p, value, obj, &r) < 0 || (obj && busy_enter(p, obj) < 0))
+    if (read_reduced(p, value, obj, &r) < 0 || (obj && pk_check_busy(p, obj) < 0))
         return -1;
     int make = make_of(p, r.func);
     if (make < 0 || push_state(p, &r, obj) < 0)
         return -1;
-    if (r.dictitems && push_dictitems(p, r.dictitems, obj) < 0)
+    if (r.dictitems && pk_push_dictitems(p, r.dictitems, obj) < 0)
         return -1;
-    if (r.listitems && push_listitems(p, r.listitems, obj) < 0)
+    if (r.listitems && pk_push_listitems(p, r.listitems, obj) < 0)
         return -1;
+    if (make == MAKE_REDUCE && obj) {
+        int rc = save_short(p, &r, obj);
+        if (rc)
+            return rc < 0 ? -1 : 0;
+    }
     if (obj && !pk_push(p, PK_F_MEMO, obj))
         return -1;
     if (make == MAKE_NEWOBJ)
         return push_newobj(p, &r, obj);
     if (make == MAKE_NEWOBJ_EX)
         return push_newobj_ex(p, &r, obj);
-    if (pk_push_write(p, (char[]){OP_REDUCE}, 1) < 0 || push_args(p, r.args) < 0)
+    if (pk_push_write(p, (char[]){OP_REDUCE}, 1) < 0 || pk_push_args(p, r.args) < 0)
         return -1;
     return pk_push_save(p, r.func, ".__reduce__()", NULL);
 }
@@ -399,9 +286,46 @@ static int refused(struct pickler *p, PyObject *obj) {
     return -1;
 }
 
-static PyObject *call_reduce(struct pickler *p, PyObject *obj) {
+/* What deque.__reduce__ says, which looks for slots again each time. */
+static PyObject *deque_reduction(PyObject *obj) {
+    PyObject *bound = PyObject_GetAttrString(obj, "maxlen");
+    PyObject *items = bound ? PyObject_GetIter(obj) : NULL;
+    PyObject *value = NULL;
+    if (items)
+        value = bound == Py_None ? Py_BuildValue("O()OO", Py_TYPE(obj), Py_None, items)
+                                 : Py_BuildValue("O(()O)OO", Py_TYPE(obj), bound, Py_None, items);
+    Py_XDECREF(bound);
+    Py_XDECREF(items);
+    return value;
+}
+
+/* The same of an OrderedDict. */
+static PyObject *ordered_dict_reduction(struct pickler *p, PyObject *obj) {
+    struct pk_state *st = p->st;
+    PyObject *vars = PyObject_GenericGetDict(obj, NULL);
+    PyObject *view = vars ? PyObject_CallMethodNoArgs(obj, PK_STR(items)) : NULL;
+    PyObject *items = view ? PyObject_GetIter(view) : NULL;
+    PyObject *state = vars && PyDict_GET_SIZE(vars) > 0 ? vars : Py_None;
+    PyObject *value = items ? Py_BuildValue("O()OOO", Py_TYPE(obj), state, Py_None, items) : NULL;
+    Py_XDECREF(vars);
+    Py_XDECREF(view);
+    Py_XDECREF(items);
+    return value;
+}
+
+static PyObject *call_reduce(struct pickler *p, PyObject *obj, int how) {
     struct pk_state *st = p->st;
     PyObject *method;
+    if (how == PK_HOW_DEQUE)
+        return deque_reduction(obj);
+    if (how == PK_HOW_ORDERED_DICT)
+        return ordered_dict_reduction(p, obj);
+    if (how == PK_HOW_REDUCE && (method = core_type_lookup(Py_TYPE(obj), PK_STR(__reduce__)))) {
+        Py_INCREF(method);
+        PyObject *result = PyObject_CallOneArg(method, obj);
+        Py_DECREF(method);
+        return result;
+    }
     if (PyObject_GetOptionalAttr(obj, PK_STR(__reduce_ex__), &method) < 0)
         return NULL;
     PyObject *value;
@@ -481,10 +405,9 @@ static int load_reducers(struct pk_state *st) {
 }
 
 /* These can be pickled otherwise, but not well. */
-static int wants_reducer(PyTypeObject *type) {
-    static const char *const names[] = {"WeakSet",     "WeakKeyDictionary", "WeakValueDictionary",
-                                        "array.array", "NewType",           "ParamSpec",
-                                        "TypeVarTuple"};
+int pk_wants_reducer(PyTypeObject *type) {
+    static const char *const names[] = {"WeakSet", "WeakKeyDictionary", "WeakValueDictionary",
+                                        "NewType", "ParamSpec",         "TypeVarTuple"};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
         if (strcmp(type->tp_name, names[i]) == 0)
             return 1;
@@ -516,14 +439,17 @@ static PyObject *second_try(struct pickler *p, PyObject *obj) {
     return NULL;
 }
 
-static PyObject *reduction(struct pickler *p, PyObject *obj) {
+static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     PyTypeObject *type = Py_TYPE(obj);
-    if (!(p->flags & PK_BYREF) && wants_reducer(type)) {
+    /* An array's own way is a copy; ours is a buffer, where buffers are taken. */
+    if (!(p->flags & PK_BYREF) &&
+        (pk_wants_reducer(type) ||
+         (p->hooks->buffer && strcmp(type->tp_name, "array.array") == 0))) {
         PyObject *value = our_reduction(p, obj);
         if (value || PyErr_Occurred())
             return value;
     }
-    PyObject *value = call_reduce(p, obj);
+    PyObject *value = call_reduce(p, obj, how);
     return value ? value : second_try(p, obj);
 }
 
@@ -532,15 +458,21 @@ int pk_save_instance(struct pickler *p, PyObject *obj) {
         PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
         return -1;
     }
-    int how = how_of(p->st, Py_TYPE(obj));
+    int how = pk_how_of(p->st, Py_TYPE(obj));
     if (how < 0)
         return -1;
-    if (how != HOW_GENERIC) {
+    PyObject *value = NULL;
+    if (how >= PK_HOW_NEWOBJ) {
+        int no = 0;
         if (!p->watch || !pk_never_changes(p->st, Py_TYPE(obj)))
             pk_watch_mutable(p);
-        return save_plain(p, obj);
+        int rc = how == PK_HOW_NEWOBJ ? pk_save_newobj(p, obj, &no) : pk_save_plain(p, obj);
+        if (!no)
+            return rc;
+        value = second_try(p, obj);
+    } else {
+        value = reduction(p, obj, how);
     }
-    PyObject *value = reduction(p, obj);
     if (!value)
         return refused(p, obj);
     int stable = p->watch && p->watch->stable && pk_never_changes(p->st, Py_TYPE(obj));
