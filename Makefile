@@ -122,6 +122,15 @@ tsan: ## C tests under ThreadSanitizer
 debug-python: $(ALSO) ## quick Python tests on a debug build of CPython (references counted)
 	@sh scripts/debug_python.sh $(OTHER)
 
+# What bytes of strangers meet first, from clang's own fuzzer: make fuzz SECONDS=600
+SECONDS ?= 30
+fuzz: $(VENV)/.ready ## libFuzzer on src/wire
+	@mkdir -p build-fuzz/corpus
+	clang -g -O1 -std=gnu11 -D_GNU_SOURCE -DERG_LIBFUZZER -fsanitize=fuzzer,address,undefined -Isrc -Iinclude \
+	  -o build-fuzz/wire $(filter-out %session_test.c %auth_test.c %frame_test.c %message_test.c,$(wildcard src/wire/*.c)) \
+	  src/base/error.c -lsodium -llz4
+	build-fuzz/wire -max_total_time=$(SECONDS) -max_len=65536 -artifact_prefix=build-fuzz/ build-fuzz/corpus
+
 check-pythons: dev ## build for the other CPython versions on this machine, quick tests with each
 	@OPTIONS='$(OTHER)' sh scripts/other_pythons.sh $(PYTHONS)
 

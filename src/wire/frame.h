@@ -24,6 +24,9 @@ enum {
     ERG_FRAME_HEADER = 24,
     ERG_FRAME_BODY_MAX = 1 << 20,
     ERG_FRAME_BULK_PREFIX = 12, /* data length and head length, in front of the head */
+    ERG_FRAME_HELLO = 1,        /* types the session itself knows */
+    ERG_FRAME_ACK = 2,          /* empty: the header says it all */
+    ERG_FRAME_NUMBERED = 16,    /* types from here on have a seq */
 };
 
 enum erg_frame_flags {

@@ -26,12 +26,11 @@
 #define ERG_PROTOCOL_MINOR 0 /* the lesser of the two is spoken */
 
 enum erg_message_type {
-    ERG_MSG_HELLO = 1,
-    ERG_MSG_ACK = 2, /* empty: the header says it all */
+    ERG_MSG_HELLO = ERG_FRAME_HELLO,
+    ERG_MSG_ACK = ERG_FRAME_ACK, /* never seen outside the session */
     ERG_MSG_PING = 3,
     ERG_MSG_PONG = 4,
-    ERG_MSG_NUMBERED = 16, /* from here on: kept until acknowledged */
-    ERG_MSG_OPEN = 16,
+    ERG_MSG_OPEN = ERG_FRAME_NUMBERED, /* from here on: kept until acknowledged */
     ERG_MSG_READY,
     ERG_MSG_FAIL,
     ERG_MSG_FUNC,

@@ -15,7 +15,8 @@
  *
  * Order: messages of lane ERG_LANE_BULK arrive in the order they were sent, and after every message sent before them
  * in any lane. Messages of lane ERG_LANE_FIRST arrive in their order too, but may pass bulk ones. So: what relies on an
- * earlier bulk message goes into the bulk lane itself, however small. */
+ * earlier bulk message goes into the bulk lane itself, however small. Data above ERG_SESSION_COPY_MAX makes a message a bulk
+ * one whatever lane it was given. */
 #ifndef ERG_WIRE_SESSION_H
 #define ERG_WIRE_SESSION_H
 
@@ -75,12 +76,11 @@ void erg_session_close_link(struct erg_session *session);
 uint64_t erg_session_received(const struct erg_session *session);
 
 /* --- sending ---------------------------------------------------------------------------------------------- */
-/* Sends a message: a head and, behind it, data. Up to ERG_SESSION_COPY_MAX everything is copied and *release* called
- * before this returns; above that (or with a NULL release never) the pieces are written from where they are, and
- * release(ctx, user) is called once, when the peer has them all or the session is freed. The array itself is copied.
- * Types below ERG_MSG_NUMBERED (message.h) are not repeated after a break: for PING and PONG. 0; ERG_ENOMEM;
- * ERG_EINVALID when the head is longer than ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX. After an error
- * nothing was sent and release has not been called. */
+/* Sends a message: a head and, behind it, data. Up to ERG_SESSION_COPY_MAX bytes the data is copied; above that the
+ * pieces are written from where they are. release(ctx, user) (may be NULL) is called once: before this returns, when the
+ * peer has them all, or when the session is freed. The array itself is copied. Types below ERG_FRAME_NUMBERED take no data
+ * and are not repeated after a break: PING and PONG. 0; ERG_ENOMEM; ERG_EINVALID when the head is longer than
+ * ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX. After an error nothing was sent and release has not been called. */
 int erg_session_send(struct erg_session *session, enum erg_lane lane, uint16_t type,
                      const void *head, size_t head_len, const struct iovec *data, size_t n,
                      void (*release)(void *ctx, void *user), void *ctx, void *user);
