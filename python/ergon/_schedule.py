@@ -93,7 +93,7 @@ def _open():
     workers = _workers if _workers is not None else config.workers()
     resources = config.resources(workers) if workers else []
     pool = Pool.__new__(Pool)
-    pool._preload = "numpy" in sys.modules  # who has NumPy will send arrays: workers have it from the start then
+    pool._preload = 2 if "numpy" in sys.modules else 1  # who has NumPy will send arrays
     pool.__init__(*resources)
     return pool, os.getpid()
 

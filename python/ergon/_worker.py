@@ -36,7 +36,11 @@ def _plain_path():
 
 
 def zygote_argv(preload=0):
-    """The command line of the process workers are forked from. preload: it imports NumPy before it forks."""
+    """The command line of the process workers are forked from.
+
+    preload: what that imports before it forks: 1: what functionals need, and some of what the program has imported;
+    2: NumPy as well.
+    """
     if not sys.executable:
         from .errors import LaunchError
 
@@ -47,9 +51,23 @@ def zygote_argv(preload=0):
 
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     skip_site = ["-S"] if _plain_path() else []
-    # What leads to NumPy here does so there.
-    path = [p for p in sys.path if isinstance(p, str)] if preload else []
-    return [sys.executable, *_flags(), *skip_site, "-c", _BOOT, here, *path]
+    more = []
+    if preload:  # what leads to a module here does so there
+        names = [name for name in _COMMON if _is_standard(name)] + ["numpy"][: preload - 1]
+        more = [",".join(["ergon._functional", *names]), *(p for p in sys.path if isinstance(p, str))]
+    return [sys.executable, *_flags(), *skip_site, "-c", _BOOT, here, *more]
+
+
+# Modules that take a while, that programs whose functions and classes workers import often need, and that can be forked.
+_COMMON = ("dataclasses", "typing", "random", "json", "datetime", "decimal", "statistics")
+
+
+def _is_standard(name):
+    """The program has imported it, and it is the standard library's."""
+    import os
+
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return file.removesuffix("/__init__.py").removesuffix(".py") == os.path.join(os.path.dirname(os.__file__), name)
 
 
 def message(initializer=None, initargs=()):
@@ -86,22 +104,23 @@ def zygote():
     from . import _core, errors  # noqa: F401
 
     if len(sys.argv) > 2:
-        _preload(sys.argv[2:])
+        _preload(sys.argv[2].split(","), sys.argv[3:])
     return _core._zygote_main()
 
 
-def _preload(path):
-    """Imports what takes long and can be forked: NumPy stops its threads for a fork."""
+def _preload(names, path):
+    """Imports what takes long and can be forked, also NumPy: that stops its threads for a fork."""
     import _signal
-    import contextlib
-    import importlib
 
     own = sys.path[:]
     # Threads that a library starts must not take the signals this process waits for.
     before = _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals())
-    with contextlib.suppress(Exception):
-        sys.path[:] = path
-        importlib.import_module("numpy")
+    try:
+        for name in names:
+            __import__(name)
+            sys.path[:] = path
+    except Exception:  # then a worker that needs it says why
+        pass
     sys.path[:] = own
     _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 

@@ -52,7 +52,7 @@ class Pool(Methods, _core.Pool):
     interrupting a call and killing its worker. Raises ConfigError, LaunchError.
     """
 
-    _preload = False  # workers are forked from a process that has imported what is heavy
+    _preload = 0  # what the process that workers are forked from has imported: _worker.zygote_argv
 
     def __init__(self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
         from ._resources import split

@@ -47,9 +47,10 @@ struct pool_state {
     uint64_t next_uid;
     int tracing;
     uint64_t trace_since_ns;
-    PyObject *trace;                /* events of pools that are gone; list or NULL */
-    struct erg_runtime runtimes[2]; /* the second's zygote imports heavy modules before it forks */
-    char **zygote_argv[2];
+    PyObject *trace; /* events of pools that are gone; list or NULL */
+    struct erg_runtime
+        runtimes[3]; /* by what the zygote imports before it forks: ergon/_worker.py */
+    char **zygote_argv[3];
 };
 
 struct pl_chunk;

@@ -60,10 +60,11 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
     PyObject *thread_setup = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOp", names, &processes, &threads,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOi", names, &processes, &threads,
                                      &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
                                      &preload))
         return -1;
+    preload = preload < 0 ? 0 : preload > 2 ? 2 : preload;
     struct erg_pool_spec spec = {.processes = processes,
                                  .threads = threads,
                                  .init = setup.buf,

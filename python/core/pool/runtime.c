@@ -2,7 +2,7 @@
  *
  * Processes: the engine starts the zygote, a fresh interpreter that imports nothing but this module (its command line
  * comes from ergon._worker.zygote_argv()); it forks the workers, which set themselves up from the pool's start-up message.
- * Pools that ask for it share a second zygote, which imports what is heavy before it forks (NumPy), once for all workers.
+ * Pools that ask for it share a second or third zygote, which imports what is heavy before it forks, once for all workers.
  * Threads: ergon._worker.start_thread() makes a daemon threading.Thread that calls pl_thread_main(). */
 #include "pool.h"
 
@@ -162,7 +162,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
 }
 
 void pl_runtime_fini(struct pool_state *state) {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         argv_free(state->zygote_argv[i]);
         state->zygote_argv[i] = NULL;
         state->runtimes[i].name = NULL;
