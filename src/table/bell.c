@@ -8,7 +8,7 @@ int erg_bell_take(struct erg_table *t, erg_handle *handle) {
     struct erg_ring *ring = &t->header->completed;
     struct erg_ring_peek peek;
     while (erg_ring_peek(t, ring, &peek)) {
-        if (!erg_ring_take(t, ring, &peek))
+        if (!erg_ring_take(t, &peek))
             continue;
         struct erg_record *r = &t->records[peek.index];
         uint64_t s = erg_record_state(r);

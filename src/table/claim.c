@@ -63,7 +63,7 @@ static int win_from(struct erg_member *m, uint32_t depth, struct erg_ring *ring,
         uint64_t s = erg_record_state(&t->records[peek.index]);
         note_claim(m, depth, peek.index, s);
         ERG_POINT("claim-noted");
-        if (!erg_ring_take(t, ring, &peek))
+        if (!erg_ring_take(t, &peek))
             continue;
         ERG_POINT("claim-taken");
         if (erg_ring_names(&peek, s) && win(m, depth, peek.index, s)) {

@@ -40,7 +40,7 @@ size_t erg_lease_take(struct erg_member *m, uint32_t queue, uint32_t *indexes, s
     uint64_t now = 0;
     while ((*left = erg_ring_peek(t, ring, &peek)) && n < most) {
         uint64_t s = erg_record_state(&t->records[peek.index]);
-        if (!erg_ring_take(t, ring, &peek))
+        if (!erg_ring_take(t, &peek))
             continue;
         if (!erg_ring_names(&peek, s) || !win(m, peek.index, queue, s))
             continue;

@@ -35,7 +35,7 @@ static void make_room(struct erg_member *m, struct erg_ring *ring, int completed
     if (!m->is_owner && depth < ERG_CLAIMS_MAX)
         atomic_store_explicit(&m->slot->claims[depth], erg_record_handle(t, peek.index),
                               memory_order_release);
-    if (!erg_ring_take(t, ring, &peek))
+    if (!erg_ring_take(t, &peek))
         return;
     uint64_t s = erg_record_state(r);
     int stands = erg_ring_names(&peek, s) &&

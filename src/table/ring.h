@@ -5,6 +5,9 @@
  * empty). That one swap is the whole operation: head and tail only say where to look, and whoever finds one behind
  * pushes it on. So nobody waits for anybody, and a process that dies leaves at worst a head or tail one behind.
  *
+ * That is a lane. A ring has two: the long one takes what the short one has no room for, and then everything until it is
+ * empty again, so that the order stays (but for entries made while it empties).
+ *
  * What is in a ring is a hint: a consumer must still win the record itself, and drops hints whose record has gone
  * on. */
 #ifndef ERG_TABLE_RING_H
@@ -20,6 +23,7 @@ size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const erg_
 
 /* Looking and taking are two steps so that a consumer can note what it is about to take. */
 struct erg_ring_peek {
+    struct erg_lane *lane;
     uint64_t position, cell;
     uint32_t index;
     uint32_t gen; /* as far as the cell holds it */
@@ -32,13 +36,17 @@ static inline int erg_ring_names(const struct erg_ring_peek *peek, uint64_t stat
     return ERG_RING_GEN(ERG_STATE_GEN(state)) == peek->gen;
 }
 /* 1: it is the caller's; 0: somebody else took it. */
-int erg_ring_take(struct erg_table *t, struct erg_ring *ring, const struct erg_ring_peek *peek);
+int erg_ring_take(struct erg_table *t, const struct erg_ring_peek *peek);
 
+static inline uint64_t erg_lane_len(const struct erg_lane *lane) {
+    uint64_t head = atomic_load_explicit(&((struct erg_lane *)lane)->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&((struct erg_lane *)lane)->tail, memory_order_relaxed);
+    return tail > head ? tail - head : 0;
+}
 /* How many entries there are, more or less. */
 static inline uint64_t erg_ring_len(const struct erg_ring *ring) {
-    uint64_t head = atomic_load_explicit(&((struct erg_ring *)ring)->head, memory_order_relaxed);
-    uint64_t tail = atomic_load_explicit(&((struct erg_ring *)ring)->tail, memory_order_relaxed);
-    return tail > head ? tail - head : 0;
+    uint64_t n = erg_lane_len(&ring->lane[0]);
+    return ring->lanes > 1 ? n + erg_lane_len(&ring->lane[1]) : n;
 }
 
 #endif

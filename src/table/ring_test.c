@@ -10,7 +10,7 @@ static struct erg_ring *ring_of(struct rig *rig) {
 static int pop(struct rig *rig, uint32_t *index) {
     struct erg_ring_peek peek;
     while (erg_ring_peek(rig->t, ring_of(rig), &peek))
-        if (erg_ring_take(rig->t, ring_of(rig), &peek)) {
+        if (erg_ring_take(rig->t, &peek)) {
             *index = peek.index;
             return 1;
         }
@@ -22,7 +22,7 @@ static void keeps_order_over_many_laps(void **state) {
     struct rig rig;
     uint32_t index;
     rig_open(&rig, 60); /* 64 cells */
-    assert_int_equal(ring_of(&rig)->mask, 63);
+    assert_int_equal(ring_of(&rig)->lane[0].mask, 63);
     assert_false(pop(&rig, &index));
     uint32_t in = 0, out = 0;
     for (int round = 0; round < 1000; round++) {
@@ -68,11 +68,11 @@ static void heals_hints_that_stayed_behind(void **state) {
     struct erg_ring *ring = ring_of(&rig);
     for (uint32_t i = 0; i < 200; i++) {
         assert_int_equal(erg_ring_push(rig.t, ring, 2 * i), 1);
-        atomic_fetch_sub(&ring->tail, 1);
+        atomic_fetch_sub(&ring->lane[0].tail, 1);
         assert_int_equal(erg_ring_push(rig.t, ring, 2 * i + 1), 1);
         assert_true(pop(&rig, &index));
         assert_int_equal(index, 2 * i);
-        atomic_fetch_sub(&ring->head, 1);
+        atomic_fetch_sub(&ring->lane[0].head, 1);
         assert_true(pop(&rig, &index));
         assert_int_equal(index, 2 * i + 1);
         assert_false(pop(&rig, &index));
@@ -89,11 +89,55 @@ static void a_taken_entry_cannot_be_taken_again(void **state) {
     assert_int_equal(erg_ring_push(rig.t, ring, 5), 1);
     assert_true(erg_ring_peek(rig.t, ring, &first));
     assert_true(erg_ring_peek(rig.t, ring, &second));
-    assert_true(erg_ring_take(rig.t, ring, &first));
-    assert_false(erg_ring_take(rig.t, ring, &second));
+    assert_true(erg_ring_take(rig.t, &first));
+    assert_false(erg_ring_take(rig.t, &second));
     for (uint32_t i = 0; i < 64; i++) /* the same cell, a lap later */
         assert_int_equal(erg_ring_push(rig.t, ring, 5), 1);
-    assert_false(erg_ring_take(rig.t, ring, &second));
+    assert_false(erg_ring_take(rig.t, &second));
+    rig_close(&rig);
+}
+
+/* More than the short lane holds: nothing is lost, the order stays, and afterwards the short one serves again. */
+static void what_the_short_lane_has_no_room_for_waits_behind_it(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index, in = 0, out = 0, total = 200000;
+    rig_open(&rig, 200000);
+    struct erg_ring *ring = ring_of(&rig);
+    assert_int_equal(ring->lanes, 2);
+    for (int lap = 0; lap < 3; lap++) {
+        while (in < total) {
+            erg_handle group[50];
+            for (uint32_t k = 0; k < 50; k++)
+                group[k] = in + k;
+            assert_int_equal(erg_ring_push_many(rig.t, ring, group, 50), 50);
+            in += 50;
+        }
+        assert_int_equal(erg_ring_len(ring), total);
+        while (pop(&rig, &index))
+            assert_int_equal(index, out++);
+        assert_int_equal(out, total);
+        uint64_t used = atomic_load(&ring->lane[1].tail);
+        assert_int_equal(erg_ring_push(rig.t, ring, 1), 1);
+        assert_int_equal(atomic_load(&ring->lane[1].tail), used);
+        assert_true(pop(&rig, &index));
+        in = out = 0;
+    }
+    rig_close(&rig);
+}
+
+/* A ring that never holds many entries never takes much memory. */
+static void memory_does_not_grow_with_what_passes_through(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index;
+    rig_open(&rig, 4000000);
+    uint64_t before = erg_table_memory(rig.t);
+    for (uint32_t i = 0; i < 3000000; i++) {
+        assert_int_equal(erg_ring_push(rig.t, ring_of(&rig), i), 1);
+        assert_true(pop(&rig, &index));
+    }
+    assert_true(erg_table_memory(rig.t) - before <= (sizeof(uint64_t) << ERG_RING_SHORT_SHIFT));
     rig_close(&rig);
 }
 
@@ -154,6 +198,8 @@ int main(void) {
         cmocka_unit_test(says_when_it_is_full),
         cmocka_unit_test(heals_hints_that_stayed_behind),
         cmocka_unit_test(a_taken_entry_cannot_be_taken_again),
+        cmocka_unit_test(what_the_short_lane_has_no_room_for_waits_behind_it),
+        cmocka_unit_test(memory_does_not_grow_with_what_passes_through),
         cmocka_unit_test(each_entry_goes_to_one_of_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,11 +29,22 @@ struct plan {
     uint64_t members_offset, cells_offset, records_offset, extents_offset, arena_offset, size;
 };
 
+static uint32_t short_shift(const struct plan *p) {
+    return p->ring_shift < ERG_RING_SHORT_SHIFT ? p->ring_shift : ERG_RING_SHORT_SHIFT;
+}
+
+static uint64_t ring_bytes(const struct plan *p) {
+    uint64_t cells = (uint64_t)1 << short_shift(p);
+    if (p->ring_shift > ERG_RING_SHORT_SHIFT)
+        cells += (uint64_t)1 << p->ring_shift;
+    return cells * sizeof(uint64_t);
+}
+
 static void plan_offsets(struct plan *p) {
     p->extents_max = (uint32_t)(p->arena_bytes / ERG_EXTENT_BYTES);
     for (p->ring_shift = 6; ((uint64_t)1 << p->ring_shift) <= p->records_max;)
         p->ring_shift++;
-    uint64_t cells = ((uint64_t)sizeof(uint64_t) << p->ring_shift) * (ERG_QUEUES + 1);
+    uint64_t cells = ring_bytes(p) * (ERG_QUEUES + 1);
     p->members_offset = round_up(sizeof(struct erg_table_header), FIXED_PAGE);
     p->cells_offset = round_up(
         p->members_offset + (uint64_t)p->members_max * sizeof(struct erg_member_slot), FIXED_PAGE);
@@ -108,6 +119,18 @@ static int map_planned(struct plan *p, int *fd, void **base, struct erg_error *e
     }
 }
 
+static void ring_init(struct erg_ring *ring, const struct plan *p, uint64_t offset) {
+    uint32_t shift[ERG_RING_LANES] = {short_shift(p), p->ring_shift};
+    ring->lanes = p->ring_shift > ERG_RING_SHORT_SHIFT ? 2 : 1;
+    for (uint32_t i = 0; i < ring->lanes; i++) {
+        struct erg_lane *lane = &ring->lane[i];
+        lane->shift = shift[i];
+        lane->mask = ((uint64_t)1 << shift[i]) - 1;
+        lane->cells_offset = offset;
+        offset += (uint64_t)sizeof(uint64_t) << shift[i];
+    }
+}
+
 static void header_init(struct erg_table *t, const struct plan *p) {
     struct erg_table_header *h = t->header;
     h->version = ERG_TABLE_VERSION;
@@ -126,12 +149,8 @@ static void header_init(struct erg_table *t, const struct plan *p) {
     for (int i = 0; i < ERG_QUEUES; i++)
         rings[i] = &h->ready[i];
     rings[ERG_QUEUES] = &h->completed;
-    for (int i = 0; i <= ERG_QUEUES; i++) {
-        rings[i]->shift = p->ring_shift;
-        rings[i]->mask = ((uint64_t)1 << p->ring_shift) - 1;
-        rings[i]->cells_offset =
-            p->cells_offset + ((uint64_t)sizeof(uint64_t) << p->ring_shift) * (uint64_t)i;
-    }
+    for (int i = 0; i <= ERG_QUEUES; i++)
+        ring_init(rings[i], p, p->cells_offset + ring_bytes(p) * (uint64_t)i);
     h->magic = ERG_TABLE_MAGIC;
 }
 
