@@ -32,7 +32,12 @@ def _flags():
 def _plain_path():
     """True when nothing but sys.path says where modules are: then a worker needs no ``site``, only the list."""
     finders = ("BuiltinImporter", "FrozenImporter", "PathFinder")
-    return all(getattr(f, "__name__", type(f).__name__) in finders for f in sys.meta_path)
+    return all(getattr(f, "__name__", type(f).__name__) in finders for f in sys.meta_path if not _is_setuptools(f))
+
+
+def _is_setuptools(finder):
+    """Its stand-in for ``distutils``, on every path that has setuptools: workers put it there themselves."""
+    return type(finder).__module__ == "_distutils_hack"
 
 
 def zygote_argv(preload=0):
@@ -90,6 +95,7 @@ def message(initializer=None, initargs=()):
             "environ": dict(os.environ),
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
+            "distutils": any(map(_is_setuptools, sys.meta_path)),
             # bytes of their own: they may name modules only the path above leads to
             "initializer": initializer and _core.dumps((initializer, tuple(initargs))),
         }
@@ -147,6 +153,13 @@ def _setup_process(m):
 
         for name in ("setquit", "setcopyright", "sethelper"):
             getattr(site, name)()
+        if m["distutils"]:
+            try:  # noqa: SIM105  (contextlib takes milliseconds to import)
+                import _distutils_hack
+
+                _distutils_hack.add_shim()
+            except ImportError:
+                pass
     main = sys.modules["__main__"]
     for name, value in m["main"].items():
         setattr(main, name, value)
@@ -186,10 +199,10 @@ def setup(data):
         function(*args)
 
 
-def start_thread(core, member):
+def start_thread(core, seat, member):
     """A worker thread, visible to ``threading`` and to debuggers."""
     import threading
 
     from . import _core
 
-    threading.Thread(target=_core._thread_main, args=(core, member), name=f"ergon-{member}", daemon=True).start()
+    threading.Thread(target=_core._thread_main, args=(core, seat, member), name=f"ergon-{member}", daemon=True).start()

@@ -144,7 +144,7 @@ static void time_over(struct erg_pool *p, uint32_t member, erg_handle task, int6
 __attribute__((noinline, no_sanitize("thread"))) static int64_t
 limit_of(const struct erg_record *r) {
     uint64_t allowed = __atomic_load_n(&r->timeout_ns, __ATOMIC_ACQUIRE);
-    if (allowed == 0 || allowed > INT64_MAX / 2)
+    if (allowed == 0 || allowed > INT64_MAX / 2) /* or held: see ERG_TIMEOUT_HELD */
         return NEVER;
     return (int64_t)(__atomic_load_n(&r->start_ns, __ATOMIC_ACQUIRE) + allowed);
 }

@@ -88,37 +88,23 @@ int erg_init(int *argc, char ***argv) {
 }
 
 /* --- the runtime ------------------------------------------------------------------------------------------------- */
-struct thread_start {
-    struct erg_pool *pool;
-    uint32_t member;
-};
-
-static void *thread_main(void *arg) {
-    struct thread_start start = *(struct thread_start *)arg;
-    free(arg);
+static void *thread_main(void *seat) {
     struct erg_native_worker *w = erg_native_worker_new();
-    if (w)
-        erg_pool_thread_main(start.pool, start.member, &erg_native_ops, w);
+    erg_pool_thread_main(seat, w ? &erg_native_ops : NULL, w);
     erg_native_worker_free(w);
     return NULL;
 }
 
 static int start_thread(void *ctx, struct erg_pool *pool, uint32_t member) {
     (void)ctx;
-    struct thread_start *start = malloc(sizeof *start);
-    if (!start)
-        return ERG_ENOMEM;
-    *start = (struct thread_start){pool, member};
     pthread_t thread;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&thread, NULL, thread_main, start);
+    int rc = pthread_create(&thread, NULL, thread_main, erg_pool_thread_seat(pool, member));
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0) {
-        free(start);
+    if (rc != 0)
         return ERG_ESYSTEM;
-    }
     pthread_detach(thread);
     return 0;
 }

@@ -145,9 +145,12 @@ struct erg_pool_counts {
 };
 void erg_pool_counts(struct erg_pool *pool, struct erg_pool_counts *out);
 
-/* Body of a worker thread (see erg_runtime.start_thread): serves the pool until told to leave, then takes its
- * leave of the pool; the thread must not touch the pool afterwards. */
-int erg_pool_thread_main(struct erg_pool *pool, uint32_t member, const struct erg_worker_ops *ops,
-                         void *ctx);
+/* A worker thread's place in the pool, asked for inside erg_runtime.start_thread. It stays valid until
+ * erg_pool_thread_main was called with it, even if the pool is freed before the thread gets that far. */
+struct thread_worker;
+struct thread_worker *erg_pool_thread_seat(struct erg_pool *pool, uint32_t member);
+/* Body of a worker thread: serves the pool until told to leave, then takes its leave of the pool. Called once for each seat
+ * whose thread was started, as the last use of it; ops NULL: leaves at once. */
+int erg_pool_thread_main(struct thread_worker *seat, const struct erg_worker_ops *ops, void *ctx);
 
 #endif

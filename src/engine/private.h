@@ -236,6 +236,7 @@ int erg_threads_start(struct erg_pool *p, int count,
 void erg_threads_stop(struct erg_pool *p, int keep); /* lock held */
 int erg_threads_reap(struct erg_pool *p);            /* lock held; how many are left */
 struct thread_worker *erg_threads_by_member(struct erg_pool *p, uint32_t member);
+void erg_threads_give_up(struct erg_pool *p);
 void erg_threads_leave_behind(struct erg_pool *p);
 void erg_holder_unref(struct table_holder *h);
 

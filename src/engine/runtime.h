@@ -28,7 +28,7 @@ struct erg_runtime {
      * socket as descriptor 3 and must call erg_zygote_serve(3, ...). NULL: this runtime has no processes. */
     char *const *zygote_argv;
 
-    /* Starts a thread of this process that calls erg_pool_thread_main(pool, member, ops, ctx). Called by
+    /* Starts a thread of this process that calls erg_pool_thread_main() with the member's seat. Called by
      * erg_pool_open/resize in the caller's thread, with no lock of the engine held. 0 or a negative erg_err.
      * NULL: this runtime has no threads. */
     int (*start_thread)(void *ctx, struct erg_pool *pool, uint32_t member);

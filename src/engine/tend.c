@@ -207,6 +207,7 @@ static void terminate(struct erg_pool *p, int64_t now) {
     int late = now - p->state_at > p->grace_ns + TERMINATE_EXTRA_NS;
     if (!more && ((processes == 0 && threads == 0) || late)) {
         abandon(p);
+        erg_threads_give_up(p);
         erg_pool_drain(p, ALL_QUEUES, ERG_OUT_CANCELLED, "the pool was terminated");
         erg_pool_set_state(p, P_DOWN, now);
         return;

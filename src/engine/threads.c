@@ -143,6 +143,13 @@ int erg_threads_reap(struct erg_pool *p) {
     return p->threads_len;
 }
 
+/* They were asked to leave, and are waited for no more: who waits for what they run shall not either. */
+void erg_threads_give_up(struct erg_pool *p) {
+    for (struct thread_worker *t = p->threads; t; t = t->next)
+        if (!atomic_load(&t->left))
+            atomic_store(&erg_table_slot(p->table, t->member)->stop, ERG_STOP_GIVEN_UP);
+}
+
 /* What is left when the pool goes: threads that would not stop. */
 void erg_threads_leave_behind(struct erg_pool *p) {
     while (p->threads) {
@@ -158,21 +165,17 @@ static void ring(const struct thread_worker *t) {
     (void)n; /* full: it rings already */
 }
 
-static struct thread_worker *enter(struct erg_pool *p, uint32_t member) {
+struct thread_worker *erg_pool_thread_seat(struct erg_pool *p, uint32_t member) {
     pthread_mutex_lock(&p->engine->lock);
     struct thread_worker *t = erg_threads_by_member(p, member);
     pthread_mutex_unlock(&p->engine->lock);
     return t;
 }
 
-int erg_pool_thread_main(struct erg_pool *pool, uint32_t member, const struct erg_worker_ops *ops,
-                         void *ctx) {
-    struct thread_worker *t = enter(pool, member);
-    if (!t)
-        return ERG_ESTATE;
+int erg_pool_thread_main(struct thread_worker *t, const struct erg_worker_ops *ops, void *ctx) {
     struct erg_member *m = NULL;
     struct erg_error err;
-    int rc = erg_member_open(t->holder->table, member, &m, &err);
+    int rc = ops ? erg_member_open(t->holder->table, t->member, &m, &err) : ERG_ESTATE;
     if (rc == 0 && ops->setup)
         rc = ops->setup(ctx, m, &err);
     if (rc == 0) {

@@ -131,7 +131,7 @@ struct erg_record {
     /* line 1: the task */
     uint64_t start_ns;   /* CLOCK_MONOTONIC, set when claimed */
     uint64_t end_ns;     /* set when finished */
-    uint64_t timeout_ns; /* allowed run time, 0: any */
+    uint64_t timeout_ns; /* allowed run time, 0: any; | ERG_TIMEOUT_HELD while it does not count */
     /* CHUNK: items [next, end) not yet begun; the runner takes from the front, the submitter may cut off the back.
      * next in the low half, end in the high half. */
     _Atomic uint64_t range;
@@ -144,6 +144,8 @@ struct erg_record {
     unsigned char inline_bytes[ERG_INLINE_BYTES];
 };
 _Static_assert(sizeof(struct erg_record) == 4 * ERG_CACHE_LINE, "a record is four cache lines");
+
+#define ERG_TIMEOUT_HELD ((uint64_t)1 << 63)
 
 #define ERG_EDGE_CLOSED 0x80000000u
 #define ERG_EDGE_NIL 0x7fffffffu
@@ -170,6 +172,7 @@ enum erg_member_kind {
     ERG_MEMBER_THREAD,
     ERG_MEMBER_PLACE /* takes tasks for other hosts, see lease.h; one of each table at most */
 };
+enum { ERG_STOP_ASKED = 1, ERG_STOP_GIVEN_UP = 2 /* a thread that does not stop: left alone */ };
 enum erg_member_phase { ERG_M_FREE, ERG_M_RESERVED, ERG_M_UP, ERG_M_LEAVING, ERG_M_DEAD };
 
 /* Free records a member keeps for itself; only it writes here. */
@@ -199,7 +202,7 @@ struct erg_member_slot {
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t cpu;
     /* written by others */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t wake; /* futex word of its sleep */
-    _Atomic uint32_t stop;                          /* asked to leave after its task */
+    _Atomic uint32_t stop;                          /* asked to leave after its task: ERG_STOP_* */
     _Atomic uint64_t cancel;                        /* handle whose run should be interrupted */
     _Atomic uint64_t returned; /* stack of arena blocks others freed; 1: closed */
     /* statistics, written by the member itself */

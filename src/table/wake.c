@@ -145,7 +145,7 @@ void erg_member_wake_all(struct erg_table *t) {
 }
 
 void erg_member_stop(struct erg_table *t, uint32_t number) {
-    atomic_store_explicit(&t->members[number].stop, 1, memory_order_seq_cst);
+    atomic_store_explicit(&t->members[number].stop, ERG_STOP_ASKED, memory_order_seq_cst);
     erg_member_wake(t, number);
 }
 

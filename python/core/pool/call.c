@@ -40,25 +40,33 @@ static int reference_met(struct pl_core *core, PyObject *obj, struct pl_task *ta
 }
 
 static int references_in(struct pl_core *core, PyObject *container, struct pl_task *task,
+                         int deeper);
+
+/* Holds the item: waiting for a future lets other threads change what it stands in. */
+static int references_of(struct pl_core *core, PyObject *item, struct pl_task *task, int deeper) {
+    Py_INCREF(item);
+    int rc = reference_met(core, item, task);
+    if (rc == 0 && deeper)
+        rc = references_in(core, item, task, deeper - 1);
+    Py_DECREF(item);
+    return rc;
+}
+
+static int references_in(struct pl_core *core, PyObject *container, struct pl_task *task,
                          int deeper) {
+    int rc = 0;
     if (PyDict_CheckExact(container)) {
         PyObject *key, *value;
         Py_ssize_t pos = 0;
-        while (PyDict_Next(container, &pos, &key, &value))
-            if (reference_met(core, value, task) < 0 ||
-                (deeper && references_in(core, value, task, deeper - 1) < 0))
-                return -1;
-        return 0;
+        while (rc == 0 && PyDict_Next(container, &pos, &key, &value))
+            rc = references_of(core, value, task, deeper);
+        return rc;
     }
     if (!PyTuple_CheckExact(container) && !PyList_CheckExact(container))
         return 0;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(container); i++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(container, i);
-        if (reference_met(core, item, task) < 0 ||
-            (deeper && references_in(core, item, task, deeper - 1) < 0))
-            return -1;
-    }
-    return 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PySequence_Fast_GET_SIZE(container); i++)
+        rc = references_of(core, PySequence_Fast_GET_ITEM(container, i), task, deeper);
+    return rc;
 }
 
 static int encode_reference(struct pl_core *core, struct erg_record *record, PyObject *callable,
@@ -346,6 +354,8 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
     enum core_exc which;
     const char *words;
+    if (core->gone && pl_exit_quietly(core->state))
+        return;
     switch (erg_record_outcome(record)) {
     case ERG_OUT_CANCELLED:
         which = CORE_EXC_TASK_CANCELLED;
@@ -550,6 +560,21 @@ enum {
     WAIT_SLICE_NS = 500000000
 }; /* a signal that came just before the sleep is seen after so long */
 
+int pl_given_up(struct pl_core *core, erg_handle handle) {
+    uint64_t s = erg_record_state(erg_table_record(core->table, ERG_HANDLE_INDEX(handle)));
+    if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) != ERG_RUNNING)
+        return 0;
+    struct erg_member_slot *slot = erg_table_slot(core->table, (uint32_t)ERG_STATE_RUNNER(s));
+    return atomic_load_explicit(&slot->stop, memory_order_acquire) == ERG_STOP_GIVEN_UP;
+}
+
+void pl_raise_given_up(struct pl_core *core) {
+    core_raise(
+        core->state->module, CORE_EXC_WORKER_LOST,
+        "the pool was terminated, but the thread that ran the task did not stop: it sits in a "
+        "library's code, and its result is lost");
+}
+
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
     struct pl_worker *worker = pl_worker_current();
     int nested = worker && worker->core == core;
@@ -572,6 +597,8 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
         }
         if (rc == 0 || erg_record_done(core->table, handle))
             return 1;
+        if (pl_given_up(core, handle))
+            return 2;
         if (rc == ERG_ECLOSED) {
             core_raise_error(core->state->module, rc, NULL);
             return -1;

@@ -165,6 +165,19 @@ static int poll_job(struct pl_future *self) {
     return 1;
 }
 
+/* Its thread goes on with it, so the record stays until that ends. */
+static int poll_given_up(struct pl_future *self) {
+    holder_leave(self);
+    Py_INCREF(self);
+    if (self->callbacks)
+        unwatch(self, ERG_HANDLE_INDEX(self->task.handle));
+    pl_call_orphan(self->core, &self->task);
+    pl_raise_given_up(self->core);
+    resolve_raised(self, 0);
+    Py_DECREF(self);
+    return 1;
+}
+
 int pl_future_poll(struct pl_future *self) {
     if (self->status != PL_PENDING)
         return 1;
@@ -172,8 +185,10 @@ int pl_future_poll(struct pl_future *self) {
         return poll_job(self);
     struct pl_core *core = self->core;
     struct pl_task task = self->task;
-    if (task.handle == ERG_HANDLE_NONE || !erg_record_done(core->table, task.handle))
+    if (task.handle == ERG_HANDLE_NONE)
         return 0;
+    if (!erg_record_done(core->table, task.handle))
+        return !pl_core_foreign(core) && pl_given_up(core, task.handle) ? poll_given_up(self) : 0;
     /* Whoever comes in while user code unpickles finds the task gone and waits for the status. */
     holder_leave(self);
     memset(&self->task, 0, sizeof self->task);
@@ -202,6 +217,15 @@ int pl_future_poll(struct pl_future *self) {
                       value ? value : raised);
     Py_DECREF(self);
     return 1;
+}
+
+void pl_futures_given_up(struct pl_core *core) {
+    PyObject *futures = PyDict_Values(core->watched);
+    for (Py_ssize_t i = 0; futures && i < PyList_GET_SIZE(futures); i++)
+        if (pl_future_poll((struct pl_future *)PyList_GET_ITEM(futures, i)) < 0)
+            PyErr_Clear();
+    Py_XDECREF(futures);
+    PyErr_Clear();
 }
 
 int pl_future_wait(struct pl_future *self, double timeout) {

@@ -391,8 +391,12 @@ int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
     double slice = 0.001;
     if (timeout >= 0 && timeout < slice)
         slice = timeout;
-    if (chunk && chunk->record != ERG_NIL &&
-        pl_wait(job->core, erg_record_handle(job->core->table, chunk->record), slice) < 0)
+    int rc = 1;
+    if (chunk && chunk->record != ERG_NIL)
+        rc = pl_wait(job->core, erg_record_handle(job->core->table, chunk->record), slice);
+    if (rc == 2)
+        pl_raise_given_up(job->core);
+    if (rc == 2 || rc < 0)
         return -1;
     return job_cut(job);
 }

@@ -45,6 +45,9 @@ struct pool_state {
     struct erg_engine *engine; /* made with the first pool; NULL before and after shutdown */
     struct pl_core *cores;     /* those of pools opened here */
     uint64_t next_uid;
+    int ending;                /* cores that are just being ended */
+    int exiting;               /* the interpreter is on its way out */
+    unsigned long main_thread; /* then: the one that leads there */
     int tracing;
     uint64_t trace_since_ns;
     PyObject *trace; /* events of pools that are gone; list or NULL */
@@ -76,6 +79,8 @@ struct pl_core {
         holds; /* one for the users, one for each worker thread: when none is left this is freed */
     struct pl_core *sibling; /* in state->cores */
     int gone;                /* the engine was shut down: nothing of it may be touched */
+    int bound;               /* a reference of the table is held */
+    int ending;              /* the last user is gone: nobody becomes one any more */
     struct pool_state *state;
     struct erg_pool *pool; /* NULL in a worker: the pool it works for */
     struct erg_table *table;
@@ -124,6 +129,9 @@ static inline struct erg_pool *pl_core_pool(const struct pl_core *core) {
 }
 /* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child). */
 int pl_core_check(struct pl_core *core);
+/* At the interpreter's end daemon threads that still use a pool end without a word, as SystemExit makes them: 1 if it was
+ * set, in the place of an exception that says the pool is gone. */
+int pl_exit_quietly(struct pool_state *state);
 
 /* Per call options; pool.options() keeps one. */
 struct pl_options {
@@ -297,8 +305,11 @@ void pl_call_free(struct pl_core *core, struct pl_task *task);
 void pl_call_orphan(struct pl_core *core, struct pl_task *task);
 void pl_call_sweep(struct pl_core *core, int all);
 /* Waits without the GIL; in a worker of the same pool runs other tasks meanwhile. timeout < 0: for ever.
- * 1 done, 0 timed out, -1 exception (a signal handler raised). */
+ * 1 done, 0 timed out, 2 given up (below), -1 exception (a signal handler raised). */
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout);
+/* 1: a thread still runs it that did not stop when the pool was terminated. */
+int pl_given_up(struct pl_core *core, erg_handle handle);
+void pl_raise_given_up(struct pl_core *core);
 /* Sets WorkerLost, TaskTimeout, TaskCancelled as the outcome says; text from the result. */
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
 /* Raises the exception of an error payload: two streams, the traceback's text and the exception. */
@@ -342,6 +353,8 @@ int pl_future_wait(struct pl_future *future, double timeout);
 int pl_future_hold(struct pl_future *future); /* its predecessors are let go when it ran; 0 or -1 */
 /* The future hears of the record's end. 1: it is done already, 0, -1 exception. */
 int pl_watch(struct pl_core *core, uint32_t index, erg_handle handle, PyObject *future);
+/* The pool was terminated: those somebody wants to hear of, whose thread did not stop, end as lost. */
+void pl_futures_given_up(struct pl_core *core);
 int pl_future_register(struct pool_state *state);
 /* Engine's completions; takes the GIL itself. */
 void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n);

@@ -35,15 +35,15 @@ PyObject *pl_pool_by_uid(PyObject *module, PyObject *arg) {
     if (PyErr_Occurred())
         return NULL;
     struct pl_worker *worker = pl_worker_current();
-    if (worker && worker->core->uid == uid)
+    if (worker && worker->core->uid == uid && !worker->core->ending)
         return pool_view(worker->core);
     for (struct pl_core *core = core_state_of(module)->pool->cores; core; core = core->sibling)
-        if (core->uid == uid)
+        if (core->uid == uid && !core->ending)
             return pool_view(core);
-    return core_raise(module, CORE_EXC_ERGON_ERROR,
-                      "a task can use the pool it runs in and pools of its own process; this one "
-                      "belongs to another "
-                      "process: open a pool inside the task instead");
+    return core_raise(
+        module, CORE_EXC_ERGON_ERROR,
+        "a task can use the pool it runs in and pools of its own process; this one "
+        "belongs to another process, or has ended: open a pool inside the task instead");
 }
 
 static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
@@ -163,7 +163,10 @@ PyDoc_STRVAR(
 
 /* Waits for the task and takes it apart. */
 static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
-    if (pl_wait(core, task->handle, -1) < 0) {
+    int rc = pl_wait(core, task->handle, -1);
+    if (rc == 2)
+        pl_raise_given_up(core);
+    if (rc != 1) {
         PyObject *raised = PyErr_GetRaisedException();
         if (pl_core_pool(core))
             erg_pool_cancel(core->pool, task->handle);
@@ -459,6 +462,7 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     Py_BEGIN_ALLOW_THREADS
         rc = erg_pool_terminate(core->pool, &err);
     Py_END_ALLOW_THREADS
+    pl_futures_given_up(core);
     pl_call_sweep(core, 1);
     return none_or_raise(core, rc, &err);
 }

@@ -50,9 +50,11 @@ static int start_thread(void *ctx, struct erg_pool *pool, uint32_t member) {
     pl_core_bind(core, pool);
     core->holds++;
     PyObject *helper = PyImport_ImportModule("ergon._worker");
-    PyObject *started = helper ? PyObject_CallMethod(helper, "start_thread", "KI",
-                                                     (unsigned long long)(uintptr_t)core, member)
-                               : NULL;
+    PyObject *started =
+        helper ? PyObject_CallMethod(
+                     helper, "start_thread", "KKI", (unsigned long long)(uintptr_t)core,
+                     (unsigned long long)(uintptr_t)erg_pool_thread_seat(pool, member), member)
+               : NULL;
     int rc = 0;
     if (!started) {
         PyErr_WriteUnraisable(state->module);
@@ -65,22 +67,28 @@ static int start_thread(void *ctx, struct erg_pool *pool, uint32_t member) {
     return rc;
 }
 
-/* (address of the core, member number): the body of a worker thread, which holds the core. */
+/* (addresses of the core and of the seat, member number): the body of a worker thread, which holds the core. */
 PyObject *pl_thread_main(PyObject *module, PyObject *args) {
-    unsigned long long address;
+    unsigned long long address, place;
     unsigned int member;
-    if (!PyArg_ParseTuple(args, "KI", &address, &member))
+    if (!PyArg_ParseTuple(args, "KKI", &address, &place, &member))
         return NULL;
     struct pl_core *core = (struct pl_core *)(uintptr_t)address;
+    struct thread_worker *seat = (struct thread_worker *)(uintptr_t)place;
     struct pl_worker worker;
-    if (pl_worker_init(&worker, core_state_of(module)->pool) < 0)
-        return NULL;
+    int rc = pl_worker_init(&worker, core_state_of(module)->pool);
+    if (rc < 0 || core->gone) { /* gone: the pool ended before this thread got its first turn */
+        erg_pool_thread_main(seat, NULL, NULL);
+        pl_worker_fini(&worker);
+        pl_core_release(core);
+        return rc < 0 ? NULL : Py_NewRef(Py_None);
+    }
     worker.core = core;
     worker.thread_id = PyThread_get_thread_ident();
     worker.sibling = core->thread_workers;
     worker.number = member;
     core->thread_workers = &worker;
-    erg_pool_thread_main(core->pool, member, pl_worker_ops(), &worker);
+    erg_pool_thread_main(seat, pl_worker_ops(), &worker);
     for (struct pl_worker **link = &core->thread_workers; *link; link = &(*link)->sibling)
         if (*link == &worker) {
             *link = worker.sibling;

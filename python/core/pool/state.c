@@ -26,6 +26,7 @@ void pl_core_bind(struct pl_core *core, struct erg_pool *pool) {
     core->table = erg_pool_table(pool);
     core->member = erg_pool_member(pool);
     erg_table_ref(core->table);
+    core->bound = 1;
 }
 
 /* The same in every process that has the table mapped: its memory's inode. */
@@ -55,6 +56,8 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     Py_END_ALLOW_THREADS
     if (rc < 0) {
         core_raise_error(state->module, rc, &err);
+        core->gone = 1; /* threads that were started, and come to life only now */
+        core->pool = NULL;
         pl_core_release(core);
         return NULL;
     }
@@ -83,6 +86,7 @@ struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *memb
     core->table = member->table;
     core->member = member;
     erg_table_ref(core->table);
+    core->bound = 1;
     core->uid = uid_of(core->table);
     return core;
 }
@@ -101,6 +105,8 @@ void pl_core_release(struct pl_core *core) {
         PyMem_Free(core->orphans);
         PyMem_Free(core->holders);
         pl_trace_fini(core);
+        if (core->bound)
+            erg_table_unref(core->table);
         PyMem_Free(core);
     }
 }
@@ -114,7 +120,13 @@ static void core_unlist(struct pl_core *core) {
 }
 
 /* The last user is gone: what the caller never collected is freed, the workers end. */
+static _Thread_local int ending_here; /* cores this thread is ending, one inside another */
+
 static void core_end(struct pl_core *core) {
+    struct pool_state *state = core->state;
+    core->ending = 1;
+    state->ending++;
+    ending_here++;
     PyObject *raised = PyErr_GetRaisedException();
     if (core->pool && !pl_core_foreign(core)) {
         if (core->state->trace && pl_trace_collect(core, core->state->trace) < 0)
@@ -133,10 +145,18 @@ static void core_end(struct pl_core *core) {
             erg_pool_free(pool);
         erg_table_unref(core->table);
     Py_END_ALLOW_THREADS
+    core->bound = 0;
+    state->ending--;
+    ending_here--;
     pl_blob_clear(core);
     if (raised)
         PyErr_SetRaisedException(raised);
     pl_core_release(core);
+}
+
+static int unref_later(void *core) {
+    pl_core_unref(core);
+    return 0;
 }
 
 void pl_core_unref(struct pl_core *core) {
@@ -144,7 +164,10 @@ void pl_core_unref(struct pl_core *core) {
         return;
     struct pl_worker *worker = pl_worker_current();
     if (worker && core->pool && worker->core == core) {
-        core->refs++; /* a worker thread cannot end its own pool: the exit of the program will */
+        /* A worker thread cannot end its own pool. The main thread can; if it has too much to do, the exit of the program
+         * will. */
+        core->refs++;
+        Py_AddPendingCall(unref_later, core);
         return;
     }
     core->refs++; /* ending it may take and drop references */
@@ -153,9 +176,18 @@ void pl_core_unref(struct pl_core *core) {
 
 #define CLOSED_TEXT "the pool is closed and takes no more tasks: restart() it or open a new one"
 
+int pl_exit_quietly(struct pool_state *state) {
+    if (!state->exiting || PyThread_get_thread_ident() == state->main_thread)
+        return 0;
+    PyErr_SetNone(PyExc_SystemExit);
+    return 1;
+}
+
 int pl_core_check(struct pl_core *core) {
     PyObject *module = core->state->module;
     if (core->gone) {
+        if (pl_exit_quietly(core->state))
+            return -1;
         core_raise(
             module, CORE_EXC_POOL_CLOSED,
             "the pool was ended by ergon.shutdown() or the exit of the program: open a new one");
@@ -190,7 +222,7 @@ struct erg_engine *pl_engine(struct pool_state *state) {
     if (state->engine && !erg_engine_foreign(state->engine))
         return state->engine;
     PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "shutdown") : NULL;
+    PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "_at_exit") : NULL;
     PyObject *done = shutdown ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
     Py_XDECREF(shutdown);
     Py_XDECREF(atexit);
@@ -219,8 +251,19 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     struct erg_engine *engine = state->engine;
     if (!engine || erg_engine_foreign(engine))
         Py_RETURN_NONE;
+    while (state->ending > ending_here && state->engine == engine) { /* by other threads; bounded */
+        Py_BEGIN_ALLOW_THREADS
+            pl_nap();
+        Py_END_ALLOW_THREADS
+    }
+    if (state->engine != engine)
+        Py_RETURN_NONE; /* another thread was faster */
     state->engine = NULL;
     for (struct pl_core *core = state->cores; core;) {
+        if (core->ending) {
+            core = core->sibling;
+            continue;
+        }
         pl_core_ref(core); /* collecting runs Python code, which may drop the last other one */
         if (state->trace && pl_trace_collect(core, state->trace) < 0)
             PyErr_Clear();
@@ -238,10 +281,19 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *at_exit(PyObject *module, PyObject *args) {
+    struct pool_state *state = core_state_of(module)->pool;
+    state->exiting = 1;
+    state->main_thread = PyThread_get_thread_ident();
+    return shutdown_engine(module, args);
+}
+
 /* --- the room ---------------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
     {"shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
+    {"_at_exit", at_exit, METH_NOARGS,
+     "_at_exit($module, /)\n--\n\nshutdown(), when the interpreter ends."},
     {"_zygote_main", pl_zygote_main, METH_NOARGS,
      "_zygote_main($module, /)\n--\n\nBody of the zygote process."},
     {"_thread_main", pl_thread_main, METH_VARARGS,

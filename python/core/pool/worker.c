@@ -370,18 +370,37 @@ static PyObject *functional_outcome(struct pl_worker *worker, PyObject *result, 
     return sent;
 }
 
+/* A task's time begins when it is called: not before its function, with the modules that needs, and its arguments are
+ * here. Nothing else writes these fields meanwhile; the engine's loop reads them. */
+static void clock_hold(struct erg_record *record) {
+    if (record->timeout_ns)
+        __atomic_store_n(&record->timeout_ns, record->timeout_ns | ERG_TIMEOUT_HELD,
+                         __ATOMIC_RELEASE);
+}
+
+static void clock_begin(struct erg_record *record) {
+    if (!(record->timeout_ns & ERG_TIMEOUT_HELD))
+        return;
+    __atomic_store_n(&record->start_ns, erg_clock_ns(), __ATOMIC_RELEASE);
+    __atomic_store_n(&record->timeout_ns, record->timeout_ns & ~ERG_TIMEOUT_HELD, __ATOMIC_RELEASE);
+}
+
 static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *record,
                                struct pl_reader *fn_reader, struct pl_reader *args_reader) {
     int fresh;
+    clock_hold(record);
     PyObject *function = pl_worker_function(worker, record->fn, fn_reader, &fresh);
-    if (!function)
+    if (!function) {
+        clock_begin(record);
         return NULL;
+    }
     Py_INCREF(function); /* a nested task may clear the cache */
     if (fresh)
         Py_DECREF(function);
     int flags = pl_payload_flags(args_reader->source.buf);
     PyObject *args = pl_reader_load(args_reader);
     PyObject *result = NULL;
+    clock_begin(record);
     if (args && flags & PL_IS_SINGLE)
         result = PyObject_CallOneArg(function, args);
     else if (args && flags & PL_HAS_KWARGS)
@@ -475,7 +494,7 @@ static int unsettled(struct pl_core *core, PyObject *obj, int depth) {
         return 1;
     if (depth == 0)
         return 0;
-    if (PyTuple_CheckExact(obj) || PyList_CheckExact(obj)) {
+    if (PyTuple_CheckExact(obj) || PyList_CheckExact(obj)) { /* no Python code runs here */
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++)
             if (unsettled(core, PySequence_Fast_GET_ITEM(obj, i), depth - 1))
                 return 1;
@@ -491,11 +510,13 @@ static int unsettled(struct pl_core *core, PyObject *obj, int depth) {
 
 static PyObject *settled(struct pl_core *core, PyObject *obj, int depth);
 
+/* Waiting for a future lets other threads change the list meanwhile: we settle what it was when we came. */
 static PyObject *settled_items(struct pl_core *core, PyObject *obj, int depth) {
-    Py_ssize_t n = PySequence_Fast_GET_SIZE(obj);
-    PyObject *copy = PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
+    PyObject *was = PySequence_Tuple(obj);
+    Py_ssize_t n = was ? PyTuple_GET_SIZE(was) : 0;
+    PyObject *copy = !was ? NULL : PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
     for (Py_ssize_t i = 0; copy && i < n; i++) {
-        PyObject *item = settled(core, PySequence_Fast_GET_ITEM(obj, i), depth);
+        PyObject *item = settled(core, PyTuple_GET_ITEM(was, i), depth);
         if (!item)
             Py_CLEAR(copy);
         else if (PyTuple_CheckExact(obj))
@@ -503,13 +524,14 @@ static PyObject *settled_items(struct pl_core *core, PyObject *obj, int depth) {
         else
             PyList_SET_ITEM(copy, i, item);
     }
+    Py_XDECREF(was);
     return copy;
 }
 
 static PyObject *settled_dict(struct pl_core *core, PyObject *dict, int depth) {
-    PyObject *copy = PyDict_New(), *key, *value;
+    PyObject *copy = PyDict_Copy(dict), *key, *value;
     Py_ssize_t pos = 0;
-    while (copy && PyDict_Next(dict, &pos, &key, &value)) {
+    while (copy && PyDict_Next(copy, &pos, &key, &value)) { /* ours: only values change */
         PyObject *item = settled(core, value, depth);
         if (!item || PyDict_SetItem(copy, key, item) < 0)
             Py_CLEAR(copy);

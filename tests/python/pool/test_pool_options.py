@@ -199,3 +199,22 @@ def test_stats(parallel_pool):
 
 def test_nodes(pool):
     assert isinstance(pool.nodes, int) and pool.nodes >= 1
+
+
+def test_loading_does_not_count_against_a_timeout(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, time\n"
+        "time.sleep(1.5 if 'ERGON_SLOW_IMPORT' in os.environ else 0)\n"
+        "def quick(x): return x\n"
+        "def endless(x): time.sleep(600)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import slow_to_import
+
+    monkeypatch.setenv("ERGON_SLOW_IMPORT", "1")
+    with ergon.ProcessPool(1) as pool:
+        assert pool.submit(slow_to_import.quick, 1, timeout=0.5).result(60) == 1
+        with pytest.raises(TaskTimeout):
+            pool.submit(slow_to_import.endless, 1, timeout=0.1).result(60)
+    with ergon.ProcessPool(1) as pool, pytest.raises(TaskTimeout):
+        pool.submit(slow_to_import.endless, 1, timeout=0.1).result(60)

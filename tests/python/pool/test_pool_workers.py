@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -269,3 +270,32 @@ def test_max_recursion_and_switch_interval_are_default(process_pool):
 
 def test_main_module_name(process_pool):
     assert process_pool.pipe(lambda: __import__("__main__").__name__) == "__main__"
+
+
+def test_setuptools_costs_workers_no_start_up():
+    from ergon import _worker
+
+    class Hack:
+        __module__ = "_distutils_hack"
+
+    class Other(Hack):
+        __module__ = "elsewhere"
+
+    before = sys.meta_path[:]
+    try:
+        sys.meta_path[:] = [f for f in before if isinstance(f, type)]
+        assert "-S" in _worker.zygote_argv()
+        sys.meta_path.insert(0, Hack())
+        assert "-S" in _worker.zygote_argv()
+        sys.meta_path.insert(0, Other())
+        assert "-S" not in _worker.zygote_argv()
+    finally:
+        sys.meta_path[:] = before
+
+
+def test_workers_find_distutils_as_their_owner_does(process_pool):
+    pytest.importorskip("_distutils_hack")
+    program = "import distutils; print(distutils.__file__)"
+    here = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    there = process_pool.pipe(lambda: __import__("distutils").__file__) if here.returncode == 0 else None
+    assert here.returncode != 0 or there == here.stdout.strip()
