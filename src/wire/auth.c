@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GREETING = 72, PROOF = 32, SAID = 2 * GREETING };
+enum { GREETING = 72 + ERG_AUTH_SESSION, PROOF = 32, SAID = 2 * GREETING };
 static const unsigned char magic[8] = {'E', 'R', 'G', 'N', 'a', 'u', 't', '1'};
 
 struct erg_auth {
@@ -59,18 +59,21 @@ static void say(struct erg_auth *a, const unsigned char *bytes, size_t len) {
     a->out_end += len;
 }
 
-/* magic, nonce, ephemeral public key: into `said` and out. */
-static void greet(struct erg_auth *a) {
+/* magic, nonce, ephemeral public key, session: into `said` and out. */
+static void greet(struct erg_auth *a, const unsigned char *session) {
     unsigned char *at = a->said + (a->role == ERG_AUTH_SERVER ? GREETING : 0);
     memcpy(at, magic, sizeof magic);
     randombytes_buf(at + 8, 32);
     randombytes_buf(a->secret, sizeof a->secret);
     crypto_scalarmult_base(at + 40, a->secret);
+    if (session) {
+        memcpy(at + 72, session, ERG_AUTH_SESSION);
+    }
     say(a, at, GREETING);
 }
 
 int erg_auth_new(enum erg_auth_role role, const unsigned char key[ERG_AUTH_KEY],
-                 struct erg_auth **auth) {
+                 const unsigned char session[ERG_AUTH_SESSION], struct erg_auth **auth) {
     if (sodium_init() < 0) {
         return ERG_ESYSTEM;
     }
@@ -81,7 +84,7 @@ int erg_auth_new(enum erg_auth_role role, const unsigned char key[ERG_AUTH_KEY],
     a->role = role;
     memcpy(a->key, key, sizeof a->key);
     if (role == ERG_AUTH_CLIENT) {
-        greet(a);
+        greet(a, session);
         a->in_want = GREETING + PROOF;
     } else {
         a->in_want = GREETING;
@@ -107,6 +110,10 @@ void erg_auth_taken(struct erg_auth *auth, size_t bytes) {
     if (auth->out_start == auth->out_end) {
         auth->out_start = auth->out_end = 0;
     }
+}
+
+const unsigned char *erg_auth_session(const struct erg_auth *auth) {
+    return auth->said + 72;
 }
 
 size_t erg_auth_wants(const struct erg_auth *auth) {
@@ -163,7 +170,7 @@ static int step(struct erg_auth *a, struct erg_error *err) {
         if (memcmp(a->in, magic, sizeof magic) != 0) {
             return refused(err);
         }
-        greet(a);
+        greet(a, a->said + 72);
         prove(a, ERG_AUTH_SERVER, proof);
         say(a, proof, PROOF);
         a->in_want = PROOF;

@@ -2,11 +2,11 @@
  *
  * Both sides hold the same 32-byte key. The handshake has a fixed length and nothing in it is parsed:
  *
- *     client -> server   magic 8 | nonce 32 | ephemeral X25519 key 32                                        (72)
- *     server -> client   magic 8 | nonce 32 | ephemeral X25519 key 32 | proof 32                            (104)
+ *     client -> server   magic 8 | nonce 32 | ephemeral X25519 key 32 | session 16                           (88)
+ *     server -> client   magic 8 | nonce 32 | ephemeral X25519 key 32 | session 16 | proof 32               (120)
  *     client -> server   proof 32                                                                            (32)
  *
- * A proof is BLAKE2b keyed with the shared key over the prover's role and everything said so far: it cannot be
+ * The session is the client's and says whose agent it wants; the server gives it back. A proof is BLAKE2b keyed with the shared key over the prover's role and everything said so far: it cannot be
  * reflected, replayed or taken from another handshake. Proofs are compared in constant time. Each direction has a
  * key of its own, from the shared key, the X25519 secret and the whole handshake, so that a key lost later opens
  * nothing recorded earlier. After that bytes travel as records: u32 length, and libsodium's secretstream. A wrong byte
@@ -25,16 +25,18 @@ enum {
     ERG_AUTH_KEY = 32,
     ERG_AUTH_RECORD_MAX = 64 << 10, /* plain bytes in one record */
     ERG_AUTH_RECORD_EXTRA = 4 + 17, /* what a record adds to them */
-    ERG_AUTH_HANDSHAKE_MAX = 104,
+    ERG_AUTH_SESSION = 16,
+    ERG_AUTH_HANDSHAKE_MAX = 120,
 };
 
 struct erg_auth;
 
 enum erg_auth_role { ERG_AUTH_CLIENT, ERG_AUTH_SERVER };
 
-/* The key is copied, and wiped by erg_auth_free. 0, ERG_ENOMEM, ERG_ESYSTEM (no randomness). */
+/* The key is copied, and wiped by erg_auth_free. session: the client's; NULL: zeros. 0, ERG_ENOMEM, ERG_ESYSTEM (no
+ * randomness). */
 int erg_auth_new(enum erg_auth_role role, const unsigned char key[ERG_AUTH_KEY],
-                 struct erg_auth **auth);
+                 const unsigned char session[ERG_AUTH_SESSION], struct erg_auth **auth);
 void erg_auth_free(struct erg_auth *auth);
 
 /* Bytes of the handshake that wait to be written, and how many were taken. */
@@ -46,6 +48,9 @@ size_t erg_auth_wants(const struct erg_auth *auth);
 /* At most erg_auth_wants() bytes. ERG_EACCESS: this is not somebody who has the key. */
 int erg_auth_feed(struct erg_auth *auth, const unsigned char *bytes, size_t len,
                   struct erg_error *err);
+
+/* The session the client named; the server's to look at once erg_auth_wants() is 0. */
+const unsigned char *erg_auth_session(const struct erg_auth *auth);
 
 /* Once erg_auth_wants() is 0. Seals len <= ERG_AUTH_RECORD_MAX bytes into out (len + ERG_AUTH_RECORD_EXTRA). */
 size_t erg_auth_seal(struct erg_auth *auth, const unsigned char *bytes, size_t len,

@@ -30,8 +30,9 @@ static int carry(struct erg_auth *from, struct erg_auth *to, int flip) {
 }
 
 static void pair(struct erg_auth **client, struct erg_auth **server, const unsigned char *theirs) {
-    assert_int_equal(erg_auth_new(ERG_AUTH_CLIENT, key, client), 0);
-    assert_int_equal(erg_auth_new(ERG_AUTH_SERVER, theirs, server), 0);
+    static const unsigned char session[ERG_AUTH_SESSION] = "which agent";
+    assert_int_equal(erg_auth_new(ERG_AUTH_CLIENT, key, session, client), 0);
+    assert_int_equal(erg_auth_new(ERG_AUTH_SERVER, theirs, NULL, server), 0);
 }
 
 static void both_prove(void **state) {
@@ -44,6 +45,7 @@ static void both_prove(void **state) {
     assert_int_equal(erg_auth_wants(c), 0);
     assert_int_equal(carry(c, s, -1), 0);
     assert_int_equal(erg_auth_wants(s), 0);
+    assert_string_equal((const char *)erg_auth_session(s), "which agent");
     unsigned char text[1000], record[1000 + ERG_AUTH_RECORD_EXTRA], plain[1000];
     for (int round = 0; round < 6; round++) {
         struct erg_auth *from = round & 1 ? s : c, *to = round & 1 ? c : s;
@@ -92,7 +94,7 @@ static void another_key_is_refused(void **state) {
 static void every_byte_of_the_handshake_counts(void **state) {
     (void)state;
     for (int step = 0; step < 3; step++) {
-        for (int at = 0; at < (step == 0 ? 72 : step == 1 ? 104 : 32); at++) {
+        for (int at = 0; at < (step == 0 ? 88 : step == 1 ? 120 : 32); at++) {
             struct erg_auth *c, *s;
             pair(&c, &s, key);
             int status = carry(c, s, step == 0 ? at : -1);
@@ -117,7 +119,7 @@ static void reflection(void **state) {
     assert_int_equal(erg_auth_feed(c, echo, erg_auth_wants(c), NULL), ERG_EACCESS);
     assert_int_equal(carry(c, s, -1), 0);
     erg_auth_pending(s, &bytes); /* greeting, and the server's proof, given back as the client's */
-    assert_int_equal(erg_auth_feed(s, bytes + 72, 32, NULL), ERG_EACCESS);
+    assert_int_equal(erg_auth_feed(s, bytes + 88, 32, NULL), ERG_EACCESS);
     erg_auth_free(c);
     erg_auth_free(s);
 }

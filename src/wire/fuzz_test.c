@@ -149,7 +149,7 @@ static uint64_t take(const unsigned char *bytes, size_t len) {
     }
     size_t portion = (size_t)1 << (bytes[0] >> 1 & 15);
     if ((bytes[0] & 1) &&
-        erg_auth_new(bytes[0] & 2 ? ERG_AUTH_CLIENT : ERG_AUTH_SERVER, key, &auth)) {
+        erg_auth_new(bytes[0] & 2 ? ERG_AUTH_CLIENT : ERG_AUTH_SERVER, key, NULL, &auth)) {
         auth = NULL;
     }
     erg_session_open_link(t.session, hello, hello_make(hello, 0));

@@ -144,8 +144,8 @@ static void both_up(struct end ends[2], int sealed) {
     static const unsigned char key[ERG_AUTH_KEY] = {3};
     struct erg_auth *c = NULL, *s = NULL;
     if (sealed) {
-        assert_int_equal(erg_auth_new(ERG_AUTH_CLIENT, key, &c), 0);
-        assert_int_equal(erg_auth_new(ERG_AUTH_SERVER, key, &s), 0);
+        assert_int_equal(erg_auth_new(ERG_AUTH_CLIENT, key, NULL, &c), 0);
+        assert_int_equal(erg_auth_new(ERG_AUTH_SERVER, key, NULL, &s), 0);
     }
     link_up(&ends[0], c);
     link_up(&ends[1], s);
