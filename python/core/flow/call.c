@@ -213,8 +213,11 @@ static int all_plain(struct fl_run *run, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* A method of a built-in type; self is the pass's view. */
-static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, const char *name,
+static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, PyObject *callable,
                                      PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int bound = PyCFunction_Check(callable);
+    const char *name = bound ? ((PyCFunctionObject *)callable)->m_ml->ml_name
+                             : ((PyMethodDescrObject *)callable)->d_method->ml_name;
     struct flow_state *st = run->st;
     self = fl_see(run, self);
     if (fl_is_unknown(st, self))
@@ -231,7 +234,8 @@ static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, const c
     if (!changes && PyUnicode_Check(self) && !all_plain(run, args, nargs))
         return fl_unknown(st);
     Py_INCREF(self);
-    PyObject *method = PyObject_GetAttrString(self, name);
+    PyObject *method = bound ? PyObject_GetAttrString(self, name)
+                             : Py_TYPE(callable)->tp_descr_get(callable, self, NULL);
     int trust = Py_TYPE(self) == st->ndarray_type; /* half of NumPy is Python */
     fl_session_trust(run->session, trust);
     run->numpy = trust;
@@ -348,14 +352,22 @@ static PyObject *with_self(struct fl_run *run, PyObject *function, PyObject *sel
     return r;
 }
 
+/* list.append(x, …) and the like, with an object of that very type. */
+static int is_method_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                          Py_ssize_t nargs) {
+    if (Py_TYPE(callable) != &PyMethodDescr_Type || nargs == 0)
+        return 0;
+    PyTypeObject *type = Py_TYPE(fl_see(run, args[0]));
+    return fl_kind(run->st, type) && PyType_IsSubtype(type, PyDescr_TYPE(callable));
+}
+
 static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *kwnames) {
     struct flow_state *st = run->st;
-    int done;
-    PyObject *special = fl_special(run, callable, args, nargs, kwnames, &done);
-    if (done)
+    int done, pure = fl_pure_of(st, callable);
+    PyObject *special = pure ? NULL : fl_special(run, callable, args, nargs, kwnames, &done);
+    if (!pure && done)
         return special;
-    int pure = fl_pure_of(st, callable);
     if (pure == FL_PURE_CLOCK)
         return fl_unknown(st);
     if (pure == FL_PURE_NUMPY) {
@@ -383,14 +395,10 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     }
     if (PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable) &&
         fl_kind(st, Py_TYPE(PyCFunction_GET_SELF(callable))))
-        return call_builtin_method(run, PyCFunction_GET_SELF(callable),
-                                   ((PyCFunctionObject *)callable)->m_ml->ml_name, args, nargs,
+        return call_builtin_method(run, PyCFunction_GET_SELF(callable), callable, args, nargs,
                                    kwnames);
-    if (Py_TYPE(callable) == &PyMethodDescr_Type && nargs > 0 &&
-        fl_kind(st, Py_TYPE(fl_see(run, args[0]))))
-        return call_builtin_method(run, args[0],
-                                   ((PyMethodDescrObject *)callable)->d_method->ml_name, args + 1,
-                                   nargs - 1, kwnames);
+    if (is_method_call(run, callable, args, nargs))
+        return call_builtin_method(run, args[0], callable, args + 1, nargs - 1, kwnames);
     fl_stop(run, FL_WHY_BARRIER, "a call of an unknown function");
     return NULL;
 }
@@ -417,6 +425,10 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
     PyTypeObject *type = Py_TYPE(callable);
     if (fl_is_unknown(st, callable))
         return fl_unknown(st);
+    if (PyCFunction_Check(callable))
+        return call_builtin(run, callable, args, nargs, kwnames);
+    if (is_method_call(run, callable, args, nargs))
+        return call_builtin_method(run, args[0], callable, args + 1, nargs - 1, kwnames);
     if (type == st->functional_type && ((struct fl_functional *)callable)->is_async)
         return call_async(run, callable, args, nargs, kwnames);
     if (type == st->functional_type)

@@ -100,7 +100,7 @@ static const uint8_t caches[256] = {
 };
 
 /* 0 went on, 1 returned or yielded: the value is on the stack, -1 exception. */
-static int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
+static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
     const uint8_t *unit = f->code->unit;
     int at = f->ip, op = unit[2 * at], arg = unit[2 * at + 1];
     while (op == EXTENDED_ARG) {
@@ -110,6 +110,70 @@ static int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
     }
     f->at = at;
     f->ip = at + 1 + caches[op];
+    switch (op) { /* the most frequent ones, without a call */
+    case LOAD_FAST:
+        if (!f->slots[arg])
+            break;
+        fl_push(f, Py_NewRef(fl_see(run, f->slots[arg])));
+        return 0;
+    case LOAD_CONST:
+        fl_push(f, Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg)));
+        return 0;
+    case STORE_FAST: {
+        PyObject *old = f->slots[arg];
+        f->slots[arg] = fl_pop(f);
+        Py_XDECREF(old);
+        return 0;
+    }
+    case POP_TOP:
+        Py_XDECREF(fl_pop(f));
+        return 0;
+    case PUSH_NULL:
+        fl_push(f, NULL);
+        return 0;
+    case JUMP_BACKWARD:
+        f->ip -= arg;
+        return 0;
+    case JUMP_FORWARD:
+        f->ip += arg;
+        return 0;
+    case POP_JUMP_FORWARD_IF_FALSE:
+    case POP_JUMP_FORWARD_IF_TRUE:
+    case POP_JUMP_BACKWARD_IF_FALSE:
+    case POP_JUMP_BACKWARD_IF_TRUE: {
+        PyObject *top = *fl_at(f, 1);
+        if (!PyBool_Check(top))
+            break;
+        int when = op == POP_JUMP_FORWARD_IF_TRUE || op == POP_JUMP_BACKWARD_IF_TRUE;
+        int back = op == POP_JUMP_BACKWARD_IF_FALSE || op == POP_JUMP_BACKWARD_IF_TRUE;
+        if ((top == Py_True) == when)
+            f->ip += back ? -arg : arg;
+        Py_DECREF(fl_pop(f));
+        return 0;
+    }
+    case BINARY_OP: {
+        PyObject *b = *fl_at(f, 1), **at = fl_at(f, 2), *a = *at;
+        if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b))
+            break;
+        PyNumberMethods *m = PyLong_Type.tp_as_number;
+        binaryfunc call = arg == 0 || arg == 13    ? m->nb_add
+                          : arg == 10 || arg == 23 ? m->nb_subtract
+                          : arg == 5 || arg == 18  ? m->nb_multiply
+                                                   : NULL;
+        PyObject *r = call ? call(a, b) : NULL;
+        if (!r)
+            return call ? -1 : table[op](run, f, arg);
+        Py_DECREF(fl_pop(f));
+        Py_SETREF(*at, r);
+        return 0;
+    }
+    case PRECALL:
+    case RESUME:
+    case NOP:
+        return 0;
+    default:
+        break;
+    }
     if (!table[op])
         return fl_stop(run, FL_WHY_OTHER, "an instruction that is not run ahead of");
     return table[op](run, f, arg);

@@ -48,6 +48,22 @@ int fl_map_has(const struct fl_map *map, PyObject *key);
 int fl_map_set(struct fl_map *map, PyObject *key, PyObject *value); /* 0 or -1; value may be NULL */
 void fl_map_clear(struct fl_map *map);
 
+/* What was found out last about objects by their address. What is known about an address is true of anything that may
+ * come to lie there: only objects held for ever have a value but 0. */
+enum { FL_SEEN = 256 };
+struct fl_seen {
+    const void *key;
+    int value;
+};
+struct fl_method_seen {
+    PyTypeObject *type;
+    const char *name;
+    int value;
+};
+static inline unsigned fl_seen_at(const void *p) {
+    return (unsigned)((uintptr_t)p >> 4 ^ (uintptr_t)p >> 12) % FL_SEEN;
+}
+
 /* --- module state ------------------------------------------------------------------------------------- */
 struct fl_code;
 struct flow_state {
@@ -58,7 +74,12 @@ struct flow_state {
     PyObject *stop;       /* exception: the pass ends here */
     PyObject *pure;       /* dict: callable without effects -> small int, enum fl_pure */
     PyObject *pure_types; /* dict: type -> small int, enum fl_kind */
-    int numpy_known;      /* numpy's names are in `pure` */
+    struct {
+        struct fl_seen callables[FL_SEEN], types[FL_SEEN];
+        struct fl_method_seen methods[FL_SEEN];
+    } seen;
+    PyObject *list_append; /* the method: borrowed from the type */
+    int numpy_known;       /* numpy's names are in `pure` */
     PyTypeObject *ndarray_type;
     PyObject *scheduled; /* dict: code object -> True */
     PyObject
@@ -256,11 +277,12 @@ enum fl_pure {
     FL_PURE_CLOCK /* it gives something else each time: Unknown */
 };
 int fl_pure_init(struct flow_state *st);
+void fl_pure_look(struct flow_state *st); /* before a pass: what has been imported since */
 int fl_pure_of(struct flow_state *st, PyObject *callable);
 /* A special built-in (print, next, getattr, …). *done 0: none of them. */
 PyObject *fl_special(struct fl_run *run, PyObject *callable, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames, int *done);
-/* 1: the method of a built-in type changes its object; 0: it does not; -1: not known. */
+/* 1: the method of a built-in type changes its object; 0: it does not; -1: not known. `name`: of its PyMethodDef. */
 int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *name);
 /* A call of the code is one of an unknown module-level function. */
 int fl_is_barrier(struct fl_run *run, struct fl_code *code, PyObject *globals);

@@ -6,8 +6,13 @@
 enum { COPY_BYTES_MAX = 1 << 20, COPY_ITEMS_MAX = 1 << 20, SETTLE_DEPTH = 200 };
 
 int fl_kind(struct flow_state *st, PyTypeObject *type) {
-    PyObject *kind = PyDict_GetItemWithError(st->pure_types, (PyObject *)type);
-    return kind ? (int)PyLong_AsLong(kind) : 0;
+    struct fl_seen *seen = &st->seen.types[fl_seen_at(type)];
+    if (seen->key != type) {
+        PyObject *kind = PyDict_GetItemWithError(st->pure_types, (PyObject *)type);
+        seen->value = kind ? (int)PyLong_AsLong(kind) : 0;
+        seen->key = type;
+    }
+    return seen->value;
 }
 
 int fl_user_class(struct flow_state *st, PyTypeObject *type) {

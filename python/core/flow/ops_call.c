@@ -8,6 +8,24 @@ static int op_kw_names(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+/* list.append, its object and the item lie on the stack. */
+static int append(struct fl_run *run, struct fl_frame *f) {
+    PyObject *list = fl_own(run, *fl_at(f, 2));
+    if (!list)
+        return -1;
+    PyObject *result = fl_is_unknown(run->st, list) ? fl_unknown(run->st) : Py_NewRef(Py_None);
+    if (!result)
+        return -1;
+    if (result == Py_None && PyList_Append(list, fl_see(run, *fl_at(f, 1))) < 0) {
+        Py_DECREF(result);
+        return -1;
+    }
+    for (int i = 0; i < 3; i++)
+        Py_DECREF(fl_pop(f));
+    fl_push(f, result);
+    return 0;
+}
+
 static int op_call(struct fl_run *run, struct fl_frame *f, int n) {
     PyObject *kwnames = f->kwnames;
     f->kwnames = NULL;
@@ -20,6 +38,8 @@ static int op_call(struct fl_run *run, struct fl_frame *f, int n) {
         args = base + 1;
         count = n + 1;
     }
+    if (callable == run->st->list_append && n == 1 && count == 2 && !kwnames)
+        return append(run, f);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *seen = fl_see(run, args[i]);
         if (seen != args[i])

@@ -93,7 +93,8 @@ static PyObject *binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
 
 static int op_binary_op(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *b = fl_pop(f), *a = fl_pop(f), *r;
-    if (PyLong_CheckExact(a) && PyLong_CheckExact(b))
+    if ((PyLong_CheckExact(a) || PyFloat_CheckExact(a)) &&
+        (PyLong_CheckExact(b) || PyFloat_CheckExact(b)))
         r = operators[arg].call(a, b);
     else
         r = binary(run, fl_see(run, a), fl_see(run, b), arg);
@@ -175,8 +176,12 @@ static PyObject *compare(struct fl_run *run, PyObject *a, PyObject *b, int op) {
 }
 
 static int op_compare(struct fl_run *run, struct fl_frame *f, int arg) {
-    PyObject *b = fl_pop(f), *a = fl_pop(f);
-    PyObject *r = compare(run, fl_see(run, a), fl_see(run, b), arg);
+    PyObject *b = fl_pop(f), *a = fl_pop(f), *r;
+    if (Py_TYPE(a) == Py_TYPE(b) &&
+        (PyLong_CheckExact(a) || PyFloat_CheckExact(a) || PyUnicode_CheckExact(a)))
+        r = PyObject_RichCompare(a, b, arg);
+    else
+        r = compare(run, fl_see(run, a), fl_see(run, b), arg);
     Py_DECREF(a);
     Py_DECREF(b);
     if (!r)
@@ -351,7 +356,25 @@ static int op_load_attr(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+/* The method of a built-in type, not bound: borrowed; NULL: there is another way. */
+static PyObject *plain_method(struct fl_run *run, PyObject *o, PyObject *name) {
+    PyTypeObject *type = Py_TYPE(o);
+    if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || type->tp_dictoffset ||
+        type->tp_getattro != PyObject_GenericGetAttr || !fl_kind(run->st, type))
+        return NULL;
+    PyObject *method = core_type_lookup(type, name);
+    return method && Py_TYPE(method) == &PyMethodDescr_Type ? method : NULL;
+}
+
 static int op_load_method(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *top = fl_see(run, *fl_at(f, 1)), *method = plain_method(run, top, name_of(f, arg));
+    if (method) { /* the method below its object */
+        PyObject **at = fl_at(f, 1);
+        Py_INCREF(top);
+        Py_SETREF(*at, Py_NewRef(method));
+        fl_push(f, top);
+        return 0;
+    }
     PyObject *o = fl_pop(f), *r = fl_getattr(run, fl_see(run, o), name_of(f, arg));
     Py_DECREF(o);
     if (!r)

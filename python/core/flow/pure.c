@@ -135,6 +135,9 @@ static int note_nameless(PyObject *t) {
 int fl_pure_init(struct flow_state *st) {
     st->pure = PyDict_New();
     st->pure_types = PyDict_New();
+    PyObject *append = PyUnicode_InternFromString("append");
+    st->list_append = append ? core_type_lookup(&PyList_Type, append) : NULL;
+    Py_XDECREF(append);
     if (!st->pure || !st->pure_types)
         return -1;
     if (note_names(st->pure, "builtins", builtin_pure, FL_PURE) < 0 ||
@@ -256,13 +259,25 @@ static int numpy_look(struct flow_state *st) {
     return rc;
 }
 
+void fl_pure_look(struct flow_state *st) {
+    if (st->numpy_known)
+        return;
+    if (numpy_look(st) < 0)
+        PyErr_Clear();
+    if (st->numpy_known) /* what was not known before is now */
+        memset(&st->seen, 0, sizeof st->seen);
+}
+
 int fl_pure_of(struct flow_state *st, PyObject *callable) {
-    if (!st->numpy_known && numpy_look(st) < 0)
-        PyErr_Clear();
-    PyObject *kind = PyDict_GetItemWithError(st->pure, callable);
-    if (!kind)
-        PyErr_Clear();
-    return kind ? (int)PyLong_AsLong(kind) : FL_PURE_NONE;
+    struct fl_seen *seen = &st->seen.callables[fl_seen_at(callable)];
+    if (seen->key != callable) {
+        PyObject *kind = PyDict_GetItemWithError(st->pure, callable);
+        if (!kind)
+            PyErr_Clear();
+        seen->value = kind ? (int)PyLong_AsLong(kind) : FL_PURE_NONE;
+        seen->key = callable;
+    }
+    return seen->value;
 }
 
 /* --- methods of built-in types ------------------------------------------------------------------------------- */
@@ -311,7 +326,7 @@ static const char *const changing[] = {"append",
 static const char *const outward[] = {"tofile",        "dump",        "dumps",       "__reduce__",
                                       "__reduce_ex__", "__setattr__", "__delattr__", NULL};
 
-int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *name) {
+static int method_changes(struct flow_state *st, PyTypeObject *type, const char *name) {
     int kind = fl_kind(st, type);
     for (int i = 0; outward[i]; i++)
         if (strcmp(name, outward[i]) == 0)
@@ -322,6 +337,13 @@ int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *nam
         if (strcmp(name, changing[i]) == 0)
             return 1;
     return kind == FL_MUTABLE ? 0 : -1;
+}
+
+int fl_method_changes(struct flow_state *st, PyTypeObject *type, const char *name) {
+    struct fl_method_seen *seen = &st->seen.methods[fl_seen_at(name)];
+    if (seen->type != type || seen->name != name)
+        *seen = (struct fl_method_seen){type, name, method_changes(st, type, name)};
+    return seen->value;
 }
 
 /* --- built-ins that want more than a call ------------------------------------------------------------------------ */

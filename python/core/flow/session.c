@@ -333,7 +333,7 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
     s->blocked = 0;
     s->arrived = 0;
     s->capped = 0;
-    fl_pure_of(s->st, Py_None); /* NumPy may have been imported meanwhile */
+    fl_pure_look(s->st); /* NumPy may have been imported meanwhile */
     int rc = 1;
     if (fl_guard_begin(s->st) == 0) {
         rc = functional ? fl_fork_pass(&run, functional, value)
