@@ -13,6 +13,7 @@ import gc
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -33,6 +34,16 @@ TIERS = ("quick", "default", "full")
 # Short, because the path of a Unix socket holds 107 characters.
 _folder = tempfile.mkdtemp(prefix="ergt-", dir="/tmp")
 _outer_tmpdir = os.environ.get("TMPDIR")
+
+
+# A shell's background jobs and nohup's have these ignored; the programs we start would inherit that.
+for _signal, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, _handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

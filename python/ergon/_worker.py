@@ -36,8 +36,23 @@ def _plain_path():
 
 
 def _is_setuptools(finder):
-    """Its stand-in for ``distutils``, on every path that has setuptools: workers put it there themselves."""
-    return type(finder).__module__ == "_distutils_hack"
+    """Its stand-in for ``distutils``, on every path that has setuptools: workers put it there when it is asked for."""
+    return type(finder).__module__ == "_distutils_hack" or isinstance(finder, _Distutils)
+
+
+class _Distutils:
+    """In a worker that began without ``site``: whoever imports ``distutils`` gets the one its owner would get."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "distutils":
+            return None
+        sys.meta_path.remove(self)
+        try:
+            import _distutils_hack
+        except ImportError:
+            return None
+        _distutils_hack.add_shim()
+        return _distutils_hack.DISTUTILS_FINDER.find_spec(name, path, target)
 
 
 def zygote_argv(preload=0):
@@ -111,7 +126,38 @@ def zygote():
 
     if len(sys.argv) > 2:
         _preload(sys.argv[2].split(","), sys.argv[3:])
-    return _core._zygote_main()
+    _leave(_core._zygote_main())
+
+
+def _leave(status):
+    """The end of a worker: what a program may count on when it ends, without taking the interpreter apart.
+
+    Threads are waited for, what ``atexit`` knows is called, and files that are open are written out.
+    """
+    from . import _core
+
+    threading, atexit = sys.modules.get("threading"), sys.modules.get("atexit")
+    try:
+        if threading:
+            threading._shutdown()
+        if atexit:
+            atexit._run_exitfuncs()
+        _flush()
+    finally:
+        _core._leave(status)
+
+
+def _flush():
+    import gc
+    import io
+
+    for kinds in ((io.TextIOWrapper,), (io.BufferedWriter, io.BufferedRandom)):
+        for file in [o for o in gc.get_objects() if type(o) in kinds]:
+            try:
+                if not file.closed:
+                    file.flush()
+            except Exception:  # noqa: S112  (one that was detached, or whose disk is full: nobody is left to tell)
+                continue
 
 
 def _preload(names, path):
@@ -154,12 +200,7 @@ def _setup_process(m):
         for name in ("setquit", "setcopyright", "sethelper"):
             getattr(site, name)()
         if m["distutils"]:
-            try:  # noqa: SIM105  (contextlib takes milliseconds to import)
-                import _distutils_hack
-
-                _distutils_hack.add_shim()
-            except ImportError:
-                pass
+            sys.meta_path.insert(0, _Distutils())
     main = sys.modules["__main__"]
     for name, value in m["main"].items():
         setattr(main, name, value)

@@ -551,6 +551,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state,
 void pl_runtime_fini(struct pool_state *state);
 PyObject *pl_zygote_main(PyObject *module, PyObject *args);
 PyObject *pl_thread_main(PyObject *module, PyObject *args);
+PyObject *pl_leave(PyObject *module, PyObject *status);
 
 /* --- module glue, called from module.c ------------------------------------------------------------------- */
 struct pool_state *pool_state_new(PyObject *module);

@@ -40,6 +40,15 @@ PyObject *pl_zygote_main(PyObject *module, PyObject *args) {
     return PyLong_FromLong(rc == 1 ? worker_process(module, &start) : 0);
 }
 
+PyObject *pl_leave(PyObject *module, PyObject *status) {
+    (void)module;
+    int code = (int)PyLong_AsLong(status);
+    if (PyErr_Occurred())
+        return NULL;
+    fflush(NULL);
+    _exit(code);
+}
+
 /* --- threads ------------------------------------------------------------------------------------------------------- */
 
 /* Called while the pool opens or grows: its core is there before it is. */

@@ -292,6 +292,8 @@ static PyObject *at_exit(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"shutdown", shutdown_engine, METH_NOARGS, shutdown_doc},
+    {"_leave", pl_leave, METH_O,
+     "_leave($module, status, /)\n--\n\nEnds the process at once, with C's files written out."},
     {"_at_exit", at_exit, METH_NOARGS,
      "_at_exit($module, /)\n--\n\nshutdown(), when the interpreter ends."},
     {"_zygote_main", pl_zygote_main, METH_NOARGS,

@@ -299,3 +299,34 @@ def test_workers_find_distutils_as_their_owner_does(process_pool):
     here = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     there = process_pool.pipe(lambda: __import__("distutils").__file__) if here.returncode == 0 else None
     assert here.returncode != 0 or there == here.stdout.strip()
+
+
+def leave_behind(folder):
+    import atexit
+    import ctypes
+
+    text = sys.kept_text = open(os.path.join(folder, "text"), "w")  # noqa: SIM115
+    text.write("text")
+    binary = sys.kept_binary = open(os.path.join(folder, "binary"), "wb")  # noqa: SIM115
+    binary.write(b"binary")
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    libc.fputs(b"C", ctypes.c_void_p(libc.fopen(os.fsencode(os.path.join(folder, "C")), b"w")))
+
+    def write(name):
+        time.sleep(0.1)
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(name)
+
+    atexit.register(write, "atexit")
+    threading.Thread(target=write, args=("thread",)).start()
+
+
+def test_what_a_worker_leaves_behind_is_written_out(tmp_path):
+    pool = ergon.ProcessPool(1)
+    pool.pipe(leave_behind, str(tmp_path))
+    pool.close()
+    pool.join()
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        name: name for name in ("text", "binary", "C", "atexit", "thread")
+    }
