@@ -80,7 +80,9 @@ def _ref(ref: Any, protocol: int) -> tuple:
 def _proxy(proxy: Any, protocol: int) -> tuple:
     # A proxy hides its target: a bound method of it does not.
     try:
-        target = proxy.__repr__.__self__
+        bound = proxy.__repr__
+        # Of a class it is the function of its instances.
+        target = bound.__self__ if hasattr(bound, "__self__") else proxy.mro.__self__
     except ReferenceError:
         return dead_proxy, ()
     return weakref.proxy, (target,)

@@ -1,23 +1,65 @@
-"""The interface of dill on Ergon's serializer: the main functions, and source code of objects."""
+"""The interface of dill on Ergon: serialization of all of Python, with dill's rules and dill's streams."""
 
-from ergon import copy, dump, dumps, load, loads
 from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
 from ergon.aliases._legal import citation, license  # noqa: F401
-from ergon.errors import PicklingError, UnpicklingError
 
-from . import _dill, source
+from . import _dill, detect, logger, pointers, source, temp
+from ._dill import (
+    CONTENTS_FMODE,
+    DEFAULT_PROTOCOL,
+    FILE_FMODE,
+    HANDLE_FMODE,
+    HIGHEST_PROTOCOL,
+    PickleError,
+    Pickler,
+    PickleWarning,
+    PicklingError,
+    PicklingWarning,
+    Unpickler,
+    UnpicklingError,
+    UnpicklingWarning,
+    check,
+    copy,
+    dump,
+    dumps,
+    load,
+    loads,
+    pickle,
+    pickles,
+    register,
+)
+from .session import dump_module, dump_session, load_module, load_module_asdict, load_session
+from .settings import settings
 
-__all__ = [
-    "copy",
-    "dump",
-    "dumps",
-    "load",
-    "loads",
-    "PicklingError",
-    "UnpicklingError",
-    "source",
-    "license",
-    "citation",
-]
 __version__ = "0.4.1"
 __author__ = "the Ergon developers"
+
+objects = {}
+
+from . import objtypes as types  # noqa: E402
+
+
+def load_types(pickleable=True, unpickleable=True):
+    """Fills `objects` with an example of each type, and `types` with the types: those that can be pickled, or cannot."""
+    from importlib import reload
+
+    from . import _objects
+
+    for wanted, found in ((pickleable, _objects.succeeds), (unpickleable, _objects.failures)):
+        if wanted:
+            objects.update(found)
+        else:
+            for name in found:
+                objects.pop(name, None)
+    objects.update(_objects.registered)
+    for name in [name for name in vars(types) if "Type" in name]:
+        delattr(types, name)
+    reload(types)
+
+
+def extend(use_dill=True):
+    """Adds dill's types to (or, with False, takes them out of) the standard library's Python pickler."""
+    _dill._extend() if use_dill else _dill._revert_extension()
+
+
+extend()

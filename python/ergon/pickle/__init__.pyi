@@ -4,8 +4,22 @@ from typing import Any, Protocol
 
 from typing_extensions import disjoint_base
 
-from .errors import PicklingError as PicklingError
-from .errors import UnpicklingError as UnpicklingError
+from ..errors import PicklingError as PicklingError
+from ..errors import UnpicklingError as UnpicklingError
+from ._trace import trace as trace
+from .detect import baditems as baditems
+from .detect import badobjects as badobjects
+from .detect import badtypes as badtypes
+from .detect import errors as errors
+from .detect import globalvars as globalvars
+from .pointers import children as children
+from .pointers import parent as parent
+from .pointers import parents as parents
+from .session import dump_module as dump_module
+from .session import load_module as load_module
+from .session import load_module_asdict as load_module_asdict
+from .source import getsource as getsource
+from .source import importable as importable
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -14,14 +28,29 @@ __all__ = [
     "PicklingError",
     "Unpickler",
     "UnpicklingError",
+    "baditems",
+    "badobjects",
+    "badtypes",
     "by_value_modules",
+    "children",
     "copy",
     "digest",
     "dump",
+    "dump_module",
     "dumps",
+    "errors",
+    "getsource",
+    "globalvars",
+    "importable",
     "load",
+    "load_module",
+    "load_module_asdict",
     "loads",
+    "parent",
+    "parents",
+    "pickles",
     "register_pickle_by_value",
+    "trace",
     "unregister_pickle_by_value",
 ]
 
@@ -75,6 +104,7 @@ def digest(obj: Any, *, size: int = 32) -> bytes: ...
 def register_pickle_by_value(module: ModuleType, /) -> None: ...
 def unregister_pickle_by_value(module: ModuleType, /) -> None: ...
 def by_value_modules() -> set[str]: ...
+def pickles(obj: Any, exact: bool = False, safe: bool = True) -> bool: ...
 
 @disjoint_base
 class Pickler:

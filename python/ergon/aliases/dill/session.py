@@ -1,0 +1,3 @@
+from ergon.aliases import _share
+
+_share.run("ergon.pickle.session", globals())

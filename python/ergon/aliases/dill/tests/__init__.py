@@ -1,0 +1,1 @@
+"""Where dill's own tests look for what they share."""
