@@ -19,6 +19,7 @@ __all__ = [
     "dumps",
     "errors",
     "functional",
+    "hosts",
     "load",
     "loads",
     "pickle",
@@ -26,11 +27,12 @@ __all__ = [
     "progress",
     "schedule",
     "shutdown",
+    "ssh",
     "trace",
 ]
 
 _LATER = frozenset(
-    {"config", "pickle", "profile", "progress", "trace"}
+    {"config", "hosts", "pickle", "profile", "progress", "ssh", "trace"}
 )  # modules of the facade that are imported when first used
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "UnpicklingError",
     "ConfigError",
     "LaunchError",
+    "SshError",
     "RemoteError",
     "RemoteTraceback",
     "TaskInterrupted",
@@ -58,6 +59,10 @@ class ConfigError(ErgonError, ValueError):
 
 class LaunchError(ErgonError):
     """No resource of a pool came up; the text names each as the user wrote it and why it did not."""
+
+
+class SshError(ErgonError):
+    """A host could not be reached, or a command, copy or tunnel there failed; the text has ssh's own words."""
 
 
 class RemoteTraceback(Exception):

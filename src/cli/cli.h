@@ -15,6 +15,9 @@ enum { ERG_CLI_OK = 0, ERG_CLI_FAILED = 1, ERG_CLI_USAGE = 2 };
 int erg_cli_run(int argc, char **argv);
 int erg_cli_report(int argc, char **argv);
 int erg_cli_doctor(int argc, char **argv);
+int erg_cli_hosts(int argc, char **argv);
+int erg_cli_ports(int argc, char **argv);
+int erg_cli_tunnel(int argc, char **argv);
 
 /* One line on stderr, "ergon COMMAND: …"; returns ERG_CLI_FAILED. */
 int erg_cli_fail(const char *command, const char *format, ...) ERG_PRINTF(2, 3);

@@ -17,6 +17,9 @@ static const struct command commands[] = {
     {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run,
      false},
     {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
+    {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts, false},
+    {"tunnel", "make a port lead to a port of another host, through ssh", erg_cli_tunnel, false},
+    {"ports", "print free ports", erg_cli_ports, false},
     {"doctor", "say what is wrong on this machine", erg_cli_doctor, false},
 };
 

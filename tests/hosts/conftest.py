@@ -73,3 +73,11 @@ def make_hosts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def hosts(make_hosts):
     return make_hosts(3)
+
+
+@pytest.fixture(autouse=True)
+def _ssh_configuration(request):
+    """In a module that uses several, each test gets that of the fixture it names."""
+    for name in ("sshd", "hosts"):
+        if name in request.fixturenames:
+            os.environ["ERGON_SSH_CONFIG"] = str(request.getfixturevalue(name).config)
