@@ -15,7 +15,7 @@ from .errors import ErgonError, SshError
 
 __all__ = ["Host", "configured", "get_profile", "get_profiles", "look", "register", "register_profiles", "unregister"]
 
-_profiles = {}
+_profiles: dict[str, str] = {}
 _lock = threading.Lock()
 
 
