@@ -124,7 +124,7 @@ def test_the_command_ends_with_its_link(sshd):
     pipe.launch()
     pid = pipe.pid
     sshd.cut()
-    until(lambda: gone(pid))
+    until(lambda: gone(pid) and pipe.status() is not None)
     assert pipe.status() == 255
 
 
