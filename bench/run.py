@@ -12,15 +12,18 @@ import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import argparse
 import contextlib
 import importlib
 import io
+import json
 import platform
+import subprocess
+import tempfile
 
 from bench import harness, limits
 
-FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "start", "native"]
+FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "pickle", "start", "native", "trace"]
+ALONE = ["flow"]  # not a race of contenders: a table of its own
 
 
 def row(answer: dict, floors: dict[str, float]) -> list[str]:
@@ -70,7 +73,17 @@ def put_into(path: str, text: str) -> None:
         f.write(f"{before}{mark}\n\n{text.strip()}\n\n{end}{after}")
 
 
-def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, options: argparse.Namespace) -> None:
+def alone(file: str) -> dict[str, float]:
+    """The figures of a benchmark that is a program of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "figures.json")
+        program = os.path.join(harness.ROOT, "bench", f"{file}.py")
+        subprocess.run([sys.executable, program, "--json", path], check=True, stdout=sys.stderr)
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+
+
+def report(answers: list[dict], floors: dict[str, float], others: dict, gate: harness.Gate, options) -> None:
     priority = f"; at niceness {options.nice}, beside other work" if options.nice else ""
     if options.realtime:
         priority = "; at real-time priority, beside other work"
@@ -79,6 +92,9 @@ def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, op
         ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
         [row(answer, floors) for answer in answers],
     )
+    for file, figures in others.items():
+        print()
+        harness.print_table([file, "figure"], [[what, f"{value:,.2f}"] for what, value in figures.items()])
     print()
     limits.print_limits(floors)
     print(f"\n{gate.report()}")
@@ -87,30 +103,36 @@ def report(answers: list[dict], floors: dict[str, float], gate: harness.Gate, op
 def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--into", metavar="FILE", help="put the tables into this page, between its marks")
-    parser.add_argument("files", nargs="*", metavar="FILE", help=f"of: {' '.join(FILES)}")
+    parser.add_argument("files", nargs="*", metavar="FILE", help=f"of: {' '.join(FILES + ALONE)}")
     options = parser.parse_args()
-    unknown = set(options.files) - set(FILES)
+    unknown = set(options.files) - set(FILES + ALONE)
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {' '.join(FILES)}")
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {' '.join(FILES + ALONE)}")
     floors = limits.measure()  # spins without ever yielding: at real-time priority it would wait for itself
     gate = harness.gate_of(options)
     answers = []
-    for file in options.files or FILES:
+    chosen = options.files or FILES + ALONE
+    for file in [file for file in chosen if file not in ALONE]:
         module = importlib.import_module("bench." + file)
         for question in module.QUESTIONS:
             print(f"{question.what} …", file=sys.stderr, flush=True)
             answers.append(
                 harness.ask(module.__name__, harness.adjusted(question, options), gate, options.only, options.nice)
             )
+    others = {}
+    for file in [file for file in chosen if file in ALONE]:
+        print(f"{file} …", file=sys.stderr, flush=True)
+        others[file] = alone(file)
     if options.json:
         harness.write_json(
-            {"machine": machine(), "limits": floors, "answers": answers, "gate": gate.report()}, options.json
+            {"machine": machine(), "limits": floors, "answers": answers, "others": others, "gate": gate.report()},
+            options.json,
         )
     if options.json == "-":
         return
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report(answers, floors, gate, options)
+        report(answers, floors, others, gate, options)
     print(text.getvalue(), end="")
     if options.into:
         put_into(options.into, text.getvalue())

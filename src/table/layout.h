@@ -205,6 +205,7 @@ struct erg_member_slot {
     _Atomic uint32_t stop;                          /* asked to leave after its task: ERG_STOP_* */
     _Atomic uint64_t cancel;                        /* handle whose run should be interrupted */
     _Atomic uint64_t returned; /* stack of arena blocks others freed; 1: closed */
+    _Atomic uint64_t fns;      /* functions it published: payload.h; the member's own */
     /* statistics, written by the member itself */
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t tasks;
     _Atomic uint64_t busy_ns;

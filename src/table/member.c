@@ -19,6 +19,7 @@ static void slot_reset(struct erg_member_slot *slot, uint32_t kind, uint32_t que
     atomic_store(&slot->stop, 0);
     atomic_store(&slot->cancel, 0);
     atomic_store(&slot->returned, 0);
+    atomic_store(&slot->fns, 0);
     atomic_store(&slot->cpu, 0);
     atomic_store(&slot->tasks, 0);
     atomic_store(&slot->busy_ns, 0);

@@ -18,6 +18,28 @@ void erg_payload_free_refs(struct erg_member *m, const void *bytes, size_t len) 
             erg_arena_free(m, entries[i].offset);
 }
 
+/* The owner does not die before its pool, so its functions need no list. */
+void erg_fn_publish(struct erg_member *m, uint64_t offset) {
+    struct erg_fn_head *head = erg_table_at(m->table, offset);
+    uint64_t before = m->is_owner ? 0 : atomic_load_explicit(&m->slot->fns, memory_order_relaxed);
+    atomic_store_explicit(&head->next, before, memory_order_relaxed);
+    if (!m->is_owner)
+        atomic_store_explicit(&m->slot->fns, offset, memory_order_release);
+}
+
+void erg_fn_free(struct erg_member *m, uint64_t offset) {
+    struct erg_fn_head *head = erg_table_at(m->table, offset);
+    _Atomic uint64_t *link = &m->slot->fns;
+    uint64_t at;
+    while ((at = atomic_load_explicit(link, memory_order_relaxed)) && at != offset)
+        link = &((struct erg_fn_head *)erg_table_at(m->table, at))->next;
+    if (at)
+        atomic_store_explicit(link, atomic_load_explicit(&head->next, memory_order_relaxed),
+                              memory_order_release);
+    erg_payload_free_refs(m, head->payload, head->len);
+    erg_arena_free(m, offset);
+}
+
 int erg_item_at(const struct erg_stream_block *block, size_t at, struct erg_item *item) {
     size_t used =
         atomic_load_explicit(&((struct erg_stream_block *)block)->used, memory_order_acquire);

@@ -60,9 +60,15 @@ struct erg_fn_head {
     uint32_t pad;
     uint64_t path; /* of a struct erg_string: where its modules are, 0: where workers look anyway */
     _Atomic uint64_t name; /* of a struct erg_string: what traces call it, 0: nobody asked */
+    _Atomic uint64_t next; /* the one published before by the same member */
     uint64_t len;          /* of the payload that follows */
     char payload[];
 };
+/* The member's own function, at `offset`, is complete: should the member die, recovery frees it once nobody uses it.
+ * By one thread of the member's process at a time, as erg_fn_free. */
+void erg_fn_publish(struct erg_member *m, uint64_t offset);
+/* Frees what erg_fn_publish was told of. */
+void erg_fn_free(struct erg_member *m, uint64_t offset);
 
 struct erg_string {
     uint64_t len;

@@ -5,6 +5,7 @@
 #include "table/arena.h"
 #include "table/bell.h"
 #include "table/inside.h"
+#include "table/payload.h"
 #include <limits.h>
 
 /* A record the dead member may have claimed, finished or only taken the hint of. */
@@ -133,6 +134,65 @@ static void empty_magazines(struct erg_member *owner, struct erg_member_slot *sl
     }
 }
 
+/* --- functions of the dead ---------------------------------------------------------------------------------------- */
+
+/* What tasks of dead submitters that still run may be using. */
+enum { USED_MOST = 64 };
+struct used {
+    int n, any; /* any: more than can be told */
+    uint64_t fn[USED_MOST];
+};
+
+static void find_used(struct erg_table *t, struct used *used) {
+    uint32_t top = atomic_load(&t->header->records_used);
+    for (uint32_t i = 0; i < top; i++) {
+        const struct erg_record *r = &t->records[i];
+        uint64_t s = erg_record_state(r);
+        if (ERG_STATE_PHASE(s) != ERG_RUNNING || !(s & ERG_STATE_ORPHAN) ||
+            r->kind == ERG_KIND_JOIN)
+            continue;
+        if (r->kind == ERG_KIND_CALL && used->n < USED_MOST)
+            used->fn[used->n++] = r->fn;
+        else
+            used->any = 1;
+    }
+}
+
+static int is_used(const struct used *used, uint64_t fn) {
+    for (int i = 0; i < used->n; i++)
+        if (used->fn[i] == fn)
+            return 1;
+    return used->any;
+}
+
+/* Its tasks that had not begun were cancelled, so nobody begins to use one. Those in use are looked at again after
+ * the next death. */
+static void free_functions(struct erg_member *owner, struct erg_member_slot *slot) {
+    struct erg_table *t = owner->table;
+    struct used used = {0};
+    uint64_t kept = 0, at = t->graves, next = atomic_exchange(&slot->fns, 0);
+    if (!at && !next)
+        return;
+    find_used(t, &used);
+    while (at || next) {
+        if (!at) {
+            at = next;
+            next = 0;
+        }
+        struct erg_fn_head *head = erg_table_at(t, at);
+        uint64_t below = atomic_load(&head->next);
+        if (is_used(&used, at)) {
+            atomic_store(&head->next, kept);
+            kept = at;
+        } else {
+            erg_payload_free_refs(owner, head->payload, head->len);
+            erg_arena_free(owner, at);
+        }
+        at = below;
+    }
+    t->graves = kept;
+}
+
 static int bury(struct erg_table *t, uint32_t dead) {
     struct erg_member_slot *slot = &t->members[dead];
     uint32_t phase = atomic_load(&slot->phase);
@@ -187,6 +247,7 @@ int erg_table_recover(struct erg_member *owner, uint32_t dead,
     empty_magazines(owner, slot);
     sweep_records(owner, dead);
     erg_arena_orphan(owner, dead);
+    free_functions(owner, slot);
     atomic_store(&slot->queues, 0);
     atomic_store(&slot->phase, ERG_M_FREE);
     erg_member_wake_all(

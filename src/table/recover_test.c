@@ -4,6 +4,7 @@
  * every block of the arena is free again. */
 #include "os/clock.h"
 #include "os/shm.h"
+#include "table/payload.h"
 #include "table/rig.h"
 #include <errno.h>
 #include <signal.h>
@@ -277,9 +278,43 @@ static void a_record_another_recycles_is_not_taken_twice(void **state) {
     rig_close(&rig);
 }
 
+static uint64_t publish(struct erg_member *m) {
+    uint64_t offset;
+    assert_int_equal(erg_arena_alloc(m, sizeof(struct erg_fn_head) + 1, &offset, NULL), 0);
+    struct erg_fn_head *head = erg_table_at(m->table, offset);
+    head->len = 1;
+    head->payload[0] = 0;
+    erg_fn_publish(m, offset);
+    return offset;
+}
+
+/* One nobody uses, one that is freed by hand, and one of a task somebody else runs when its submitter dies. */
+static void functions_of_the_dead_are_freed_once_nobody_uses_them(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index, got;
+    rig_open(&rig, RECORDS);
+    struct erg_member *dead = rig_member(rig.t, 0), *next = rig_member(rig.t, 0);
+    publish(dead);
+    uint64_t by_hand = publish(dead), in_use = publish(dead);
+    erg_fn_free(dead, by_hand);
+    assert_int_equal(erg_record_new(dead, &index), 0);
+    erg_table_record(rig.t, index)->fn = in_use;
+    erg_record_submit(dead, index);
+    assert_int_equal(erg_claim_next(rig.worker, &got), 1);
+    assert_int_equal(arena_live(rig.t), 2);
+    assert_int_equal(erg_table_recover(rig.owner, dead->number, NULL, NULL), 0);
+    assert_int_equal(arena_live(rig.t), 1);
+    erg_claim_finish(rig.worker, got, ERG_OUT_OK);
+    assert_int_equal(erg_table_recover(rig.owner, next->number, NULL, NULL), 0);
+    assert_int_equal(arena_live(rig.t), 0);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_another_recycles_is_not_taken_twice),
+        cmocka_unit_test(functions_of_the_dead_are_freed_once_nobody_uses_them),
         cmocka_unit_test(a_death_at_any_step_harms_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

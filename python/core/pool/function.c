@@ -8,9 +8,7 @@ enum { FNS_KEPT = 64 };
 
 static void fn_free(struct pl_core *core, struct pl_fn *fn) {
     if (fn->offset && !pl_core_foreign(core)) {
-        struct erg_fn_head *head = erg_table_at(core->table, fn->offset);
-        erg_payload_free_refs(core->member, head->payload, head->len);
-        erg_arena_free(core->member, fn->offset);
+        erg_fn_free(core->member, fn->offset);
     }
     if (fn->has_callee)
         pk_callee_fini(&fn->callee);
@@ -56,6 +54,7 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
         memcpy(at + pad + table, &w->nentries, 4);
         w->nentries = 0; /* the head owns them */
     }
+    erg_fn_publish(w->member, offset);
     fn->offset = offset;
     fn->uid = head->uid;
     return 0;
