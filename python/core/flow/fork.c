@@ -26,22 +26,60 @@ void fl_place_now(struct fl_place *place) {
     place->top = NULL;
 }
 
+/* What an instruction that is under way has on the stack, when native code called Python on its behalf: 1 all of it is
+ * there; 2 what is called, but not the arguments, which may have been used up; 0 not known. */
+static int operands_live(int op) {
+    switch (op) {
+    case CALL:
+    case PRECALL:
+    case FOR_ITER:
+    case SEND:
+    case LOAD_ATTR:
+    case BINARY_OP:
+    case BINARY_SUBSCR:
+    case COMPARE_OP:
+        return 1;
+    case CALL_FUNCTION_EX:
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+/* What object has this frame's code run because it dies: a finalizer, a weak reference's callback, a generator that is
+ * closed. Then what lies on the stack of the frame below may be dead already. */
+static int finalizes(iframe *i) {
+    if (i->owner == FRAME_OWNED_BY_GENERATOR) {
+        PyObject *handled = ((PyGenObject *)_PyFrame_GetGenerator(i))->gi_exc_state.exc_value;
+        return handled && PyErr_GivenExceptionMatches(handled, PyExc_GeneratorExit);
+    }
+    if (PyUnicode_CompareWithASCIIString(i->f_code->co_name, "__del__") == 0)
+        return 1;
+    for (int k = 0; k < 3 && k < i->f_code->co_argcount; k++)
+        if (i->localsplus[k] && PyWeakref_Check(i->localsplus[k]))
+            return 1;
+    return 0;
+}
+
 static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp) {
     struct fl_code *c = fl_code_get(run->st, i->f_code);
     struct fl_frame *f = c ? fl_frame_new(run, c, i->f_globals, (PyObject *)i->f_func) : NULL;
     if (!f)
         return NULL;
-    if (sp < 0)
-        sp = c->depth[_PyInterpreterFrame_LASTI(i)];
+    int dead = 0, lasti = _PyInterpreterFrame_LASTI(i), op = c->unit[2 * lasti];
+    if (sp < 0) {
+        dead = operands_live(op) == 2 ? 1 + (c->unit[2 * lasti + 1] & 1) : 0;
+        sp = operands_live(op) ? c->depth[lasti] : -1;
+    }
     if (sp < 0 || sp > i->f_code->co_stacksize) {
         fl_stop(run, FL_WHY_OTHER, "a frame in an unexpected state");
         fl_frame_free(f);
         return NULL;
     }
-    for (int k = 0; k < c->nlocalsplus + sp; k++)
+    for (int k = 0; k < c->nlocalsplus + sp - dead; k++)
         f->slots[k] = Py_XNewRef(i->localsplus[k]);
     f->sp = sp;
-    f->at = _PyInterpreterFrame_LASTI(i);
+    f->at = lasti;
     f->ip = f->at + 1;
     f->barrier = fl_is_barrier(run, c, i->f_globals);
     return f;
@@ -59,7 +97,7 @@ static int opcode_at(const struct fl_frame *f, int *arg) {
 struct calling {
     PyObject *callable, *self; /* borrowed */
     PyObject **args;
-    PyObject *kwnames, *tuple, *dict;
+    PyObject *kwnames;
     Py_ssize_t nargs;
     int operands, next;
 };
@@ -83,8 +121,6 @@ static int calling_of(struct fl_frame *f, struct calling *c) {
     if (op == CALL_FUNCTION_EX) {
         c->operands = 3 + (arg & 1);
         c->callable = *fl_at(f, 2 + (arg & 1));
-        c->tuple = *fl_at(f, 1 + (arg & 1));
-        c->dict = arg & 1 ? *fl_at(f, 1) : NULL;
         c->next = f->at + 1;
         return 1;
     }
@@ -131,7 +167,7 @@ static int repeat_native(struct fl_run *run, struct fl_frame *f) {
         fl_push(f, fl_unknown(run->st));
         return 0;
     }
-    if (!calling_of(f, &c) || c.tuple || !c.callable)
+    if (!calling_of(f, &c) || !c.args || !c.callable)
         return 1;
     if (has_iterator(run, &c))
         run->skip = 0;
@@ -293,6 +329,11 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
             break;
         }
         int native = i->is_entry;
+        if (native && finalizes(i)) {
+            Py_XDECREF(value);
+            fl_stop(run, FL_WHY_OTHER, "a finalizer");
+            break;
+        }
         struct fl_frame *outer =
             copy_frame(run, prev, native ? -1 : prev->stacktop - prev->f_code->co_nlocalsplus);
         rc = outer ? 0 : -1;
