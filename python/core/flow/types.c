@@ -108,6 +108,45 @@ static PyObject *wrapper_get(PyObject *self, PyObject *obj, PyObject *type) {
     return !obj || obj == Py_None ? Py_NewRef(self) : PyMethod_New(self, obj);
 }
 
+/* What the wrapper has not, its function may have: __code__, __defaults__, … */
+static PyObject *wrapper_getattr(PyObject *self, PyObject *name) {
+    PyObject *r = PyObject_GenericGetAttr(self, name);
+    if (r || !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return r;
+    PyObject *why = PyErr_GetRaisedException();
+    r = PyObject_GetAttr(((struct wrapper *)self)->function, name);
+    if (r || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        Py_DECREF(why);
+        return r;
+    }
+    PyErr_Clear();
+    PyErr_SetRaisedException(why);
+    return NULL;
+}
+
+/* What a function is made of is changed in the function; names and words in both. */
+static int wrapper_setattr(PyObject *self, PyObject *name, PyObject *value) {
+    static const char *const made_of[] = {"__code__",   "__defaults__", "__kwdefaults__",
+                                          "__name__",   "__qualname__", "__doc__",
+                                          "__module__", "__annotations__", NULL};
+    PyObject *function = ((struct wrapper *)self)->function;
+    for (int i = 0; PyFunction_Check(function) && made_of[i]; i++) {
+        if (PyUnicode_CompareWithASCIIString(name, made_of[i]) != 0)
+            continue;
+        PyObject *before = PyFunction_GET_CODE(function);
+        if (PyObject_SetAttr(function, name, value) < 0)
+            return -1;
+        if (i >= 3)
+            break;
+        struct flow_state *st = state_of(self);
+        int scheduled = before != PyFunction_GET_CODE(function) && st &&
+                        Py_TYPE(self) == st->schedule_type;
+        return scheduled ? PyDict_SetItem(st->scheduled, PyFunction_GET_CODE(function), Py_True)
+                         : 0;
+    }
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
 static PyObject *wrapper_repr(PyObject *self) {
     return PyObject_Repr(((struct wrapper *)self)->function);
 }
@@ -193,7 +232,7 @@ static PyGetSetDef getset[] = {
         SLOT(Py_tp_new, wrapper_new), SLOT(Py_tp_dealloc, wrapper_dealloc),                        \
             SLOT(Py_tp_traverse, wrapper_traverse), SLOT(Py_tp_clear, wrapper_clear),              \
             SLOT(Py_tp_call, PyVectorcall_Call), SLOT(Py_tp_descr_get, wrapper_get),               \
-            SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_members, members),                          \
+            SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_getattro, wrapper_getattr), SLOT(Py_tp_setattro, wrapper_setattr), SLOT(Py_tp_members, members),                          \
             SLOT(Py_tp_methods, methods), SLOT(Py_tp_getset, getset), {                            \
             0, NULL                                                                                \
         }                                                                                          \
