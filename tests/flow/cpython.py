@@ -33,7 +33,9 @@ class Scheduling(ast.NodeTransformer):
         self.count += 1
         call = ast.parse(f"__ergon_probe__({self.count})").body[0]
         first = node.body[0]
-        skip = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+        skip = (
+            isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+        )
         for inner in ast.walk(call):
             ast.copy_location(inner, first)
         node.body.insert(1 if skip else 0, call)

@@ -125,6 +125,35 @@ static int is_function(struct flow_state *st, PyObject *o) {
            strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0;
 }
 
+/* What the arguments of native code may be to it: it calls them, it iterates over what lies in them. */
+enum { TAKES_VALUES = 1 << 4, TAKES_PAIRS = 1 << 5, MODE = TAKES_VALUES - 1 };
+
+/* What native code would do by calling it is not known to be harmless: a pass calls it itself. */
+static int needs_watching(struct flow_state *st, PyObject *o) {
+    if (is_function(st, o))
+        return 1;
+    if (!PyCallable_Check(o) || fl_is_unknown(st, o) || Py_TYPE(o) == st->callback_type)
+        return 0;
+    if (PyType_Check(o))
+        return fl_kind(st, (PyTypeObject *)o) != FL_ATOM && !PyExceptionClass_Check(o);
+    return fl_pure_of(st, o) != FL_PURE;
+}
+
+static int holds_iterator(PyObject *o) {
+    if (!PyList_CheckExact(o) && !PyTuple_CheckExact(o))
+        return 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); i++)
+        if (PyIter_Check(PySequence_Fast_GET_ITEM(o, i)))
+            return 1;
+    return 0;
+}
+
+/* Native code that calls what it is given. */
+static int calls_back(struct flow_state *st, PyObject *callable) {
+    return PyType_Check(callable) ? fl_kind(st, (PyTypeObject *)callable) == FL_ITER
+                                  : fl_pure_of(st, callable) == FL_PURE_ITER;
+}
+
 /* A view through which nothing can be written: any argument of NumPy's may be where the result goes. */
 static PyObject *read_only(PyObject *array) {
     PyObject *view = PyObject_CallMethod(array, "view", NULL);
@@ -141,8 +170,12 @@ static PyObject *prepare(struct fl_run *run, PyObject *o, int mode) {
     o = fl_see(run, o);
     if (run->numpy && Py_TYPE(o) == st->ndarray_type)
         return read_only(o);
-    if (is_function(st, o))
-        return fl_callback(run, o, mode);
+    if (!(mode & TAKES_VALUES) && needs_watching(st, o))
+        return fl_callback(run, o, mode & MODE);
+    if (run->numpy && PyCallable_Check(o) && !PyType_Check(o) && Py_TYPE(o) != st->ndarray_type)
+        return fl_unknown(st);
+    if ((mode & TAKES_PAIRS) && holds_iterator(o))
+        return fl_unknown(st);
     if (PyGen_CheckExact(o) || (fl_kind(st, Py_TYPE(o)) == FL_ITER && !fl_map_has(&run->owned, o)))
         return Py_XNewRef(fl_own(run, o));
     if (PyIter_Check(o) && !fl_kind(st, Py_TYPE(o)) && Py_TYPE(o) != st->gen_type &&
@@ -153,10 +186,18 @@ static PyObject *prepare(struct fl_run *run, PyObject *o, int mode) {
     return Py_NewRef(o);
 }
 
-static int key_mode(PyObject *kwnames, Py_ssize_t i) {
-    return PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "key") == 0
-               ? FL_CALL_KEY
-               : FL_CALL_PLAIN;
+static int key_mode(PyObject *kwnames, Py_ssize_t i, int mode, PyObject *box) {
+    int key = PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "key") == 0;
+    return key && (!(mode & TAKES_VALUES) || (box && PyList_Check(box))) ? FL_CALL_KEY
+           : mode & TAKES_VALUES                                         ? TAKES_VALUES
+                                                                         : FL_CALL_PLAIN;
+}
+
+static int mode_of(struct flow_state *st, PyObject *callable, PyObject *box) {
+    if (callable == (PyObject *)&PyFilter_Type)
+        return FL_CALL_FILTER;
+    int pairs = callable == (PyObject *)&PyDict_Type || (box && PyDict_Check(box));
+    return (calls_back(st, callable) ? FL_CALL_PLAIN : TAKES_VALUES) | (pairs ? TAKES_PAIRS : 0);
 }
 
 /* Calls native code that has no effect but on `box` (which is ours, or NULL). */
@@ -165,17 +206,24 @@ static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *c
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
     Py_ssize_t made = 0;
-    int unknown = 0, mode = callable == (PyObject *)&PyFilter_Type ? FL_CALL_FILTER : FL_CALL_PLAIN;
+    int unknown = 0, mode = mode_of(run->st, callable, box);
+    int lost = 0;
     unsigned before = run->approximate;
     run->approximate = 0;
     if (!flat)
         return PyErr_NoMemory();
     for (; made < total; made++) {
-        flat[made] =
-            prepare(run, args[made], made < nargs ? mode : key_mode(kwnames, made - nargs));
+        flat[made] = prepare(run, args[made],
+                             made < nargs ? mode : key_mode(kwnames, made - nargs, mode, box));
         if (!flat[made])
             break;
         unknown |= !box && fl_is_unknown(run->st, flat[made]);
+        lost |= (mode & TAKES_PAIRS) && fl_is_unknown(run->st, flat[made]);
+    }
+    if (box && lost && made == total) {
+        unknown = 1;
+        if (fl_poison(run, box) < 0)
+            PyErr_Clear();
     }
     if (made == total && unknown)
         r = fl_unknown(run->st);
@@ -212,6 +260,19 @@ static int all_plain(struct fl_run *run, PyObject *const *args, Py_ssize_t n) {
     return 1;
 }
 
+/* An array whose elements are Python's: what NumPy does with them is anybody's code. */
+static int holds_objects(struct flow_state *st, PyObject *o) {
+    if (Py_TYPE(o) != st->ndarray_type)
+        return 0;
+    PyObject *type = PyObject_GetAttrString(o, "dtype");
+    PyObject *has = type ? PyObject_GetAttrString(type, "hasobject") : NULL;
+    int rc = has != Py_False;
+    PyErr_Clear();
+    Py_XDECREF(type);
+    Py_XDECREF(has);
+    return rc;
+}
+
 /* A method of a built-in type; self is the pass's view. */
 static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, PyObject *callable,
                                      PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -233,10 +294,16 @@ static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, PyObjec
         return fl_unknown(st);
     if (!changes && PyUnicode_Check(self) && !all_plain(run, args, nargs))
         return fl_unknown(st);
+    int trust = Py_TYPE(self) == st->ndarray_type; /* half of NumPy is Python */
+    if ((trust && holds_objects(st, self)) ||
+        (strcmp(Py_TYPE(self)->tp_name, "collections.defaultdict") == 0 &&
+         (strcmp(name, "__getitem__") == 0 || strcmp(name, "__missing__") == 0))) {
+        fl_stop(run, FL_WHY_BARRIER, "a method of a built-in type that may have effects");
+        return NULL;
+    }
     Py_INCREF(self);
     PyObject *method = bound ? PyObject_GetAttrString(self, name)
                              : Py_TYPE(callable)->tp_descr_get(callable, self, NULL);
-    int trust = Py_TYPE(self) == st->ndarray_type; /* half of NumPy is Python */
     fl_session_trust(run->session, trust);
     run->numpy = trust;
     PyObject *r =
@@ -380,7 +447,8 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
             return NULL;
         }
         for (Py_ssize_t i = 0; i < nargs; i++)
-            if (fl_has_unknown(run, args[i], 3))
+            if (fl_has_unknown(run, args[i], 3) || !fl_plain(run, args[i], 4) ||
+                holds_objects(st, args[i]))
                 return fl_unknown(st);
     }
     if (pure == FL_PURE && !all_plain(run, args, nargs) && !kwnames)

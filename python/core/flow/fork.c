@@ -372,16 +372,26 @@ static PyObject *guarded(PyThreadState *ts, iframe *frame, int throwing) {
     return _PyEval_EvalFrameDefault(ts, frame, throwing);
 }
 
+/* Nor is a generator of the program's resumed by native code: refused half-way it would be lost. */
+static iternextfunc resume;
+
+static PyObject *guarded_next(PyObject *generator) {
+    return fl_session_forbids() ? NULL : resume(generator);
+}
+
 int fl_guard_begin(struct flow_state *st) {
     PyInterpreterState *interp = PyInterpreterState_Get();
     if (_PyInterpreterState_GetEvalFrameFunc(interp) != _PyEval_EvalFrameDefault)
         return -1; /* a debugger or a compiler is there already */
     _PyInterpreterState_SetEvalFrameFunc(interp, guarded);
+    resume = PyGen_Type.tp_iternext;
+    PyGen_Type.tp_iternext = guarded_next;
     st->collects = PyGC_Disable();
     return 0;
 }
 
 void fl_guard_end(struct flow_state *st) {
+    PyGen_Type.tp_iternext = resume;
     if (st->collects)
         PyGC_Enable();
     _PyInterpreterState_SetEvalFrameFunc(PyInterpreterState_Get(), _PyEval_EvalFrameDefault);

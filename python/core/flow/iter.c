@@ -61,9 +61,19 @@ PyObject *fl_gen_send(struct fl_run *run, PyObject *o, PyObject *value) {
     return NULL;
 }
 
+/* An item for native code, which may go on to take from it: the program's iterators stay as they are. Steals item. */
+static PyObject *handed_out(struct fl_run *run, PyObject *item) {
+    if (!item || !(PyGen_CheckExact(item) ||
+                   (fl_kind(run->st, Py_TYPE(item)) == FL_ITER && !fl_map_has(&run->owned, item))))
+        return item;
+    PyObject *mine = Py_XNewRef(fl_own(run, item));
+    Py_DECREF(item);
+    return mine;
+}
+
 static PyObject *gen_next(PyObject *o) {
     struct fl_gen *gen = (struct fl_gen *)o;
-    return fl_gen_send(gen->run, o, Py_None);
+    return handed_out(gen->run, fl_gen_send(gen->run, o, Py_None));
 }
 
 static int gen_traverse(PyObject *o, visitproc visit, void *arg) {
@@ -129,7 +139,7 @@ static PyObject *seq_next(PyObject *o) {
         return NULL;
     }
     if (PyList_CheckExact(list) && seq->index < PyList_GET_SIZE(list))
-        return Py_NewRef(PyList_GET_ITEM(list, seq->index++));
+        return handed_out(seq->run, Py_NewRef(PyList_GET_ITEM(list, seq->index++)));
     Py_CLEAR(seq->list);
     return NULL;
 }
@@ -277,6 +287,22 @@ static int can_be_rebuilt(PyObject *o) {
     return 0;
 }
 
+/* A tuple of iterables with copies of the iterators in it: new reference; NULL: one of them cannot be copied. */
+static PyObject *copy_tuple(struct fl_run *run, PyObject *tuple) {
+    PyObject *mine = PyTuple_New(PyTuple_GET_SIZE(tuple));
+    for (Py_ssize_t i = 0; mine && i < PyTuple_GET_SIZE(tuple); i++) {
+        PyObject *item = fl_see(run, PyTuple_GET_ITEM(tuple, i));
+        if (PyIter_Check(item))
+            item = fl_own(run, item);
+        if (!item ||
+            (fl_is_unknown(run->st, item) && !fl_is_unknown(run->st, PyTuple_GET_ITEM(tuple, i))))
+            Py_CLEAR(mine);
+        else
+            PyTuple_SET_ITEM(mine, i, Py_NewRef(item));
+    }
+    return mine;
+}
+
 /* chain(*rest) after the iterators it has in hand: __reduce__ gives them as its state. */
 static PyObject *copy_chain(struct fl_run *run, PyObject *reduced) {
     PyObject *state = PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : NULL,
@@ -313,6 +339,8 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
         else if (PyCallable_Check(arg) && i == 0)
             now = fl_callback(run, arg,
                               type == (PyObject *)&PyFilter_Type ? FL_CALL_FILTER : FL_CALL_PLAIN);
+        else if (PyTuple_CheckExact(arg))
+            now = copy_tuple(run, arg);
         else
             now = PyIter_Check(arg)
                       ? NULL

@@ -126,8 +126,8 @@ static PyObject *wrapper_getattr(PyObject *self, PyObject *name) {
 
 /* What a function is made of is changed in the function; names and words in both. */
 static int wrapper_setattr(PyObject *self, PyObject *name, PyObject *value) {
-    static const char *const made_of[] = {"__code__",   "__defaults__", "__kwdefaults__",
-                                          "__name__",   "__qualname__", "__doc__",
+    static const char *const made_of[] = {"__code__",   "__defaults__",    "__kwdefaults__",
+                                          "__name__",   "__qualname__",    "__doc__",
                                           "__module__", "__annotations__", NULL};
     PyObject *function = ((struct wrapper *)self)->function;
     for (int i = 0; PyFunction_Check(function) && made_of[i]; i++) {
@@ -139,8 +139,8 @@ static int wrapper_setattr(PyObject *self, PyObject *name, PyObject *value) {
         if (i >= 3)
             break;
         struct flow_state *st = state_of(self);
-        int scheduled = before != PyFunction_GET_CODE(function) && st &&
-                        Py_TYPE(self) == st->schedule_type;
+        int scheduled =
+            before != PyFunction_GET_CODE(function) && st && Py_TYPE(self) == st->schedule_type;
         return scheduled ? PyDict_SetItem(st->scheduled, PyFunction_GET_CODE(function), Py_True)
                          : 0;
     }
@@ -232,7 +232,8 @@ static PyGetSetDef getset[] = {
         SLOT(Py_tp_new, wrapper_new), SLOT(Py_tp_dealloc, wrapper_dealloc),                        \
             SLOT(Py_tp_traverse, wrapper_traverse), SLOT(Py_tp_clear, wrapper_clear),              \
             SLOT(Py_tp_call, PyVectorcall_Call), SLOT(Py_tp_descr_get, wrapper_get),               \
-            SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_getattro, wrapper_getattr), SLOT(Py_tp_setattro, wrapper_setattr), SLOT(Py_tp_members, members),                          \
+            SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_getattro, wrapper_getattr),                 \
+            SLOT(Py_tp_setattro, wrapper_setattr), SLOT(Py_tp_members, members),                   \
             SLOT(Py_tp_methods, methods), SLOT(Py_tp_getset, getset), {                            \
             0, NULL                                                                                \
         }                                                                                          \
