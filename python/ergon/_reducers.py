@@ -1,17 +1,21 @@
 """How objects of the standard library that pickle refuses are written.
 
-The C pickler looks here (REDUCERS, by exact type) when an object cannot be pickled otherwise; it imports this
-module the first time that happens. A reducer takes the object and the protocol and returns what __reduce__ would.
-Functions named in streams are at the end; what they take must not change.
+The C pickler looks here (REDUCERS, by exact type, then reducer_named()) when an object cannot be pickled otherwise; it
+imports this module the first time that happens. A reducer takes the object, the protocol and what is to happen with
+files, and returns what __reduce__ would. Functions named in streams are at the end; what they take must not change.
 """
 
 from __future__ import annotations
 
+import _thread
 import abc
 import array
 import contextvars
+import functools
 import gc
 import io
+import itertools
+import os
 import pickle
 import sys
 import types
@@ -20,7 +24,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
-from ._core import importable
+from ._core import _track_adopt, _track_find, _track_id, importable
 
 
 def _refuse(reason: str) -> typing.NoReturn:
@@ -31,14 +35,14 @@ def _refuse(reason: str) -> typing.NoReturn:
 
 
 def _view(method: Any):
-    def reduce(view: Any, protocol: int) -> tuple:
+    def reduce(view: Any, protocol: int, files: int) -> tuple:
         mapping = next(obj for obj in gc.get_referents(view) if isinstance(obj, dict))
         return method, (mapping,)
 
     return reduce
 
 
-def _memoryview(view: memoryview, protocol: int) -> tuple:
+def _memoryview(view: memoryview, protocol: int, files: int) -> tuple:
     if not view.contiguous:
         view = memoryview(view.tobytes()).cast("B")
     content = pickle.PickleBuffer(view) if protocol >= 5 else view.tobytes()
@@ -47,37 +51,37 @@ def _memoryview(view: memoryview, protocol: int) -> tuple:
     return make_memoryview, (content, view.format, view.shape)
 
 
-def _array(value: array.array, protocol: int) -> Any:
+def _array(value: array.array, protocol: int, files: int) -> Any:
     if protocol < 5 or value.typecode == "u":
         return value.__reduce_ex__(protocol)
     return make_array, (value.typecode, pickle.PickleBuffer(value))
 
 
-def _class_attribute(descriptor: Any, protocol: int) -> tuple:
+def _class_attribute(descriptor: Any, protocol: int, files: int) -> tuple:
     return class_attribute, (descriptor.__objclass__, descriptor.__name__)
 
 
-def _wrapped(value: Any, protocol: int) -> tuple:
+def _wrapped(value: Any, protocol: int, files: int) -> tuple:
     return type(value), (value.__func__,)
 
 
-def _property(value: property, protocol: int) -> tuple:
+def _property(value: property, protocol: int, files: int) -> tuple:
     return type(value), (value.fget, value.fset, value.fdel, value.__doc__)
 
 
-def _super(value: Any, protocol: int) -> tuple:
+def _super(value: Any, protocol: int, files: int) -> tuple:
     return super, (value.__thisclass__, value.__self__)
 
 
 # --- references ---------------------------------------------------------------------------------------------------
 
 
-def _ref(ref: Any, protocol: int) -> tuple:
+def _ref(ref: Any, protocol: int, files: int) -> tuple:
     target = ref()
     return (dead_ref, ()) if target is None else (weakref.ref, (target,))
 
 
-def _proxy(proxy: Any, protocol: int) -> tuple:
+def _proxy(proxy: Any, protocol: int, files: int) -> tuple:
     # A proxy hides its target: a bound method of it does not.
     try:
         bound = proxy.__repr__
@@ -88,34 +92,70 @@ def _proxy(proxy: Any, protocol: int) -> tuple:
     return weakref.proxy, (target,)
 
 
-def _weak_set(value: Any, protocol: int) -> tuple:
+def _weak_method(method: Any, protocol: int, files: int) -> tuple:
+    target = method()
+    return (dead_ref, ()) if target is None else (weakref.WeakMethod, (target,))
+
+
+def _weak_set(value: Any, protocol: int, files: int) -> tuple:
     return type(value), (list(value),)
 
 
-def _weak_dict(value: Any, protocol: int) -> tuple:
+def _weak_dict(value: Any, protocol: int, files: int) -> tuple:
     return type(value), (dict(value.items()),)
 
 
+# --- locks ----------------------------------------------------------------------------------------------------------------
+
+
+TASK = 4  # added to what is to happen with files: it is written for a task, whose process nobody else shares
+
+
+def _lock(lock: Any, protocol: int, files: int) -> tuple:
+    return make_lock, (lock.locked() and not files & TASK,)
+
+
+def _rlock(lock: Any, protocol: int, files: int) -> tuple:
+    """One held by the thread that pickles it is held as often by the thread that loads it, but free in a task."""
+    if files & TASK:
+        return make_rlock, (0,)
+    words = repr(lock)
+    count = int(words.partition("count=")[2].split()[0])
+    if count and not lock._is_owned():
+        _refuse("an RLock that another thread holds has no owner elsewhere: release it first")
+    return make_rlock, (count,)
+
+
 # --- files ---------------------------------------------------------------------------------------------------------------
+
+CONTENT, REOPEN, RESTORE = range(3)  # dumps(files="content" | "reopen" | "restore")
 
 
 def _standard(file: Any) -> str | None:
     return next((name for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is file), None)
 
 
-def _file(file: Any, protocol: int) -> tuple:
-    """A file open for reading becomes its content in memory, at the same position."""
+def _file(file: Any, protocol: int, files: int) -> tuple:
     name = _standard(file)
     if name == "stdin":
         _refuse("Cannot pickle standard input")
     if name is not None:
         return getattr, (sys, name)
+    return _file_content(file) if files & 3 == CONTENT else _file_name(file, files & 3)
+
+
+def _file_content(file: Any) -> tuple:
+    """A file open for reading becomes its content in memory, at the same position."""
     if file.closed:
         _refuse("Cannot pickle closed files")
     if getattr(file, "isatty", bool)():
         _refuse("Cannot pickle files that map to tty objects")
     if not file.readable():
-        _refuse("Cannot pickle files that are not opened for reading: " + str(getattr(file, "mode", "")))
+        _refuse(
+            "Cannot pickle files that are not opened for reading: "
+            + str(getattr(file, "mode", ""))
+            + " (files='reopen' opens it again by its name)"
+        )
     if not file.seekable():
         _refuse("Cannot pickle a stream that cannot be read twice")
     position = file.tell()
@@ -127,10 +167,72 @@ def _file(file: Any, protocol: int) -> tuple:
     return make_file, (content, position, getattr(file, "name", None))
 
 
+def _file_name(file: Any, files: int) -> tuple:
+    """A file becomes its name, its mode and its position; to be restored, what is in it comes along."""
+    name = getattr(file, "name", None)
+    if not isinstance(name, (str, bytes)):
+        _refuse("this file has no name it could be opened by again")
+    raw = getattr(getattr(file, "buffer", file), "raw", file)
+    mode, text, position, content = raw.mode, isinstance(file, io.TextIOBase), None, None
+    if not file.closed:
+        if file.writable():
+            file.flush()
+        position = file.tell() if file.seekable() else None
+    if files == RESTORE:
+        with open(name, "rb") as saved:
+            content = saved.read()
+    mode = mode.replace("b", "") + ("" if text else "b")
+    how = {"encoding": file.encoding, "errors": file.errors} if text else {}
+    how["buffering"] = 0 if raw is file else 1 if text and file.line_buffering else -1
+    return make_named_file, (name, mode, position, how, content, type(file).__module__ == "_pyio")
+
+
+# --- context variables, capsules ----------------------------------------------------------------------------------------
+
+
+def _find_attribute(value: Any, name: str) -> tuple[str, str] | None:
+    """Of which loaded module it is an attribute, and how it is called there."""
+    modules = [(key, module) for key, module in sys.modules.copy().items() if isinstance(module, types.ModuleType)]
+    for key, module in modules:
+        if vars(module).get(name) is value:
+            return key, name
+    for key, module in modules:
+        for attribute, held in vars(module).copy().items():
+            if held is value:
+                return key, attribute
+    return None
+
+
+def _context_var(var: contextvars.ContextVar, protocol: int, files: int) -> Any:
+    found = _find_attribute(var, var.name) or next((key[:2] for key, held in _VARIABLES.items() if held is var), None)
+    if found is None:
+        _refuse("a context variable is known by identity only: make it in a module, and refer to the module")
+    module, attribute = found
+    if module not in ("__main__", "__mp_main__"):
+        return getattr, (sys.modules[module], attribute)
+    try:
+        default: tuple = (contextvars.Context().run(var.get),)
+    except LookupError:
+        default = ()
+    return make_context_var, (module, attribute, var.name, default)
+
+
+def _capsule(capsule: Any, protocol: int, files: int) -> tuple:
+    """A capsule's name says by convention where it can be imported from."""
+    name = repr(capsule).partition('"')[2].partition('"')[0]
+    module, _, attribute = name.rpartition(".")
+    if getattr(sys.modules.get(module), attribute or " ", None) is capsule:
+        return getattr, (sys.modules[module], attribute)
+    found = _find_attribute(capsule, attribute)
+    if found is None:
+        _refuse("a capsule is an address in this process, and no module has it as an attribute")
+    return getattr, (sys.modules[found[0]], found[1])
+
+
 # --- what runs -----------------------------------------------------------------------------------------------------------------
 
 
-def _generator(generator: Any, protocol: int) -> tuple:
+def _generator(generator: Any, protocol: int, files: int) -> tuple:
     """A generator that has not started is its code and its arguments."""
     import inspect
 
@@ -154,30 +256,52 @@ def _generator(generator: Any, protocol: int) -> tuple:
     return make_generator, (function, tuple(args), kwargs)
 
 
-def _context(context: contextvars.Context, protocol: int) -> tuple:
+def _context(context: contextvars.Context, protocol: int, files: int) -> tuple:
     return make_context, (list(context.items()),)
 
 
-def _context_var(var: contextvars.ContextVar, protocol: int) -> Any:
-    _refuse("a context variable is known by identity only: make it in a module, and refer to the module")
+_REFUSALS: list[Any] = []
 
 
 def _never(reason: str):
-    def reduce(value: Any, protocol: int) -> typing.NoReturn:
+    def reduce(value: Any, protocol: int, files: int) -> typing.NoReturn:
         _refuse(reason)
 
+    _REFUSALS.append(reduce)
     return reduce
 
 
 # --- typing -------------------------------------------------------------------------------------------------------------------------
 
 
-def _new_type(value: Any, protocol: int) -> Any:
-    return value.__reduce__() if importable(value) else (typing.NewType, (value.__name__, value.__supertype__))
+def _variable(*attributes: str):
+    """What is known by identity: known by an id elsewhere, so that it is made there only once."""
+
+    def reduce(value: Any, protocol: int, files: int) -> Any:
+        if importable(value):
+            return value.__reduce__()
+        args = tuple(getattr(value, attribute) for attribute in attributes)
+        return make_variable, (type(value), args, value.__module__, _track_id(value))
+
+    return reduce
 
 
-def _named_variable(value: Any, protocol: int) -> Any:
-    return value.__reduce__() if importable(value) else (type(value), (value.__name__,))
+# --- functools, itertools -----------------------------------------------------------------------------------------
+
+
+def _held(value: Any) -> list:
+    return [held for held in gc.get_referents(value) if held is not type(value)]
+
+
+def _key_wrapper(key: Any, protocol: int, files: int) -> tuple:
+    compare, *rest = _held(key)
+    return (type(key).__call__, (functools.cmp_to_key(compare), *rest)) if rest else (functools.cmp_to_key, (compare,))
+
+
+def _pairwise(pairs: Any, protocol: int, files: int) -> tuple:
+    """The iterator, and after the first step the item that comes again."""
+    iterator, *old = _held(pairs)
+    return itertools.pairwise, (itertools.chain(old[:1], iterator) if old else iterator,)
 
 
 REDUCERS: dict[type, Any] = {
@@ -202,6 +326,9 @@ REDUCERS: dict[type, Any] = {
     weakref.WeakSet: _weak_set,
     weakref.WeakKeyDictionary: _weak_dict,
     weakref.WeakValueDictionary: _weak_dict,
+    weakref.WeakMethod: _weak_method,
+    _thread.LockType: _lock,
+    _thread.RLock: _rlock,
     io.TextIOWrapper: _file,
     io.BufferedReader: _file,
     io.BufferedRandom: _file,
@@ -214,28 +341,62 @@ REDUCERS: dict[type, Any] = {
     types.AsyncGeneratorType: _never("an asynchronous generator is bound to the event loop that runs it"),
     types.FrameType: _never("a frame belongs to the thread that runs it"),
     types.TracebackType: _never("a traceback holds frames, which belong to the thread that ran them"),
-    typing.NewType: _new_type,
-    typing.ParamSpec: _named_variable,
-    typing.TypeVarTuple: _named_variable,
+    typing.NewType: _variable("__name__", "__supertype__"),
+    typing.ParamSpec: _variable("__name__"),
+    typing.TypeVarTuple: _variable("__name__"),
+    functools.cmp_to_key(max).__class__: _key_wrapper,
+    itertools.pairwise: _pairwise,
 }
 
 
-def _refuse_named(module: str, name: str, reason: str) -> None:
-    """A type of a module that may not be there, and need not be imported for this."""
-    found = getattr(sys.modules.get(module), name, None)
-    if isinstance(found, type):
-        REDUCERS[found] = _never(reason)
+# Types of modules that need not be there: known by name.
+_NAMED: dict[str, Any] = {
+    "builtins.PyCapsule": _capsule,
+    "_pyio.TextIOWrapper": _file,
+    "_pyio.BufferedReader": _file,
+    "_pyio.BufferedWriter": _file,
+    "_pyio.BufferedRandom": _file,
+    "_pyio.FileIO": _file,
+    "_thread._local": _never("what a thread keeps for itself belongs to that thread"),
+    "threading.Thread": _never("a thread runs in this process: start one where it is needed"),
+    "concurrent.futures._base.Future": _never("a future is fulfilled in this process: send its result"),
+    "socket.socket": _never("a socket is a connection of this process: connect again where it is needed"),
+    "sqlite3.Connection": _never("a database handle belongs to this process: send the file's name, and open it there"),
+    "sqlite3.Cursor": _never("a database cursor belongs to this process"),
+    "ssl.SSLContext": _never("an SSL context holds keys of this process: make one where it is needed"),
+    "subprocess.Popen": _never("a child process belongs to its parent"),
+    "select.epoll": _never("an epoll object belongs to this process"),
+    "mmap.mmap": _never("a memory map belongs to this process: send the file's name, and map it there"),
+    "re.Match": _never("a match refers to the text it was found in: send its groups"),
+}
 
 
-_LOCK = "a lock guards memory of this process: make one where it is needed"
-_refuse_named("_thread", "LockType", _LOCK)
-_refuse_named("_thread", "RLock", _LOCK)
-_refuse_named("socket", "socket", "a socket is a connection of this process: connect again where it is needed")
-_refuse_named(
-    "sqlite3", "Connection", "a database handle belongs to this process: send the file's name, and open it there"
-)
-_refuse_named("sqlite3", "Cursor", "a database cursor belongs to this process")
-_refuse_named("ssl", "SSLContext", "an SSL context holds keys of this process: make one where it is needed")
+# Types that instances have and nothing refers to.
+_NAMELESS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *map(type, ({}.keys(), {}.values(), {}.items(), OrderedDict().keys(), OrderedDict().values(), OrderedDict().items())),
+        *map(type, (iter([]), iter(()), iter(""), iter(b""), iter(bytearray()), iter(set()), iter({}), iter({}.values()),
+                    iter({}.items()), iter(range(0)), iter(range(1 << 70)), reversed([]), reversed({}), iter(int, 0), iter(OrderedDict()))),
+        type(memoryview(b"")), type(weakref.ref(type)), type(functools.cmp_to_key(max)), type(functools.lru_cache(abs)),
+        type((lambda: (yield))()), type(contextvars.Token), type("".__add__), type(gc.collect),
+    )
+    if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls
+}  # fmt: skip
+
+
+def nameless(cls: type) -> tuple | None:
+    return (nameless_type, (cls.__name__,)) if _NAMELESS.get(cls.__name__) is cls else None
+
+
+def reducer_named(cls: type) -> Any:
+    """Of exactly this type; a refusal goes for subclasses as well."""
+    found = _NAMED.get(f"{cls.__module__}.{cls.__qualname__}")
+    for base in cls.__mro__[1:] if found is None else ():
+        reducer = _NAMED.get(f"{base.__module__}.{base.__qualname__}")
+        if reducer in _REFUSALS:
+            return reducer
+    return found
 
 
 # --- what streams call ------------------------------------------------------------------------------------------------------------------
@@ -267,6 +428,71 @@ def dead_ref() -> Any:
 
 def dead_proxy() -> Any:
     return weakref.proxy(_Gone())
+
+
+def nameless_type(name: str) -> type:
+    return _NAMELESS[name]
+
+
+def make_lock(locked: bool) -> Any:
+    made = _thread.allocate_lock()
+    if locked:
+        made.acquire()
+    return made
+
+
+def make_rlock(count: int) -> Any:
+    made = _thread.RLock()
+    for _ in range(count):
+        made.acquire()
+    return made
+
+
+def make_variable(kind: type, args: tuple, module: str, name: bytes) -> Any:
+    made = _track_find(name)
+    if made is None:
+        made = kind(*args)
+        made.__module__ = module
+        _track_adopt(made, name)
+    return made
+
+
+_VARIABLES: dict[tuple, contextvars.ContextVar] = {}  # of other programs' __main__
+
+
+def make_context_var(module: str, attribute: str, name: str, default: tuple) -> contextvars.ContextVar:
+    here = getattr(sys.modules.get(module), attribute, None)
+    if isinstance(here, contextvars.ContextVar) and here.name == name:
+        return here
+    key = module, attribute, name
+    if key not in _VARIABLES:
+        _VARIABLES[key] = contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+    return _VARIABLES[key]
+
+
+def _holds(name: Any, content: bytes) -> bool:
+    try:
+        with open(name, "rb") as file:
+            return file.read() == content
+    except OSError:
+        return False
+
+
+def make_named_file(name: Any, mode: str, position: int | None, how: dict, content: Any, pure: bool) -> Any:
+    """Opened again as it was; one opened to be written keeps what is in it."""
+    if content is not None and not _holds(name, content):
+        with open(name, "wb") as file:
+            file.write(content)
+    kind = mode.replace("x", "w")
+    if "w" in kind and os.path.exists(name):
+        kind = kind.replace("w", "r").replace("+", "") + "+"
+    opener = __import__("_pyio").open if pure else open
+    made = opener(name, kind, **how)
+    if position is None:
+        made.close()
+    elif made.seekable() and "a" not in kind:
+        made.seek(min(position, os.path.getsize(name)) if "b" in kind else position)
+    return made
 
 
 def make_file(content: Any, position: int, name: Any) -> Any:

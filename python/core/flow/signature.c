@@ -106,7 +106,7 @@ static int add_object(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
     struct dump d = {.st = st, .sig = sig};
     d.sink.grow = grow;
     struct pk_hooks hooks = {.ctx = &d, .buffer = take_buffer, .ref = take_ref};
-    int rc = pk_dump(st->module, o, &d.sink, &hooks, PK_BARE, "arguments");
+    int rc = pk_dump(st->module, o, &d.sink, &hooks, PK_BARE | PK_NO_LOCKS, "arguments");
     if (rc == 0) {
         add(sig, 8);
         add_bytes(sig, d.sink.buf, d.sink.len);

@@ -44,8 +44,12 @@ struct pk_hooks {
 };
 
 enum {
-    PK_BARE = 1 << 0,  /* no PROTO, no FRAME */
-    PK_BYREF = 1 << 1, /* never write a class or function by value (what stock pickle does) */
+    PK_BARE = 1 << 0,     /* no PROTO, no FRAME */
+    PK_BYREF = 1 << 1,    /* never write a class or function by value (what stock pickle does) */
+    PK_NO_LOCKS = 1 << 4, /* a lock is refused: it is to be shared, not copied */
+    PK_FILES_REOPEN = 1 << 2, /* files travel as name and position instead of as content */
+    PK_FILES_RESTORE =
+        1 << 3, /* as name, position and content, which is written when it is loaded */
 };
 
 /* Appends obj to sink. 0, or -1 with an exception: ergon.errors.PicklingError names the path to the

@@ -1,4 +1,5 @@
 /* dumps, loads, dump, load, copy and what belongs to them. */
+#include "track.h"
 #include "types.h"
 
 enum { HIGHEST = 5, LOWEST = 2 };
@@ -80,8 +81,21 @@ struct dump_options {
     struct pk_hooks hooks;
 };
 
+/* What is to be done with files: a flag, or -1. */
+static int read_files(PyObject *files) {
+    if (!files || files == Py_None)
+        return 0;
+    const char *const names[] = {"content", "reopen", "restore"};
+    const int flags[] = {0, PK_FILES_REOPEN, PK_FILES_RESTORE};
+    for (size_t i = 0; PyUnicode_Check(files) && i < Py_ARRAY_LENGTH(names); i++)
+        if (PyUnicode_CompareWithASCIIString(files, names[i]) == 0)
+            return flags[i];
+    PyErr_Format(PyExc_ValueError, "files must be 'content', 'reopen' or 'restore', not %R", files);
+    return -1;
+}
+
 static int read_dump_options(PyObject *protocol, PyObject *callback, PyObject *byref,
-                             struct dump_options *o) {
+                             PyObject *files, struct dump_options *o) {
     *o = (struct dump_options){.protocol = pk_protocol(protocol)};
     if (o->protocol < 0)
         return -1;
@@ -96,8 +110,9 @@ static int read_dump_options(PyObject *protocol, PyObject *callback, PyObject *b
     int by = byref && byref != Py_None ? PyObject_IsTrue(byref) : 0;
     if (by < 0)
         return -1;
-    o->flags = by ? PK_BYREF : 0;
-    return 0;
+    int flag = read_files(files);
+    o->flags = (by ? PK_BYREF : 0) | flag;
+    return flag < 0 ? -1 : 0;
 }
 
 static PyObject *dump_bytes(PyObject *module, PyObject *obj, const struct dump_options *o) {
@@ -112,38 +127,43 @@ static PyObject *dump_bytes(PyObject *module, PyObject *obj, const struct dump_o
 
 PyDoc_STRVAR(
     dumps_doc,
-    "dumps($module, /, obj, protocol=None, *, buffer_callback=None, byref=None)\n--\n\n"
+    "dumps($module, /, obj, protocol=None, *, buffer_callback=None, byref=None, files=None)\n--\n\n"
     "The pickle of obj as bytes.\n\n"
     "What a process elsewhere can import is written by reference, everything else (functions and\n"
     "classes of __main__, lambdas, closures, nested classes) by value; byref=True writes all of "
     "them\n"
     "by reference, as pickle does. Protocols 0 and 1 are written as 2. buffer_callback takes "
-    "out-of-band buffers as in pickle.dumps.");
+    "out-of-band buffers as in pickle.dumps. Open files travel as their content (files='content'); "
+    "with\n"
+    "'reopen' they are opened again by name, at the same position, and with 'restore' what was in "
+    "them "
+    "is\n"
+    "written to them first.");
 
 static PyObject *core_dumps(PyObject *module, PyObject *const *args, Py_ssize_t n,
                             PyObject *kwnames) {
-    static const char *const names[] = {"obj", "protocol", "buffer_callback", "byref"};
-    PyObject *v[4];
+    static const char *const names[] = {"obj", "protocol", "buffer_callback", "byref", "files"};
+    PyObject *v[5];
     struct dump_options options;
-    if (parse("dumps", names, 4, 2, 1, args, n, kwnames, v) < 0 ||
-        read_dump_options(v[1], v[2], v[3], &options) < 0)
+    if (parse("dumps", names, 5, 2, 1, args, n, kwnames, v) < 0 ||
+        read_dump_options(v[1], v[2], v[3], v[4], &options) < 0)
         return NULL;
     return dump_bytes(module, v[0], &options);
 }
 
-PyDoc_STRVAR(
-    dump_doc,
-    "dump($module, /, obj, file, protocol=None, *, buffer_callback=None, byref=None)\n--\n\n"
-    "Writes the pickle of obj to an open binary file. See dumps().");
+PyDoc_STRVAR(dump_doc, "dump($module, /, obj, file, protocol=None, *, buffer_callback=None, "
+                       "byref=None, files=None)\n--\n\n"
+                       "Writes the pickle of obj to an open binary file. See dumps().");
 
 static PyObject *core_dump(PyObject *module, PyObject *const *args, Py_ssize_t n,
                            PyObject *kwnames) {
-    static const char *const names[] = {"obj", "file", "protocol", "buffer_callback", "byref"};
+    static const char *const names[] = {"obj",   "file", "protocol", "buffer_callback",
+                                        "byref", "files"};
     struct pk_state *st = pk_state_of(module);
-    PyObject *v[5], *write;
+    PyObject *v[6], *write;
     struct dump_options options;
-    if (parse("dump", names, 5, 3, 2, args, n, kwnames, v) < 0 ||
-        read_dump_options(v[2], v[3], v[4], &options) < 0)
+    if (parse("dump", names, 6, 3, 2, args, n, kwnames, v) < 0 ||
+        read_dump_options(v[2], v[3], v[4], v[5], &options) < 0)
         return NULL;
     write = PyObject_GetAttr(v[1], PK_STR(write));
     if (!write) {
@@ -359,6 +379,34 @@ static PyObject *core_importable(PyObject *module, PyObject *obj) {
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 
+PyDoc_STRVAR(track_id_doc, "_track_id($module, obj, /)\n--\n\n"
+                           "The id under which an object that is known by identity travels.");
+
+static PyObject *core_track_id(PyObject *module, PyObject *obj) {
+    return pk_track_id(pk_state_of(module), obj);
+}
+
+PyDoc_STRVAR(track_find_doc, "_track_find($module, id, /)\n--\n\n"
+                             "The object of this process that goes by the id, or None.");
+
+static PyObject *core_track_find(PyObject *module, PyObject *id) {
+    PyObject *found = PyBytes_Check(id) ? pk_track_find(pk_state_of(module), id) : NULL;
+    if (!found && !PyErr_Occurred())
+        Py_RETURN_NONE;
+    return found;
+}
+
+PyDoc_STRVAR(track_adopt_doc, "_track_adopt($module, obj, id, /)\n--\n\n"
+                              "From now on obj, made from a stream, goes by the id.");
+
+static PyObject *core_track_adopt(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+    if (n != 2 || !PyBytes_Check(args[1]))
+        return PyErr_Format(PyExc_TypeError, "_track_adopt() wants an object and an id");
+    if (pk_track_adopt(pk_state_of(module), args[0], args[1]) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 #define KEYWORDS METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef pk_module_methods[] = {
@@ -371,6 +419,9 @@ PyMethodDef pk_module_methods[] = {
     {"unregister_pickle_by_value", core_unregister, METH_O, unregister_doc},
     {"digest", CORE_METHOD(core_digest), KEYWORDS, digest_doc},
     {"importable", core_importable, METH_O, importable_doc},
+    {"_track_id", core_track_id, METH_O, track_id_doc},
+    {"_track_find", core_track_find, METH_O, track_find_doc},
+    {"_track_adopt", CORE_METHOD(core_track_adopt), METH_FASTCALL, track_adopt_doc},
     {"by_value_modules", core_registered, METH_NOARGS, registered_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -192,6 +192,7 @@ int pk_save_reduced(struct pickler *p, PyObject *value, PyObject *obj);
 /* --- save_newobj.c --- */
 enum {
     PK_HOW_GENERIC = 1,
+    PK_HOW_OURS,
     PK_HOW_REDUCE,
     PK_HOW_DEQUE,
     PK_HOW_ORDERED_DICT,
@@ -227,6 +228,9 @@ int pk_save_cell(struct pickler *p, PyObject *obj);
  * objects they are; new reference. */
 PyObject *pk_canonical(PyObject *dict);
 int pk_save_class(struct pickler *p, PyObject *obj);
+/* make_class.c: new reference, or NULL with an exception */
+PyObject *pk_make_class(struct pk_state *st, PyObject *meta, PyObject *name, PyObject *bases,
+                        PyObject *space);
 int pk_is_enum(struct pk_state *st, PyTypeObject *cls);
 /* class_blob.c: 1: written as kept bytes, 0: write it in full, -1 */
 int pk_save_class_blob(struct pickler *p, PyObject *cls);

@@ -188,11 +188,7 @@ static PyObject *rebuild_class(PyObject *module, PyObject *const *args, Py_ssize
     PyObject *cls = known_class(st, args[4]);
     if (cls || PyErr_Occurred())
         return cls;
-    /* A copy: making a class may put things into its namespace. */
-    PyObject *space = PyDict_Copy(args[3]);
-    cls = space ? PyObject_CallFunctionObjArgs(args[0], args[1], args[2], space, NULL) : NULL;
-    Py_XDECREF(space);
-    return adopt(st, cls, args[4]);
+    return adopt(st, pk_make_class(st, args[0], args[1], args[2], args[3]), args[4]);
 }
 
 static PyObject *prepare_enum(PyObject *meta, PyObject *name, PyObject *bases, PyObject *space,

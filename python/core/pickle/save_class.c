@@ -344,6 +344,21 @@ static int save_singleton_type(struct pickler *p, PyObject *obj) {
     return 1;
 }
 
+/* Types of the interpreter that have no name anywhere: known by one in ergon._reducers. 1: written, 0, -1 */
+static int save_nameless(struct pickler *p, PyObject *obj) {
+    if (PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE) &&
+        !PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_IMMUTABLETYPE))
+        return 0;
+    PyObject *module = PyImport_ImportModule("ergon._reducers");
+    PyObject *value = module ? PyObject_CallMethod(module, "nameless", "O", obj) : NULL;
+    Py_XDECREF(module);
+    int rc = value ? 0 : -1;
+    if (value && value != Py_None)
+        rc = pk_save_reduced(p, value, obj) < 0 ? -1 : 1;
+    Py_XDECREF(value);
+    return rc;
+}
+
 /* Types of the interpreter that only module types has a name for. 1: written, 0, -1 */
 static int save_from_types(struct pickler *p, PyObject *obj) {
     PyObject *types = PyImport_ImportModule("types"), *name, *value;
@@ -381,6 +396,8 @@ int pk_save_class(struct pickler *p, PyObject *obj) {
     }
     if (!PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE) &&
         (rc = save_from_types(p, obj)) != 0)
+        return rc < 0 ? -1 : 0;
+    if (!(p->flags & PK_BYREF) && (rc = save_nameless(p, obj)) != 0)
         return rc < 0 ? -1 : 0;
     if (p->flags & PK_BYREF || !PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE))
         return pk_save_global(p, obj, NULL); /* says what is wrong */

@@ -8,6 +8,7 @@
  *   NEWOBJ               the same with what __getnewargs__, __getstate__, items of a list or dict say
  *   DEQUE, ORDERED_DICT  what their __reduce__ says, known here
  *   REDUCE               the class has a __reduce__: it is called, without the detour over __reduce_ex__
+ *   OURS                 ergon._reducers is asked first
  *   GENERIC              __reduce_ex__ is called (save_object.c)
  *
  * A __dict__ is written without a memo entry: BUILD copies the pairs, so nobody can meet the dict that was on
@@ -80,11 +81,26 @@ static int judge_collection(PyTypeObject *type) {
     return strcmp(type->tp_name, "collections.deque") == 0 ? PK_HOW_DEQUE : 0;
 }
 
+/* Classes of the standard library, written in Python, whose instances belong to this process and do not say so: the
+ * module of reducers decides. */
+static int belongs_here(PyTypeObject *type) {
+    static const char *const names[] = {"Thread", "Popen", "Future"};
+    for (Py_ssize_t i = 0; type->tp_mro && i < PyTuple_GET_SIZE(type->tp_mro); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(type->tp_mro, i);
+        for (size_t n = 0; n < Py_ARRAY_LENGTH(names); n++)
+            if (strcmp(base->tp_name, names[n]) == 0)
+                return 1;
+    }
+    return 0;
+}
+
 static int judge(struct pk_state *st, PyTypeObject *type) {
     if (!finds_as_object(st, type) || PyType_IsSubtype(type, &PyType_Type) ||
         !inherits(st, type, PK_STR___class__) || !inherits(st, type, PK_STR___reduce_ex__) ||
         pk_wants_reducer(type))
         return PK_HOW_GENERIC;
+    if (belongs_here(type))
+        return PK_HOW_OURS;
     int collection = judge_collection(type);
     if (collection)
         return collection;

@@ -393,34 +393,51 @@ static int load_reducers(struct pk_state *st) {
         return 0;
     PyObject *module = PyImport_ImportModule("ergon._reducers");
     PyObject *found = module ? PyObject_GetAttrString(module, "REDUCERS") : NULL;
+    PyObject *named = found ? PyObject_GetAttrString(module, "reducer_named") : NULL;
     Py_XDECREF(module);
-    if (!found)
-        return -1;
-    if (st->reducers || !PyDict_CheckExact(found)) {
-        Py_DECREF(found); /* the import let somebody else do it */
-        return st->reducers ? 0 : -1;
+    int rc = named && PyDict_CheckExact(found) ? 0 : -1;
+    if (rc == 0 && !st->reducers) { /* the import may have let somebody else do it */
+        st->reducers = Py_NewRef(found);
+        st->reducer_named = Py_NewRef(named);
     }
-    st->reducers = found;
-    return 0;
+    Py_XDECREF(found);
+    Py_XDECREF(named);
+    return rc;
 }
 
 /* These can be pickled otherwise, but not well. */
 int pk_wants_reducer(PyTypeObject *type) {
-    static const char *const names[] = {"WeakSet", "WeakKeyDictionary", "WeakValueDictionary",
-                                        "NewType", "ParamSpec",         "TypeVarTuple"};
+    static const char *const names[] = {
+        "super",    "WeakSet", "WeakKeyDictionary", "WeakValueDictionary", "WeakMethod",
+        "pairwise", "NewType", "ParamSpec",         "TypeVarTuple"};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
         if (strcmp(type->tp_name, names[i]) == 0)
             return 1;
     return 0;
 }
 
+static int is_lock(PyTypeObject *type) {
+    return strcmp(type->tp_name, "_thread.lock") == 0 ||
+           strcmp(type->tp_name, "_thread.RLock") == 0;
+}
+
 /* What a reducer of ours says: new reference; NULL without an exception: there is none for the type. */
 static PyObject *our_reduction(struct pickler *p, PyObject *obj) {
-    PyObject *reducer;
-    if (load_reducers(p->st) < 0 ||
-        PyDict_GetItemRef(p->st->reducers, (PyObject *)Py_TYPE(obj), &reducer) <= 0)
+    PyObject *reducer, *type = (PyObject *)Py_TYPE(obj);
+    if (load_reducers(p->st) < 0 || PyDict_GetItemRef(p->st->reducers, type, &reducer) < 0)
         return NULL;
-    PyObject *value = PyObject_CallFunction(reducer, "Oi", obj, p->proto);
+    if (!reducer && !(reducer = PyObject_CallOneArg(p->st->reducer_named, type)))
+        return NULL;
+    int files = p->flags & PK_FILES_REOPEN ? 1 : p->flags & PK_FILES_RESTORE ? 2 : 0;
+    if (p->hooks->ref)
+        files |= 4; /* TASK */
+    if (p->flags & PK_NO_LOCKS && is_lock(Py_TYPE(obj))) {
+        Py_XDECREF(reducer);
+        PyErr_SetString(PyExc_TypeError, "cannot pickle: a lock guards memory of this process");
+        return NULL;
+    }
+    PyObject *value =
+        reducer == Py_None ? NULL : PyObject_CallFunction(reducer, "Oii", obj, p->proto, files);
     Py_DECREF(reducer);
     return value;
 }
@@ -443,7 +460,7 @@ static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     PyTypeObject *type = Py_TYPE(obj);
     /* An array's own way is a copy; ours is a buffer, where buffers are taken. */
     if (!(p->flags & PK_BYREF) &&
-        (pk_wants_reducer(type) ||
+        (how == PK_HOW_OURS || pk_wants_reducer(type) ||
          (p->hooks->buffer && strcmp(type->tp_name, "array.array") == 0))) {
         PyObject *value = our_reduction(p, obj);
         if (value || PyErr_Occurred())

@@ -62,7 +62,25 @@ static int save_property(struct pickler *p, PyObject *obj) {
     return save_call(p, obj, (PyObject *)Py_TYPE(obj), args);
 }
 
+static int take_mapping(PyObject *obj, void *arg) {
+    *(PyObject **)arg = obj;
+    return 1;
+}
+
+/* The dict a proxy shows, borrowed; NULL: it shows something else, or a class, whose dict nobody may have. */
+static PyObject *proxied_dict(struct pk_state *st, PyObject *proxy) {
+    PyObject *mapping = NULL;
+    Py_TYPE(proxy)->tp_traverse(proxy, take_mapping, &mapping);
+    if (!mapping || !PyDict_CheckExact(mapping) || PyDict_GET_SIZE(mapping) == 0 ||
+        PyDict_GetItemWithError(mapping, PK_STR(__module__)))
+        mapping = NULL;
+    return mapping;
+}
+
 static int save_mapping_proxy(struct pickler *p, PyObject *obj) {
+    PyObject *shown = proxied_dict(p->st, obj);
+    if (shown)
+        return save_call(p, obj, (PyObject *)&PyDictProxy_Type, PyTuple_Pack(1, shown));
     PyObject *copy = PyDict_New();
     if (!copy || PyDict_Update(copy, obj) < 0) {
         Py_XDECREF(copy);

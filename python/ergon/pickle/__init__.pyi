@@ -70,6 +70,7 @@ def dumps(
     *,
     buffer_callback: Callable[[Any], Any] | None = None,
     byref: bool | None = None,
+    files: str | None = None,
 ) -> bytes: ...
 def dump(
     obj: Any,
@@ -78,6 +79,7 @@ def dump(
     *,
     buffer_callback: Callable[[Any], Any] | None = None,
     byref: bool | None = None,
+    files: str | None = None,
 ) -> None: ...
 def loads(
     data: Any,

@@ -7,6 +7,7 @@ import contextvars
 import functools
 import io
 import pickle
+import re
 import socket
 import sqlite3
 import subprocess
@@ -145,8 +146,9 @@ def test_generators():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (threading.Lock, "guards memory"),
-        (threading.RLock, "guards memory"),
+        (threading.local, "thread"),
+        (lambda: threading.Thread(), "thread"),
+        (lambda: re.match("a", "a"), "groups"),
         (lambda: socket.socket(socket.AF_UNIX), "socket"),
         (lambda: sqlite3.connect(":memory:"), "database"),
         (lambda: contextvars.ContextVar("x"), "context variable"),

@@ -291,8 +291,8 @@ def test_put_handle_of_another_pool(process_pool):
 def test_put_what_cannot_be_pickled(process_pool):
     import threading
 
-    with pytest.raises(ergon.errors.PicklingError, match="lock"):
-        process_pool.put([threading.Lock()])
+    with pytest.raises(ergon.errors.PicklingError, match="local"):
+        process_pool.put([threading.local()])
 
 
 # readonly

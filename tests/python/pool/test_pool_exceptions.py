@@ -27,10 +27,10 @@ class Demanding(Exception):
         self.b, self.c = b, c
 
 
-class WithLock(Exception):
+class WithLocal(Exception):
     def __init__(self):
-        super().__init__("holds a lock")
-        self.lock = threading.Lock()
+        super().__init__("holds a local")
+        self.lock = threading.local()
 
 
 class FailsToLoad(Exception):
@@ -54,16 +54,16 @@ def raise_demanding():
     raise Demanding(1, 2, 3)
 
 
-def raise_with_lock():
-    raise WithLock
+def raise_with_local():
+    raise WithLocal
 
 
 def raise_fails_to_load():
     raise FailsToLoad
 
 
-def make_lock():
-    return threading.Lock()
+def make_local():
+    return threading.local()
 
 
 def test_type_and_arguments(pool):
@@ -187,14 +187,14 @@ def test_stop_iteration_of_a_task_does_not_end_the_iteration_silently(pool):
 
 
 def test_unpicklable_result(process_pool):
-    with pytest.raises(PicklingError, match="lock") as caught:
-        process_pool.pipe(make_lock)
+    with pytest.raises(PicklingError, match="local") as caught:
+        process_pool.pipe(make_local)
     assert "result" in str(caught.value)
     assert process_pool.pipe(abs, -1) == 1
 
 
 def test_unpicklable_result_in_a_map_harms_no_other(process_pool):
-    results = process_pool.imap(lambda i: threading.Lock() if i == 3 else i, range(6))
+    results = process_pool.imap(lambda i: threading.local() if i == 3 else i, range(6))
     got = []
     while True:
         try:
@@ -207,42 +207,41 @@ def test_unpicklable_result_in_a_map_harms_no_other(process_pool):
 
 
 def test_unpicklable_argument(process_pool):
-    with pytest.raises(PicklingError, match="lock") as caught:
-        process_pool.pipe(len, [1, {"key": threading.Lock()}])
+    with pytest.raises(PicklingError, match="local") as caught:
+        process_pool.pipe(len, [1, {"key": threading.local()}])
     text = str(caught.value)
     assert "key" in text and "[1]" in text, text
     assert process_pool.pipe(abs, -1) == 1
 
 
 def test_unpicklable_argument_of_a_map(process_pool):
-    with pytest.raises(PicklingError, match="lock"):
-        process_pool.map(str, [1, 2, threading.Lock(), 4])
+    with pytest.raises(PicklingError, match="local"):
+        process_pool.map(str, [1, 2, threading.local(), 4])
     assert process_pool.map(str, [1, 2]) == ["1", "2"]
 
 
 def test_unpicklable_argument_of_an_iterator(process_pool):
-    results = process_pool.imap(str, [1, 2, threading.Lock()])
-    with pytest.raises(PicklingError, match="lock"):
+    results = process_pool.imap(str, [1, 2, threading.local()])
+    with pytest.raises(PicklingError, match="local"):
         list(results)
     assert process_pool.map(str, [1, 2]) == ["1", "2"]
 
 
 def test_unpicklable_closure(process_pool):
-    lock = threading.Lock()
+    local = threading.local()
 
     def use():
-        with lock:
-            return 1
+        return local
 
-    with pytest.raises(PicklingError, match="lock"):
+    with pytest.raises(PicklingError, match="local"):
         process_pool.pipe(use)
 
 
 def test_unpicklable_exception(process_pool):
     """The attribute that cannot travel does not hide what went wrong."""
-    with pytest.raises(Exception, match="holds a lock|lock") as caught:
-        process_pool.pipe(raise_with_lock)
-    assert "WithLock" in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(Exception, match="holds a local|local") as caught:
+        process_pool.pipe(raise_with_local)
+    assert "WithLocal" in "".join(traceback.format_exception(caught.value))
     assert process_pool.pipe(abs, -1) == 1
 
 
