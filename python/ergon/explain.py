@@ -1,101 +1,337 @@
 """``ergon explain SCRIPT``: runs a program and shows on its source what ran in parallel, and what did not and why.
 
-    python -m ergon.explain [--html FILE] SCRIPT [arguments]
+    ergon explain [--html FILE] [--svg FILE] [--color auto|always|never] SCRIPT|-m MODULE [arguments]
 
-Lines with calls of functionals say how many of them ran ahead and how many had to be waited for; lines at which running
-ahead ended say why.
+Statements with calls of functionals say how many of them ran ahead and how many had to be waited for, and how long;
+statements at which running ahead ended say why.
 """
 
+import ast
 import html
 import linecache
+import os
 import runpy
 import sys
 
-from . import _core
+from . import _core, _dataflow
 
-__all__ = ["main", "page", "table"]
+__all__ = ["main", "page", "picture", "table"]
+
+_WAITED = "microseconds waited"
+
+# What can be done about the end of running ahead.
+_ADVICE = {
+    "a module-level function has effects": "decorate it with @schedule and it is followed, or with @functional if it has none",
+    "a call of an unknown function": "if it only looks at its arguments, ergon.functional(it) says so",
+    "a method of a built-in type that may have effects": "calls behind it start when the program gets there",
+    "what comes next depends on a result": "calls behind it start when the result is there",
+    "needs a value that is not there yet": "calls behind it start when the value is there",
+    "an instruction that is not run ahead of": "calls behind it start when the program gets there",
+}
 
 
-def _by_file(found):
+class Statement:
+    """What happened at one statement."""
+
+    def __init__(self):
+        self.names, self.ahead, self.waited, self.here, self.seconds, self.stops = {}, 0, 0, 0, 0.0, {}
+
+    def add(self, what, much):
+        if what == _WAITED:
+            self.seconds += much / 1e6
+        elif what.startswith("calls "):
+            self.names[what[6:]] = self.names.get(what[6:], 0) + much
+        elif what == "ran ahead":
+            self.ahead += much
+        elif what == "waited for":
+            self.waited += much
+        elif what.startswith("ran in place"):
+            self.here += much
+        else:
+            self.stops[what] = self.stops.get(what, 0) + much
+
+    @property
+    def calls(self):
+        return self.ahead + self.waited + self.here
+
+    @property
+    def kind(self):
+        if self.calls:
+            return "ahead" if self.ahead else "here" if self.here > self.waited else "wait"
+        return "stop"
+
+    def words(self):
+        said = []
+        if self.ahead:
+            said.append(f"{self.ahead} ran ahead")
+        if self.waited:
+            said.append(f"{self.waited} waited for")
+        if self.here:
+            said.append(f"{self.here} ran in place: it is quicker here")
+        if self.seconds >= 0.0005:
+            said.append(f"{_time(self.seconds)} of waiting")
+        return f"{', '.join(self.names)}: {', '.join(said)}" if said else ""
+
+    def reasons(self):
+        for what in self.stops:
+            advice = _ADVICE.get(what)
+            yield f"running ahead ends here: {what}" + (f" ({advice})" if advice else "")
+
+
+def _time(seconds):
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
+
+
+class Function:
+    """A function with something to show: its lines, and statement by first line what happened."""
+
+    def __init__(self, name, first, last, tree):
+        self.name, self.first, self.last, self.tree = name, first, last, tree
+        self.statements: dict[int, Statement] = {}
+
+    def total(self):
+        every = self.statements.values()
+        calls = sum(s.calls for s in every)
+        if not calls:
+            return "no calls of functionals"
+        ahead, seconds = sum(s.ahead for s in every), sum(s.seconds for s in every)
+        return f"{calls} calls of functionals, {ahead} of them ahead ({ahead / calls:.0%}), {_time(seconds)} of waiting"
+
+
+def _functions(tree, last):
+    """The outermost functions and methods of a module, then the module itself."""
+    found, todo = [], [(tree, "")]
+    while todo:
+        node, prefix = todo.pop(0)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                found.append(Function(prefix + child.name, first, child.end_lineno, child))
+            elif isinstance(child, ast.ClassDef):
+                todo.append((child, f"{prefix}{child.name}."))
+            elif isinstance(child, ast.stmt):
+                todo.append((child, prefix))
+    return [*found, Function("<module>", 1, last, None)]
+
+
+def _starts(tree):
+    """Line -> first line of the statement it belongs to: for compound ones that is their head."""
+    starts = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            end = body[0].lineno - 1 if isinstance(body, list) and body else node.end_lineno
+            for line in range(node.lineno, max(end, node.lineno) + 1):
+                starts[line] = max(starts.get(line, 0), node.lineno)
+    return starts
+
+
+def _read(found):
+    """[(file, lines, [functions with something to show])]"""
     files = {}
-    for (name, line, what), count in found.items():
-        files.setdefault(name, {}).setdefault(line, []).append((what, count))
-    return files
+    for (name, line, what), much in found.items():
+        files.setdefault(name, []).append((line, what, much))
+    read = []
+    for name, events in files.items():
+        source = linecache.getlines(name)
+        try:
+            tree = ast.parse("".join(source))
+        except SyntaxError:
+            tree = ast.Module(body=[], type_ignores=[])
+        functions, starts = _functions(tree, len(source)), _starts(tree)
+        for line, what, much in events:
+            home = next((f for f in functions if f.first <= line <= f.last), functions[-1])
+            home.statements.setdefault(starts.get(line, line), Statement()).add(what, much)
+        read.append((name, [text.rstrip("\n") for text in source], [f for f in functions if f.statements]))
+    return read
 
 
-def _kind(what):
-    return "ahead" if what == "ran ahead" else "call" if what.startswith(("waited for", "ran in")) else "stop"
+def _lines(function, source):
+    """The lines to show: all of a function of moderate length, else those around what happened."""
+    if function.tree is not None and function.last - function.first < 120:
+        return range(function.first, function.last + 1)
+    near = {n for line in function.statements for n in range(max(line - 3, 1), line + 4) if n <= len(source)}
+    return sorted(near | set(function.statements))
 
 
-def _note(entries):
-    calls = [f"{count} {what}" for what, count in entries if _kind(what) != "stop"]
-    stops = [f"running ahead ends here: {what}" for what, _ in entries if _kind(what) == "stop"]
-    return "; ".join(calls + stops)
+# --- for a terminal -----------------------------------------------------------------------------------------------
+
+_MARK = {"ahead": "|| ", "wait": "-- ", "here": " . ", "stop": "## "}
+_COLOUR = {"ahead": "32", "wait": "33", "here": "36", "stop": "31"}
 
 
-def _shown(lines):
-    """The line numbers to show: those with something to say and a few around them."""
-    return sorted({n for line in lines for n in range(max(line - 3, 1), line + 3)})
-
-
-def table(found, width=60):
+def table(found, colour=False):
     """The text for a terminal."""
+
+    def paint(text, code):
+        return f"\x1b[{code}m{text}\x1b[0m" if colour and text else text
+
     out = []
-    for name, lines in _by_file(found).items():
-        out.append(name)
-        last = 0
-        for number in _shown(lines):
-            source = linecache.getline(name, number).rstrip("\n")
-            if not source and number not in lines:
-                continue
-            if last and number > last + 1:
-                out.append("   ...")
-            last = number
-            note = _note(lines[number]) if number in lines else ""
-            out.append(f"{number:5}  {source:{width}}  {'<- ' + note if note else ''}".rstrip())
-    return "\n".join(out) if out else "no scheduled function called a functional"
+    for name, source, functions in _read(found):
+        for function in functions:
+            out.append(paint(f"{name}: {function.name}", "1") + f"   {function.total()}")
+            last = 0
+            shown = _lines(function, source)
+            width = min(max([len(source[n - 1]) for n in shown if n <= len(source)], default=0), 72)
+            for number in shown:
+                text = source[number - 1] if number <= len(source) else ""
+                if last and number > last + 1:
+                    out.append("        ...")
+                last = number
+                statement = function.statements.get(number)
+                if statement is None:
+                    out.append(f"{number:5}    {text}".rstrip())
+                    continue
+                code = _COLOUR[statement.kind]
+                words = statement.words()
+                line = f"{number:5} {_MARK[statement.kind]}{text:{width}}"
+                out.append(paint(line.rstrip() if not words else line, code) + (f"   {words}" if words else ""))
+                out += [f"{'':9}{paint('^ ' + reason, _COLOUR['stop'])}" for reason in statement.reasons()]
+            out.append("")
+    if not out:
+        return "no scheduled function called a functional"
+    legend = "|| ran ahead   -- waited for   .  in place   ## running ahead ends"
+    return "\n".join([*out, legend])
 
 
-_STYLE = """body{font:15px/1.5 system-ui;margin:2rem}pre{font:14px/1.5 monospace}.ahead{background:#d9f2df}
-.call{background:#fdf1cc}.stop{background:#f9dcdc}i{color:#555;font-family:system-ui}"""
+# --- as a page ----------------------------------------------------------------------------------------------------
+
+
+def _graphs(found):
+    for name, source, functions in _read(found):
+        for function in functions:
+            if function.tree is not None:
+                notes = {
+                    line: (s.words() or next(s.reasons(), "").partition(" (")[0], s.kind)
+                    for line, s in function.statements.items()
+                }
+                yield f"{os.path.basename(name)}: {function.name}", _dataflow.read(function.tree, notes, source)
+
+
+def picture(found):
+    """The dataflow graph as SVG."""
+    return _dataflow.svg(list(_graphs(found)))
+
+
+_STYLE = """
+:root{color-scheme:light}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#222}
+h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .3rem}h2 small{font-weight:400;color:#666;margin-left:.7rem}
+table{border-collapse:collapse;width:100%;font:13px/1.45 ui-monospace,monospace}
+td{padding:.05rem .6rem;vertical-align:top;white-space:pre-wrap}
+td.n{text-align:right;color:#999;width:3rem;user-select:none}td.s{width:60%}
+td.w{font:13px/1.45 system-ui,sans-serif;color:#444}
+tr.ahead td.s{background:#d9f2df;box-shadow:inset 4px 0 #2c8a4b}tr.wait td.s{background:#fdf1cc;box-shadow:inset 4px 0 #b58900}
+tr.here td.s{background:#e8e8f4;box-shadow:inset 4px 0 #77a}tr.stop td.s{background:#f9dcdc;box-shadow:inset 4px 0 #c0392b}
+.why{color:#a5281b}.bar{display:inline-block;height:.6em;background:#2c8a4b;border-radius:2px;margin-right:.4em}
+.bar.wait{background:#b58900}.legend span{padding:.1rem .6rem;margin-right:.5rem;border-radius:4px}
+.graph{overflow-x:auto;border:1px solid #ddd;border-radius:8px;margin-top:1rem}
+"""
+
+
+def _row(number, text, statement):
+    if statement is None:
+        return f'<tr><td class="n">{number}</td><td class="s">{html.escape(text)}</td><td></td></tr>'
+    share = 60 * statement.ahead / statement.calls if statement.calls else 0
+    bars = f'<i class="bar" style="width:{share:.0f}px"></i>' if share else ""
+    if statement.calls and share < 60:
+        bars += f'<i class="bar wait" style="width:{60 - share:.0f}px"></i>'
+    words = [bars + html.escape(statement.words())] if statement.words() else []
+    words += [f'<span class="why">{html.escape(reason)}</span>' for reason in statement.reasons()]
+    return (
+        f'<tr class="{statement.kind}"><td class="n">{number}</td><td class="s">{html.escape(text)}</td>'
+        f'<td class="w">{"<br>".join(words)}</td></tr>'
+    )
 
 
 def page(found):
-    """The same as HTML."""
-    parts = []
-    for name, lines in _by_file(found).items():
-        rows = []
-        for number in _shown(lines):
-            source = html.escape(linecache.getline(name, number).rstrip("\n"))
-            kinds = {_kind(what) for what, _ in lines.get(number, ())}
-            mark = "ahead" if "ahead" in kinds else "stop" if "stop" in kinds else "call" if kinds else ""
-            note = f"  <i>{html.escape(_note(lines[number]))}</i>" if number in lines else ""
-            rows.append(f'<span class="{mark}">{number:5}  {source}</span>{note}')
-        parts.append(f"<h2>{html.escape(name)}</h2><pre>{chr(10).join(rows)}</pre>")
-    body = "".join(parts) or "<p>No scheduled function called a functional.</p>"
-    return f"<!doctype html><meta charset=utf-8><title>ergon explain</title><style>{_STYLE}</style>{body}\n"
+    """The same as HTML, with the graph."""
+    parts = [
+        "<h1>What ran in parallel</h1>"
+        '<p class="legend"><span style="background:#d9f2df">ran ahead</span><span style="background:#fdf1cc">waited for</span>'
+        '<span style="background:#e8e8f4">in place</span><span style="background:#f9dcdc">running ahead ends</span></p>'
+    ]
+    for name, source, functions in _read(found):
+        for function in functions:
+            parts.append(f"<h2>{html.escape(name)}: {html.escape(function.name)}<small>{function.total()}</small></h2>")
+            rows, last = [], 0
+            for number in _lines(function, source):
+                if last and number > last + 1:
+                    rows.append('<tr><td class="n"></td><td class="s">…</td><td></td></tr>')
+                last = number
+                text = source[number - 1] if number <= len(source) else ""
+                rows.append(_row(number, text, function.statements.get(number)))
+            parts.append(f"<table>{''.join(rows)}</table>")
+    graphs = list(_graphs(found))
+    if graphs:
+        parts.append(
+            "<h2>How results flow<small>solid: used by; dashed: decides; brown: in the next round</small></h2>"
+        )
+        parts.append(f'<div class="graph">{_dataflow.svg(graphs)}</div>')
+    if len(parts) == 1:
+        parts.append("<p>No scheduled function called a functional.</p>")
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>ergon explain</title>"
+        f"<style>{_STYLE}</style>{''.join(parts)}</html>\n"
+    )
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def _options(arguments):
+    chosen = {"html": None, "svg": None, "color": "auto"}
+    rest = list(arguments)
+    while rest and rest[0].startswith("--"):
+        name, equals, value = rest.pop(0)[2:].partition("=")
+        if name not in chosen or not (equals or rest):
+            sys.exit(f"ergon explain: --{name}: unknown or without its value")
+        chosen[name] = value if equals else rest.pop(0)
+    if chosen["color"] not in ("auto", "always", "never"):
+        sys.exit("ergon explain: --color is one of auto, always, never")
+    return chosen, rest
+
+
+def _write(path, text):
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        sys.exit(f"ergon explain: cannot write {path}: {error.strerror}")
+
+
+def _say(found, chosen):
+    if chosen["html"]:
+        _write(chosen["html"], page(found))
+    if chosen["svg"]:
+        _write(chosen["svg"], picture(found))
+    if not chosen["html"] and not chosen["svg"]:
+        tty = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        colour = chosen["color"] == "always" or (chosen["color"] == "auto" and tty)
+        print(table(found, colour), file=sys.stderr)
 
 
 def main(arguments):
-    """Runs the script that the arguments name and says what happened; returns the exit status."""
-    to = None
-    if arguments[:1] == ["--html"] and len(arguments) > 1:
-        to, arguments = arguments[1], arguments[2:]
+    """Runs the program that the arguments name and says what happened; returns the exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    sys.argv = arguments
-    sys.path[0] = str(__import__("pathlib").Path(arguments[0]).resolve().parent)
+    chosen, rest = _options(arguments)
+    for name in ("html", "svg"):  # the program may change its folder
+        chosen[name] = chosen[name] and os.path.abspath(chosen[name])
+    module = rest[:1] == ["-m"]
+    if len(rest) < 1 + module:
+        sys.exit("ergon explain: which program? Name a script or -m MODULE")
+    sys.argv = rest[module:]
+    sys.path[0] = os.getcwd() if module else os.path.dirname(os.path.realpath(rest[0]))
     _core._flow_explain(True)
     try:
-        runpy.run_path(arguments[0], run_name="__main__")
-    finally:
-        found = _core._flow_explain(False) or {}
-        if to:
-            with open(to, "w", encoding="utf-8") as file:
-                file.write(page(found))
+        if module:
+            runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
         else:
-            print(table(found), file=sys.stderr)
+            runpy.run_path(rest[0], run_name="__main__")
+    finally:
+        _say(_core._flow_explain(False) or {}, chosen)
     return 0
 
 

@@ -13,6 +13,7 @@
 enum { ERG_CLI_OK = 0, ERG_CLI_FAILED = 1, ERG_CLI_USAGE = 2 };
 
 int erg_cli_run(int argc, char **argv);
+int erg_cli_explain(int argc, char **argv);
 int erg_cli_report(int argc, char **argv);
 int erg_cli_doctor(int argc, char **argv);
 int erg_cli_hosts(int argc, char **argv);

@@ -16,6 +16,8 @@ struct command {
 static const struct command commands[] = {
     {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run,
      false},
+    {"explain", "run a program and show what of it ran in parallel, and what did not and why",
+     erg_cli_explain, false},
     {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
     {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts, false},
     {"tunnel", "make a port lead to a port of another host, through ssh", erg_cli_tunnel, false},

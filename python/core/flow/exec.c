@@ -4,15 +4,26 @@
 
 enum { DEPTH_MAX = 120 };
 
-void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what) {
+void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what, long much) {
     PyObject *key =
         Py_BuildValue("(Ois)", code->co_filename, PyCode_Addr2Line(code, 2 * unit), what);
     PyObject *before = key ? PyDict_GetItemWithError(st->explain, key) : NULL;
-    PyObject *count = PyLong_FromLong(before ? PyLong_AsLong(before) + 1 : 1);
+    PyObject *count = PyLong_FromLong((before ? PyLong_AsLong(before) : 0) + much);
     if (!key || !count || PyDict_SetItem(st->explain, key, count) < 0)
         PyErr_Clear();
     Py_XDECREF(key);
     Py_XDECREF(count);
+}
+
+/* By the line it happened in, and that of the scheduled code that called it. */
+static void explain_stop(struct fl_run *run, const char *what) {
+    struct fl_frame *f = run->top;
+    fl_explain(run->st, f->code->code, f->at, what, 1);
+    int away = f->barrier;
+    while (f && f->barrier)
+        f = f->caller;
+    if (f && away)
+        fl_explain(run->st, f->code->code, f->at, what, 1);
 }
 
 int fl_stop(struct fl_run *run, enum fl_why why, const char *what) {
@@ -20,7 +31,7 @@ int fl_stop(struct fl_run *run, enum fl_why why, const char *what) {
         run->why = why;
         run->what = what;
         if (run->st->explain && run->top && why != FL_WHY_CAP)
-            fl_explain(run->st, run->top->code->code, run->top->at, what);
+            explain_stop(run, what);
         PyErr_SetNone(run->st->stop);
     }
     return -1;
@@ -188,6 +199,7 @@ PyObject *fl_exec(struct fl_run *run, struct fl_frame *f) {
     run->depth++;
     run->barrier += f->barrier;
     struct fl_frame *caller = run->top;
+    f->caller = caller;
     run->top = f;
     PyObject *handled = Py_XNewRef(run->handled);
     f->yielded = 0;

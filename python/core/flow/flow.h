@@ -145,9 +145,10 @@ struct fl_frame {
     int at;                       /* unit of the current one */
     int sp;                       /* objects on the stack */
     int yielded;
-    int barrier;       /* this frame is a call of a module-level function */
-    PyObject *kwnames; /* borrowed from consts, between KW_NAMES and CALL */
-    PyObject *slots[]; /* locals, then the stack; strong, may be NULL */
+    int barrier;             /* this frame is a call of a module-level function */
+    struct fl_frame *caller; /* that runs it, while it runs */
+    PyObject *kwnames;       /* borrowed from consts, between KW_NAMES and CALL */
+    PyObject *slots[];       /* locals, then the stack; strong, may be NULL */
 };
 enum fl_why {
     FL_WHY_END,
@@ -177,8 +178,8 @@ struct fl_run {
     enum fl_why why;
     const char *what; /* words about why */
 };
-/* Counts that `what` happened at the line of the code's unit. */
-void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what);
+/* Adds to how much of `what` happened at the line of the code's unit. */
+void fl_explain(struct flow_state *st, PyCodeObject *code, int unit, const char *what, long much);
 /* Ends the pass: raises st->stop; always -1. */
 int fl_stop(struct fl_run *run, enum fl_why why, const char *what);
 

@@ -595,11 +595,24 @@ static int session_open(struct fl_session *s) {
 }
 
 /* What became of a call, by the line it is made in. */
-static void explain_call(struct fl_session *s, const char *what) {
+static void explain_call(struct fl_session *s, PyObject *functional, const char *what,
+                         uint64_t since) {
     PyFrameObject *frame = s->st->explain ? PyEval_GetFrame() : NULL;
     PyCodeObject *code = frame ? PyFrame_GetCode(frame) : NULL;
-    if (code)
-        fl_explain(s->st, code, PyFrame_GetLasti(frame) / 2, what);
+    if (code) {
+        int unit = PyFrame_GetLasti(frame) / 2;
+        PyObject *name = PyObject_GetAttrString(functional, "__name__");
+        const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+        char calls[120];
+        PyErr_Clear();
+        snprintf(calls, sizeof calls, "calls %s", text ? text : "a functional");
+        fl_explain(s->st, code, unit, calls, 1);
+        fl_explain(s->st, code, unit, what, 1);
+        if (since)
+            fl_explain(s->st, code, unit, "microseconds waited",
+                       (long)((erg_clock_ns() - since) / 1000));
+        Py_XDECREF(name);
+    }
     Py_XDECREF(code);
 }
 
@@ -617,7 +630,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     if (!f->is_async && (!s->core || pl_core_foreign(s->core) || s->core->closing))
         return call_here(f, args, nargs, kwnames);
     if (!f->is_async && is_cheap(f) && s->count == 0) {
-        explain_call(s, "ran in place: it is quicker here");
+        explain_call(s, functional, "ran in place: it is quicker here", 0);
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
@@ -649,11 +662,13 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     } else {
         s->dirty = 1;
     }
-    explain_call(s, foreseen ? "ran ahead" : "waited for");
+    uint64_t since = erg_clock_ns();
     int alone = !foreseen && s->count == 1;
     unlink_entry(s, e);
     PyObject *r = NULL;
-    if (wait_for(s, e, functional) == 0) {
+    int rc = wait_for(s, e, functional);
+    explain_call(s, functional, foreseen ? "ran ahead" : "waited for", since);
+    if (rc == 0) {
         if (!e->job)
             learn(f, e, alone);
         r = outcome(s, e, functional, args, nargs, kwnames);
@@ -804,7 +819,7 @@ PyObject *fl_session_call_async(struct flow_state *st, PyObject *functional, PyO
             PyErr_Clear(); /* it is called here, in its turn */
         return NULL;
     }
-    explain_call(s, foreseen ? "ran ahead" : "waited for");
+    explain_call(s, functional, foreseen ? "ran ahead" : "waited for", 0);
     if (foreseen)
         st->hits++;
     else

@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
 import itertools
 from ergon import functional, schedule
@@ -83,20 +81,6 @@ def main(n):
 
 main(6)
 """
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="calls run ahead on CPython 3.11 alone")
-def test_explain_shows_where_calls_ran_ahead_and_where_not(tmp_path):
-    (tmp_path / "survey.py").write_text(SURVEY)
-    line = [sys.executable, "-m", "ergon.explain"]
-    text = subprocess.run([*line, "survey.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stderr
-    calls = next(row for row in text.splitlines() if "out.append(f(i))" in row)
-    assert "5 ran ahead" in calls
-    assert "1 waited for" in calls
-    effect = next(row for row in text.splitlines() if "print(len(xs))" in row)
-    assert "module-level function has effects" in effect
-    subprocess.run([*line, "--html", "page.html", "survey.py"], cwd=tmp_path, capture_output=True, check=True)
-    assert '<span class="ahead">' in (tmp_path / "page.html").read_text()
 
 
 def test_run_has_the_option(tmp_path):
