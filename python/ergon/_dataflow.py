@@ -21,8 +21,8 @@ class Graph:
     """Nodes in order of their lines; edges (from, to, kind) with kind "data", "control" or "next" (the next round of a loop)."""
 
     def __init__(self):
-        self.nodes: list[Node] = []
-        self.edges: dict[tuple[int, int], str] = {}
+        self.nodes = []
+        self.edges = {}  # (from, to) -> kind
 
     def edge(self, a, b, kind):
         if a == b and kind == "control":

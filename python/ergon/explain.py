@@ -87,7 +87,7 @@ class Function:
 
     def __init__(self, name, first, last, tree):
         self.name, self.first, self.last, self.tree = name, first, last, tree
-        self.statements: dict[int, Statement] = {}
+        self.statements = {}  # by first line
 
     def total(self):
         every = self.statements.values()
