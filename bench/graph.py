@@ -117,7 +117,7 @@ def futures(pattern, width):
     @contextlib.contextmanager
     def enter():
         with pools.futures() as pool:
-            yield lambda: metg(lambda kernel: driven(pool, pattern, width, kernel), width, 150e-6, 4, 3)
+            yield lambda: metg(lambda kernel: driven(pool, pattern, width, kernel), width, 150e-6, 3, 2)
 
     return enter
 
@@ -149,6 +149,7 @@ def question(pattern, width, peer, target, key):
         aim="6 µs",
         floor="python_task",
         reps=2 if key else 5,
+        slow=(peer,),
         contenders={
             "ergon": ours(pattern, width),
             peer: dask(pattern, width) if key else futures(pattern, width),

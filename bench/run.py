@@ -1,7 +1,7 @@
 """All benchmarks, one table: what, the peer's figure, ours, how many times faster, the target, and how far
 we are from what the machine allows.
 
-    python bench/run.py                     everything (half an hour on a quiet machine)
+    python bench/run.py                     everything (a quarter of an hour on a quiet machine)
     python bench/run.py pipe map            these files only
     python bench/run.py --quick --json x    two repetitions each, no waiting; the figures go to x too
     python bench/run.py --into FILE         also puts the tables into FILE, between its two marks
