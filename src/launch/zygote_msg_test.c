@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -103,23 +104,30 @@ static void full_socket_says_again(void **state) {
     assert_true(sent > 50); /* orders for as many workers may wait for a zygote that is not ready */
 }
 
-static void send_raw(const void *bytes, size_t len, int fd) {
+enum { FDS_MOST = 6 };
+
+/* With descriptor 0, n times. */
+static void send_with(const void *bytes, size_t len, int n) {
     struct iovec iov = {(void *)bytes, len};
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof(int) * FDS_MOST)];
     } control = {0};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd >= 0) {
+    if (n > 0) {
         header.msg_control = control.bytes;
-        header.msg_controllen = sizeof control.bytes;
+        header.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n);
         struct cmsghdr *c = CMSG_FIRSTHDR(&header);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+        c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n);
+        memset(CMSG_DATA(c), 0, sizeof(int) * (size_t)n);
     }
     assert_int_equal(sendmsg(sv[0], &header, 0), (int)len);
+}
+
+static void send_raw(const void *bytes, size_t len, int fd) {
+    send_with(bytes, len, fd >= 0);
 }
 
 static void nonsense_is_refused_and_leaks_nothing(void **state) {
@@ -148,12 +156,53 @@ static void nonsense_is_refused_and_leaks_nothing(void **state) {
     assert_int_equal(count_fds(), before);
 }
 
+/* Random bytes, messages with some bytes changed, cut or too long ones, with any number of descriptors. */
+static void whatever_comes_is_checked(void **state) {
+    (void)state;
+    const char *given = getenv("ERG_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)getpid();
+    fprintf(stderr, "ERG_SEED=%u\n", seed);
+    struct erg_zmsg good = {.kind = ERG_Z_BYE}, in;
+    int fds[ERG_ZMSG_FDS], n, taken = 0, refused = 0;
+    assert_int_equal(erg_zmsg_send(sv[0], &good, NULL, 0, 0), 0);
+    assert_int_equal(erg_zmsg_recv(sv[1], &good, fds, &n, 0), 0);
+    int before = count_fds();
+    for (int i = 0; i < 20000; i++) {
+        unsigned char bytes[2 * sizeof good];
+        for (size_t k = 0; k < sizeof bytes; k++)
+            bytes[k] = (unsigned char)rand_r(&seed);
+        if (rand_r(&seed) % 4) {
+            memcpy(bytes, &good, offsetof(struct erg_zmsg, id));
+            bytes[offsetof(struct erg_zmsg, kind)] = (unsigned char)(rand_r(&seed) % 12);
+        }
+        size_t len =
+            rand_r(&seed) % 2 ? sizeof good : 1 + (size_t)rand_r(&seed) % (sizeof bytes - 1);
+        send_with(bytes, len, rand_r(&seed) % (FDS_MOST + 1));
+        int rc = erg_zmsg_recv(sv[1], &in, fds, &n, 0);
+        if (rc == 0) {
+            taken++;
+            assert_in_range(in.kind, 1, ERG_Z_KINDS - 1);
+            assert_non_null(memchr(in.text, 0, sizeof in.text));
+            assert_in_range(n, 0, ERG_ZMSG_FDS);
+            while (n > 0)
+                close(fds[--n]);
+        } else {
+            refused++;
+            assert_int_equal(rc, ERG_EPROTOCOL);
+            assert_int_equal(n, 0);
+        }
+    }
+    assert_true(taken > 0 && refused > 0);
+    assert_int_equal(count_fds(), before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fields_and_descriptors_arrive, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(empty_and_closed_are_told_apart, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(words_before_a_reset_arrive, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(full_socket_says_again, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(whatever_comes_is_checked, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(nonsense_is_refused_and_leaks_nothing, open_pair,
                                         close_pair),
     };
