@@ -79,8 +79,10 @@ static void echo_stop(void *ctx) {
 static void echo_run(void *ctx) {
     struct echo *e = ctx;
     for (;;) {
-        struct pollfd p[2] = {{.fd = e->bell[0], .events = POLLIN},
-                              {.fd = e->in, .events = POLLIN}};
+        pthread_mutex_lock(&e->lock);
+        int in = e->in; /* another thread attaches */
+        pthread_mutex_unlock(&e->lock);
+        struct pollfd p[2] = {{.fd = e->bell[0], .events = POLLIN}, {.fd = in, .events = POLLIN}};
         char byte, answer[64];
         if (poll(p, 2, -1) < 0) {
             continue;
@@ -88,10 +90,10 @@ static void echo_run(void *ctx) {
         if (p[0].revents && read(e->bell[0], &byte, 1) == 1 && byte == 's') {
             return;
         }
-        if (!p[1].revents || p[1].fd != e->in) {
+        if (!p[1].revents) {
             continue;
         }
-        ssize_t n = read(e->in, &byte, 1);
+        ssize_t n = read(in, &byte, 1);
         if (n == 1 && byte == 'q') {
             return;
         }
@@ -102,11 +104,13 @@ static void echo_run(void *ctx) {
             continue;
         }
         pthread_mutex_lock(&e->lock);
-        if (n <= 0) {
+        int same = e->in == in; /* else it was closed, and another took its place */
+        if (same && n <= 0) {
             close(e->in);
             close(e->out);
             e->in = e->out = -1;
-        } else if (write(e->out, answer,
+        } else if (same &&
+                   write(e->out, answer,
                          (size_t)snprintf(answer, sizeof answer, "%d %c\n", getpid(), byte)) < 0) {
             e->said[0] = 0;
         }
