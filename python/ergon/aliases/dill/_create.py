@@ -4,7 +4,6 @@ All of it is found under `dill._dill`. What a function here takes must not chang
 """
 
 import builtins
-import functools
 import io
 import marshal
 import os
@@ -139,10 +138,6 @@ def _create_ftype(ftypeobj, func, args, kwds):
     return ftypeobj(func, *(args or ()), **(kwds or {}))
 
 
-def _create_lru_cache(func, maxsize, typed):
-    return functools.lru_cache(maxsize, typed)(func)
-
-
 def _setitems(dest, source):
     dest.update(source)
 
@@ -152,11 +147,6 @@ def _setitems(dest, source):
 
 def _create_type(typeobj, *args):
     return typeobj(*args)
-
-
-def _create_new_class(name, bases, meta, namespace):
-    """A class with generic bases: `bases` are the original ones."""
-    return types.new_class(name, bases, {"metaclass": meta}, lambda made: made.update(namespace))
 
 
 def _create_namedtuple(name, fieldnames, modulename, defaults=None):
@@ -266,7 +256,7 @@ def _create_lock(locked, *args):
 
 def _create_rlock(count, owner, *args):
     lock = RLockType()
-    if owner is not None:
+    if owner and count:
         lock._acquire_restore((count, owner))
     if owner and not lock._is_owned():
         raise UnpicklingError("Cannot acquire lock")

@@ -7,6 +7,7 @@ empty cells; what is in its cells and globals follows when nothing that is being
 back to it, and gets the rest afterwards: see `_save_class`.
 """
 
+import functools
 import importlib.machinery
 import os
 import sys
@@ -118,6 +119,20 @@ class Pending:
         except AttributeError:
             pickler._pending = Pending()
             return pickler._pending
+
+
+class Call:
+    """In a stream: function(*args), to be called with more when loaded."""
+
+    def __init__(self, function, *args):
+        self.reduction = function, args
+
+    def __reduce__(self):
+        return self.reduction
+
+    def __call__(self, *args):
+        function, first = self.reduction
+        return function(*first)(*args)
 
 
 def later(pickler, function, *args):
@@ -344,6 +359,6 @@ def save_lru_cache(pickler, obj):
         return
     with tracing(pickler, "LRU", obj):
         parameters = obj.cache_parameters()
-        args = (obj.__wrapped__, parameters["maxsize"], parameters["typed"])
+        decorator = Call(functools.lru_cache, parameters["maxsize"], parameters["typed"])
         state = {name: value for name, value in obj.__dict__.items() if name != "__wrapped__"}
-        pickler.save_reduce(make._create_lru_cache, args, (state, None), obj=obj)
+        pickler.save_reduce(decorator, (obj.__wrapped__,), state, obj=obj)

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import enum
+import operator
 import sys
 import types
 import typing
@@ -111,7 +112,8 @@ def _class_reduction(cls, namespace):
     original = namespace.get("__orig_bases__")
     if original and original != cls.__bases__:
         namespace = {name: value for name, value in namespace.items() if name != "__orig_bases__"}
-        return make._create_new_class, (cls.__name__, original, type(cls), namespace)
+        fill = operator.methodcaller("update", namespace)
+        return types.new_class, (cls.__name__, original, {"metaclass": type(cls)}, fill)
     return make._create_type, (type(cls), cls.__name__, cls.__bases__, namespace)
 
 

@@ -96,7 +96,10 @@ def save_weakproxy(pickler, obj):
 
 @saves(kinds.ContextType, label="Cx")
 def save_context(pickler, obj):
-    pickler.save_reduce(make._create_context, (list(obj.items()),), obj=obj)
+    if obj:
+        pickler.save_reduce(make._create_context, (list(obj.items()),), obj=obj)
+    else:
+        pickler.save_reduce(type(obj), (), obj=obj)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ def _save_file(pickler, obj, open_):
         obj.flush()
     fmode = option(pickler, "_fmode") or make.HANDLE_FMODE
     content = ""
-    if fmode == make.FILE_FMODE:
+    if fmode == make.FILE_FMODE and obj.name not in make._STANDARD:
         try:
             with open_(obj.name, "rb" if "b" in obj.mode else "r") as file:
                 content = file.read()
