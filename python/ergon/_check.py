@@ -1,11 +1,15 @@
-"""Check mode (``ERGON_CHECK=1``): every call of a functional is looked at for a broken promise.
+"""Check mode (``ERGON_CHECK=1``): every scheduled function runs both ways, and every functional is looked at.
 
-A call runs twice on copies of its arguments and once as it is, all in place. Reported, once for each functional, with the
-place it is defined at: it changed an argument; it gave two results for one input; a global it reads is not what it was at
-an earlier call. What the program computes stays what sequential execution gives.
+A scheduled function runs sequentially in a forked copy of the process, and in this one as ever, with its calls in workers.
+What it returns or raises, prints, and leaves of its arguments is compared. In the copy, each call of a functional runs
+twice on copies of its arguments and once as it is. Reported, once for each functional, with the place it is defined at: it
+changed an argument; it gave two results for one input; a global it reads is not what it was at an earlier call; a worker
+gave another result than sequential execution.
 """
 
-import functools
+import contextlib
+import inspect
+import io
 import os
 import sys
 import types
@@ -13,6 +17,8 @@ import types
 from . import _core
 
 _said: set[tuple[str, str]] = set()
+_LAZY = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_child = None  # in the forked copy: what is to be reported, and the calls of functionals
 
 
 def wanted():
@@ -27,13 +33,31 @@ def _bytes(value):
         return None
 
 
-def _say(function, words):
+def _place(function):
+    function = getattr(function, "__wrapped__", function)
     code = getattr(function, "__code__", None)
-    place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else getattr(function, "__module__", "?")
-    if (place, words) not in _said:
-        _said.add((place, words))
-        name = getattr(function, "__qualname__", repr(function))
-        print(f"ergon check: {place}: functional {name}() {words}", file=sys.stderr, flush=True)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else getattr(function, "__module__", "?")
+
+
+def _report(place, words):
+    if (place, words) in _said:
+        return
+    _said.add((place, words))
+    if _child is not None:
+        _child.said.append((place, words))
+    else:
+        print(f"ergon check: {place}: {words}", file=sys.stderr, flush=True)
+
+
+def _name(function):
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _say(function, words):
+    _report(_place(function), f"functional {_name(function)}() {words}")
+
+
+# --- calls of functionals, in place ---------------------------------------------------------------------------------
 
 
 def _globals(function):
@@ -63,25 +87,164 @@ def _same(a, b):
     return a[1] == b[1] if a[0] == "exception" else _bytes(a[1]) == _bytes(b[1])
 
 
-def checked(function):
-    """The function, with its promise looked after."""
-    seen = {}
+_seen: dict[int, dict] = {}  # functional -> its globals as they were first
 
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        for name, value in _globals(function).items():
-            if seen.setdefault(name, value) != value:
-                _say(function, f"reads the global {name!r}, which changes between its calls")
-        before = _bytes((args, kwargs))
-        if before is None:
-            return function(*args, **kwargs)
+
+def _watch(functional, args, kwargs):
+    """A call of a functional that is not in a scheduled function, or in one that runs sequentially."""
+    function, kwargs = functional.__wrapped__, kwargs or {}
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & _LAZY:  # there is nothing to look at yet
+        return function(*args, **kwargs)
+    seen = _seen.setdefault(id(functional), {})
+    for name, value in _globals(function).items():
+        if seen.setdefault(name, value) != value:
+            _say(function, f"reads the global {name!r}, which changes between its calls")
+    before = _bytes((args, kwargs))
+    if before is not None:
         first, second = (_outcome(function, *_core.loads(before)) for _ in range(2))
         if not _same(first, second):
             _say(function, "gave two results for one input")
-        try:
-            return function(*args, **kwargs)
-        finally:
-            if _bytes((args, kwargs)) != before:
-                _say(function, "changed an argument")
+    result, error = None, None
+    try:
+        result = function(*args, **kwargs)
+        return result
+    except Exception as raised:
+        error = raised
+        raise
+    finally:
+        if before is not None and _bytes((args, kwargs)) != before:
+            _say(function, "changed an argument")
+        if _child is not None:
+            _child.calls.append(_call(functional, before, result, error))
 
-    return call
+
+def _call(functional, before, result, error):
+    outcome = _bytes(result) if error is None else (type(error).__qualname__, repr(error.args))
+    return _place(functional), _name(functional), before, outcome
+
+
+# --- scheduled functions, both ways ---------------------------------------------------------------------------------
+
+
+class _Recorder:
+    """Standard output, remembered; what is written goes on to `onward`, if that is there."""
+
+    def __init__(self, onward):
+        self.onward, self.parts = onward, []
+
+    def write(self, text):
+        self.parts.append(text)
+        return self.onward.write(text) if self.onward is not None else len(text)
+
+    def flush(self):
+        if self.onward is not None:
+            self.onward.flush()
+
+    def __getattr__(self, name):
+        return getattr(sys.__stdout__ if self.onward is None else self.onward, name)
+
+
+class _Child:
+    def __init__(self):
+        self.said, self.calls = [], []
+
+
+def _run(function, args, kwargs, onward):
+    """(what came of it, the arguments then, what was printed), as plain data; the result; the exception."""
+    recorder = _Recorder(onward)
+    result = error = None
+    with contextlib.redirect_stdout(recorder):
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as raised:
+            error = raised
+    if error is None:
+        came = ("result", _bytes(result), repr(result)[:200])
+    else:
+        came = ("exception", (type(error).__qualname__, repr(error.args)), repr(error)[:200])
+    return (came, _bytes((args, kwargs)), "".join(recorder.parts)), result, error
+
+
+def _sequentially(function, args, kwargs):
+    """In a forked copy of this process: (the plain data, what is to be reported, the calls); None if that fails."""
+    sys.stdout.flush()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        global _child
+        status = 1
+        try:
+            os.close(read)
+            _child = _Child()
+            _core._flow_enable(False)
+            _core._flow_watch(_watch, None, None)
+            plain = _run(function, args, kwargs, None)[0]
+            with io.FileIO(write, "w") as pipe:
+                data = memoryview(_core.dumps((plain, _child.said, _child.calls)))
+                while data:
+                    data = data[pipe.write(data) :]
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with io.FileIO(read) as pipe:
+        data = pipe.readall()
+    os.waitpid(pid, 0)
+    return _core.loads(data) if data else None
+
+
+_WHAT = ("what comes of it", "what it leaves of its arguments", "what it prints")
+
+
+def _compare(function, plain, scheduled):
+    place, name = _place(function), f"scheduled {_name(function)}()"
+    (kind, data, text), arguments, output = plain
+    (kind2, data2, text2), arguments2, output2 = scheduled
+    if kind != kind2 or (data != data2 and text != text2) or (data != data2 and None not in (data, data2)):
+        _report(place, f"{name}: {_WHAT[0]} differs: sequentially {kind} {text}, in parallel {kind2} {text2}")
+    elif arguments != arguments2 and None not in (arguments, arguments2):
+        _report(place, f"{name}: {_WHAT[1]} differs between sequential and parallel execution")
+    elif output != output2:
+        _report(place, f"{name}: {_WHAT[2]} differs: sequentially {output[:200]!r}, in parallel {output2[:200]!r}")
+
+
+def _both(scheduled, args, kwargs):
+    """A call of a scheduled function, both ways; it gives what parallel execution gives."""
+    function, kwargs, calls = scheduled.__wrapped__, kwargs or {}, []
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & _LAZY:
+        return function(*args, **kwargs)
+
+    def record(functional, a, k, result, error):
+        calls.append(_call(functional, _bytes((a, k or {})), result, error))
+
+    _core._flow_watch(_watch, record, None)
+    try:
+        found = _sequentially(function, args, kwargs)
+        after, result, error = _run(scheduled, args, kwargs, sys.stdout)
+    finally:
+        begin()
+    if found is None:
+        _report(
+            _place(function), f"scheduled {_name(function)}(): its sequential run ended early; nothing was compared"
+        )
+    else:
+        plain, said, expected = found
+        for place, words in said:
+            _report(place, words)
+        for (place, name, before, one), (place2, _, before2, other) in zip(expected, calls, strict=False):
+            if place != place2 or before != before2:
+                break
+            if one != other and None not in (one, other):
+                _report(place, f"functional {name}() gave another result in a worker than sequentially")
+                break
+        _compare(function, plain, after)
+    if error is not None:
+        raise error
+    return result
+
+
+def begin():
+    """From now on scheduled functions run both ways, and functionals outside of them are looked at."""
+    _core._flow_watch(_watch, None, _both)

@@ -1,7 +1,6 @@
 """``schedule`` and ``functional``: sequential Python, run in parallel. See docs/schedule.md."""
 
 import functools
-import inspect
 import sys
 import threading
 import types
@@ -40,20 +39,6 @@ def schedule(function=None, /):
     return _like(Schedule(function), function)
 
 
-def _is_lazy(function):
-    """Calls of it give a coroutine or a generator: nothing to look at yet."""
-    code = getattr(function, "__code__", None)
-    return code is not None and bool(
-        code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
-    )
-
-
-def _here(function):
-    wrapper = Functional(function)
-    wrapper._here_only = 1
-    return wrapper
-
-
 def functional(function=None, /, *names):
     """Decorator: promises that ``function`` only looks at its arguments, changes nothing and can be run again.
 
@@ -72,8 +57,6 @@ def functional(function=None, /, *names):
         return type(function)(functional(function.__func__))
     if isinstance(function, Functional):
         return function
-    if _check.wanted() and not _is_lazy(function):
-        return _like(_here(_check.checked(function)), function)
     return _like(Functional(function), function)
 
 
@@ -146,3 +129,7 @@ def _end():
 def stats():
     """Counts since the program began: calls, how many were foreseen, passes, …"""
     return _core._flow_stats()
+
+
+if _check.wanted():
+    _check.begin()

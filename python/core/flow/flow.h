@@ -99,8 +99,9 @@ struct flow_state {
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject
         *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */
-    int passing;  /* passes under way, of all threads: they refer to codes */
-    int collects; /* the garbage collector was on before the pass */
+    PyObject *watch, *record, *both; /* check mode: see _flow_watch. NULL: none */
+    int passing;                     /* passes under way, of all threads: they refer to codes */
+    int collects;                    /* the garbage collector was on before the pass */
     int enabled;
     const char *last_why; /* words: why the last pass ended */
 };
@@ -372,6 +373,9 @@ PyObject *fl_session_call_outside(struct flow_state *st, PyObject *functional,
 /* A scheduled coroutine calls an async functional: what it awaits. NULL without exception: no coroutine of ours. */
 PyObject *fl_session_call_async(struct flow_state *st, PyObject *functional, PyObject *const *args,
                                 Py_ssize_t nargs, PyObject *kwnames);
+/* Check mode makes the call: by = watch or both. */
+PyObject *fl_watched(PyObject *by, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames);
 /* Looks ahead of a scheduled coroutine that is suspended, if there is anything new. 1: a pass was run; 0; -1. */
 int fl_session_look(struct flow_state *st, PyObject *coroutine);
 /* The session is that of a coroutine: async functionals give it something to await. */

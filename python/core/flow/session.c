@@ -616,6 +616,39 @@ static void explain_call(struct fl_session *s, PyObject *functional, const char 
     Py_XDECREF(code);
 }
 
+PyObject *fl_watched(PyObject *by, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames) {
+    PyObject *tuple, *dict;
+    if (pack(args, nargs, kwnames, &tuple, &dict) < 0)
+        return NULL;
+    PyObject *r = PyObject_CallFunctionObjArgs(by, functional, tuple, dict ? dict : Py_None, NULL);
+    Py_DECREF(tuple);
+    Py_XDECREF(dict);
+    return r;
+}
+
+/* Tells check mode what became of a call; r or the exception that is set. Takes and returns r. */
+static PyObject *recorded(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames, PyObject *r) {
+    PyObject *tuple, *dict, *exception = r ? NULL : PyErr_GetRaisedException();
+    int rc = pack(args, nargs, kwnames, &tuple, &dict);
+    if (rc == 0) {
+        struct fl_session *inside = current_session;
+        PyObject *told =
+            PyObject_CallFunctionObjArgs(s->st->record, functional, tuple, dict ? dict : Py_None,
+                                         r ? r : Py_None, exception ? exception : Py_None, NULL);
+        current_session = inside;
+        Py_XDECREF(told);
+        Py_DECREF(tuple);
+        Py_XDECREF(dict);
+    }
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(functional);
+    if (exception)
+        PyErr_SetRaisedException(exception);
+    return r;
+}
+
 PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames) {
     struct fl_functional *f = (struct fl_functional *)functional;
@@ -679,7 +712,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     }
     e->bytes = 0;
     entry_free(s, e);
-    return r;
+    return s->st->record ? recorded(s, functional, args, nargs, kwnames, r) : r;
 }
 
 /* --- begin and end ------------------------------------------------------------------------------------------- */

@@ -57,12 +57,32 @@ static PyObject *look(PyObject *module, PyObject *coroutine) {
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 
+PyDoc_STRVAR(
+    watch_doc,
+    "_flow_watch($module, watch, record, both, /)\n--\n\n"
+    "Check mode: watch(functional, args, kwargs) makes the calls outside of scheduled functions; "
+    "record(functional,\nargs, kwargs, result, exception) is told of those inside; both(scheduled, "
+    "args, kwargs) makes the calls of\nscheduled functions. None: as ever. kwargs may be None.");
+
+static void set_hook(PyObject **hook, PyObject *to) {
+    Py_XSETREF(*hook, to == Py_None ? NULL : Py_NewRef(to));
+}
+
+static PyObject *watch(PyObject *module, PyObject *args) {
+    struct flow_state *st = fl_state_of(module);
+    PyObject *watch, *record, *both;
+    if (!PyArg_ParseTuple(args, "OOO", &watch, &record, &both))
+        return NULL;
+    set_hook(&st->watch, watch);
+    set_hook(&st->record, record);
+    set_hook(&st->both, both);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
-    {"_flow_look", look, METH_O, look_doc},
-    {"_flow_explain", explain, METH_O, explain_doc},
-    {"_flow_stats", stats, METH_NOARGS, stats_doc},
-    {"_flow_enable", enable, METH_O, enable_doc},
-    {NULL, NULL, 0, NULL},
+    {"_flow_watch", watch, METH_VARARGS, watch_doc}, {"_flow_look", look, METH_O, look_doc},
+    {"_flow_explain", explain, METH_O, explain_doc}, {"_flow_stats", stats, METH_NOARGS, stats_doc},
+    {"_flow_enable", enable, METH_O, enable_doc},    {NULL, NULL, 0, NULL},
 };
 
 static int intern(PyObject **to, const char *text) {
@@ -122,6 +142,9 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->generators);
     Py_VISIT(st->host);
     Py_VISIT(st->explain);
+    Py_VISIT(st->watch);
+    Py_VISIT(st->record);
+    Py_VISIT(st->both);
     Py_VISIT(st->pool);
     return 0;
 }
@@ -148,6 +171,9 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->generators);
     Py_CLEAR(st->host);
     Py_CLEAR(st->explain);
+    Py_CLEAR(st->watch);
+    Py_CLEAR(st->record);
+    Py_CLEAR(st->both);
     Py_CLEAR(st->pool);
     Py_CLEAR(st->s_enter);
     Py_CLEAR(st->s_exit);

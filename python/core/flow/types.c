@@ -56,6 +56,8 @@ static PyObject *functional_vectorcall(PyObject *self, PyObject *const *args, si
     }
     if (!session) {
         struct flow_state *st = state_of(self);
+        if (st && st->watch && !pl_worker_current())
+            return fl_watched(st->watch, self, args, PyVectorcall_NARGS(nargsf), kwnames);
         if (st && st->has_generators && st->enabled && !pl_worker_current())
             return fl_session_call_outside(st, self, args, PyVectorcall_NARGS(nargsf), kwnames);
         return PyObject_Vectorcall(((struct wrapper *)self)->function, args, nargsf, kwnames);
@@ -69,6 +71,8 @@ static PyObject *schedule_vectorcall(PyObject *self, PyObject *const *args, size
     if (fl_session_current() || pl_worker_current())
         return PyObject_Vectorcall(function, args, nargsf, kwnames);
     struct flow_state *st = state_of(self);
+    if (st && st->both)
+        return fl_watched(st->both, self, args, PyVectorcall_NARGS(nargsf), kwnames);
     return st ? fl_session_run(st, function, args, nargsf, kwnames) : NULL;
 }
 

@@ -52,35 +52,75 @@ def run(tmp_path, **more):
 
 def test_names_function_line_and_promise(tmp_path):
     done = run(tmp_path, ERGON_CHECK="1")
-    assert done.stdout == "[2, 2, [0, 1], 0, 2, 4]\n"
     said = done.stderr.splitlines()
-    assert len(said) == 3, said
     assert "program.py:12: functional spoils() changed an argument" in said[0]
     assert "program.py:17: functional moody() gave two results for one input" in said[1]
     assert "program.py:21: functional reads() reads the global 'STEP', which changes" in said[2]
     assert not any("good" in line for line in said)
+    both = next(line for line in said if "program.py:25: scheduled main()" in line)
+    assert "sequentially result [2, 2, [0, 1], 0, 2, 4], in parallel result [2, 2, [0], 0, 2, 4]" in both
+    assert done.stdout == "[2, 2, [0], 0, 2, 4]\n"  # as without the check
 
 
-SURVEY = """
+BOTH_WAYS = """
+import os
 from ergon import functional, schedule
 
 @functional
-def f(x):
-    return sum(range(x % 7 + 3000))
+def good(x):
+    return [x + 1]
 
-def report(xs):
-    print(len(xs))
+@functional
+def where(x):
+    return os.getppid() + x
+
+class Thing:
+    def __init__(self):
+        self.parts = []
+
+    @schedule
+    def fill(self, n):
+        for i in range(n):
+            self.parts += good(i)
+            print(i, self.parts)
+        if n == 3:
+            raise LookupError(n)
+        return self
 
 @schedule
-def main(n):
-    out = []
+def generates(n):
     for i in range(n):
-        out.append(f(i))
-    report(out)
-    return [f(v % 5) for v in out]
+        yield good(i)
 
-main(6)
+@schedule
+def wrong():
+    first = where(1)
+    print("pid", first)
+
+thing = Thing()
+assert thing.fill(2) is thing
+try:
+    thing.fill(3)
+except LookupError as error:
+    print(error.args, thing.parts)
+print(list(generates(2)), good(5))
+wrong()
 """
+
+
+def test_both_ways(tmp_path):
+    (tmp_path / "both.py").write_text(BOTH_WAYS)
+    environment = {**os.environ, "ERGON_CHECK": "1"}
+    done = subprocess.run(
+        [sys.executable, "both.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:5] == ["0 [1]", "1 [1, 2]", "0 [1, 2, 1]", "1 [1, 2, 1, 2]", "2 [1, 2, 1, 2, 3]"]
+    assert lines[5:7] == ["(3,) [1, 2, 1, 2, 3]", "[[1], [2]] [6]"]
+    said = done.stderr.splitlines()
+    assert len(said) == 2, said
+    assert "both.py:9: functional where() gave another result in a worker than sequentially" in said[0]
+    assert "both.py:30: scheduled wrong(): what it prints differs: sequentially 'pid " in said[1]
 
 
 def test_run_has_the_option(tmp_path):
