@@ -120,7 +120,7 @@ def test_both_ways(tmp_path):
     said = done.stderr.splitlines()
     assert len(said) == 2, said
     assert "both.py:9: functional where() gave another result in a worker than sequentially" in said[0]
-    assert "both.py:30: scheduled wrong(): what it prints differs: sequentially 'pid " in said[1]
+    assert "both.py:31: scheduled wrong(): what it prints differs: sequentially 'pid " in said[1]
 
 
 def test_run_has_the_option(tmp_path):
