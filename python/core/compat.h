@@ -39,6 +39,15 @@ static inline void PyErr_SetRaisedException(PyObject *exception) {
 
 #endif
 
+/* Sets the exception, which stays as it is: its traceback too. Borrows. */
+static inline void core_raise_as_is(PyObject *exception) {
+#if PY_VERSION_HEX < 0x030C0000
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception), NULL);
+#else
+    PyErr_SetRaisedException(Py_NewRef(exception));
+#endif
+}
+
 /* --- new in 3.13 ------------------------------------------------------------------------------------ */
 #if PY_VERSION_HEX < 0x030D0000
 

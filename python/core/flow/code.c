@@ -1,6 +1,5 @@
 /* What is known about a code object: the stack's depth before each instruction, where each instruction goes on,
- * the handlers of its exception table, and where branches come together again (postdominators). Bytecode of
- * CPython 3.11. */
+ * the handlers of its exception table, and where branches come together again (postdominators). */
 #include "flow.h"
 #include "opcodes.h"
 
@@ -34,32 +33,13 @@ static int goes_back(int op) {
     return op == JUMP_BACKWARD || op == JUMP_BACKWARD_NO_INTERRUPT || is_jump(op) < 0;
 }
 
-static int never_falls(int op) {
-    return op == JUMP_FORWARD || op == JUMP_BACKWARD || op == JUMP_BACKWARD_NO_INTERRUPT ||
-           op == RETURN_VALUE || op == RAISE_VARARGS || op == RERAISE;
+static int returns(int op) {
+    return op == RETURN_VALUE || op == RETURN_CONST;
 }
 
-static int caches_after(int op) {
-    switch (op) {
-    case BINARY_SUBSCR:
-    case STORE_ATTR:
-    case LOAD_ATTR:
-    case CALL:
-        return 4;
-    case STORE_SUBSCR:
-    case UNPACK_SEQUENCE:
-    case BINARY_OP:
-    case PRECALL:
-        return 1;
-    case COMPARE_OP:
-        return 2;
-    case LOAD_GLOBAL:
-        return 5;
-    case LOAD_METHOD:
-        return 10;
-    default:
-        return 0;
-    }
+static int never_falls(int op) {
+    return op == JUMP_FORWARD || op == JUMP_BACKWARD || op == JUMP_BACKWARD_NO_INTERRUPT ||
+           returns(op) || op == RAISE_VARARGS || op == RERAISE;
 }
 
 struct work {
@@ -89,25 +69,13 @@ static int decode(const struct fl_code *c, int unit, int *op, int *arg) {
     return unit;
 }
 
-/* What a call changes together with the PRECALL and KW_NAMES in front of it. */
-static int effect_of(int op, int arg, int jumps) {
-    if (op == PRECALL || op == KW_NAMES || op == CACHE)
-        return 0;
-    if (op == CALL)
-        return -(arg + 1);
-    if (op == RETURN_GENERATOR) /* what is sent first lies on the stack */
-        return 1;
-    return PyCompile_OpcodeStackEffectWithJump(op, arg, jumps);
-}
-
 static int flow_one(struct work *w, int unit) {
     struct fl_code *c = w->c;
     int op, arg, depth = c->depth[unit];
     int at = decode(c, unit, &op, &arg);
     for (int u = unit + 1; u <= at; u++)
         c->depth[u] = (int16_t)depth;
-    int has_arg = op >= 90;
-    int after = at + 1 + caches_after(op);
+    int after = at + 1 + fl_caches[op];
     int target = is_jump(op) ? (goes_back(op) ? after - arg : after + arg) : -1;
     int fall = never_falls(op) ? -1 : after;
     c->succ[0][unit] = fall;
@@ -118,13 +86,13 @@ static int flow_one(struct work *w, int unit) {
         c->succ[1][u] = target;
     }
     if (fall >= 0) {
-        int e = effect_of(op, has_arg ? arg : 0, 0);
+        int e = fl_bytecode_effect(c, at, 0);
         if (e == PY_INVALID_STACK_EFFECT)
             return -1;
         reach(w, fall, depth + e);
     }
     if (target >= 0) {
-        int e = effect_of(op, has_arg ? arg : 0, 1);
+        int e = fl_bytecode_effect(c, at, 1);
         if (e == PY_INVALID_STACK_EFFECT)
             return -1;
         reach(w, target, depth + e);
@@ -190,6 +158,7 @@ static int flow_depths(struct fl_code *c) {
 static void code_free(struct fl_code *c) {
     Py_XDECREF(c->code);
     Py_XDECREF(c->bytes);
+    PyMem_Free(c->unit);
     PyMem_Free(c->depth);
     PyMem_Free(c->succ[0]);
     PyMem_Free(c->succ[1]);
@@ -213,14 +182,13 @@ static struct fl_code *code_new(struct flow_state *st, PyCodeObject *code) {
     c->code = (PyCodeObject *)Py_NewRef(code);
     c->bytes = PyCode_GetCode(code);
     if (c->bytes) {
-        c->unit = (const uint8_t *)PyBytes_AS_STRING(c->bytes);
         c->units = (int)(PyBytes_GET_SIZE(c->bytes) / 2);
         c->nlocalsplus = code->co_nlocalsplus;
         c->depth = PyMem_New(int16_t, c->units + 1);
         c->succ[0] = PyMem_New(int32_t, c->units + 1);
         c->succ[1] = PyMem_New(int32_t, c->units + 1);
     }
-    if (!c->bytes || !c->depth || !c->succ[0] || !c->succ[1]) {
+    if (!c->bytes || fl_bytecode_read(c) < 0 || !c->depth || !c->succ[0] || !c->succ[1]) {
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         code_free(c);
@@ -292,7 +260,7 @@ static void number(const struct fl_code *c, int32_t *order, int *count) {
             int op, arg;
             decode(c, u, &op, &arg);
             for (int k = 0; k < 3; k++) {
-                int to = k < 2 ? c->succ[k][u] : op == RETURN_VALUE ? n : -1;
+                int to = k < 2 ? c->succ[k][u] : returns(op) ? n : -1;
                 if (to < 0)
                     continue;
                 from[edges] = u;
@@ -346,7 +314,7 @@ static void settle_joins(const struct fl_code *c, const int32_t *order, const in
             int u = by_order[i], op, arg, best = -1;
             decode(c, u, &op, &arg);
             for (int k = 0; k < 3; k++) {
-                int to = k < 2 ? c->succ[k][u] : op == RETURN_VALUE ? n : -1;
+                int to = k < 2 ? c->succ[k][u] : returns(op) ? n : -1;
                 if (to < 0 || order[to] < 0 || join[to] < 0)
                     continue;
                 best = best < 0 ? to : intersect(join, order, best, to);

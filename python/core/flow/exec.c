@@ -104,12 +104,6 @@ static const fl_op *table_of(void) {
     return table;
 }
 
-static const uint8_t caches[256] = {
-    [BINARY_SUBSCR] = 4, [STORE_ATTR] = 4,      [LOAD_ATTR] = 4,    [CALL] = 4,
-    [STORE_SUBSCR] = 1,  [UNPACK_SEQUENCE] = 1, [BINARY_OP] = 1,    [PRECALL] = 1,
-    [COMPARE_OP] = 2,    [LOAD_GLOBAL] = 5,     [LOAD_METHOD] = 10,
-};
-
 /* 0 went on, 1 returned or yielded: the value is on the stack, -1 exception. */
 static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
     const uint8_t *unit = f->code->unit;
@@ -120,7 +114,7 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
         arg = arg << 8 | unit[2 * at + 1];
     }
     f->at = at;
-    f->ip = at + 1 + caches[op];
+    f->ip = at + 1 + fl_caches[op];
     switch (op) { /* the most frequent ones, without a call */
     case LOAD_FAST:
         if (!f->slots[arg])

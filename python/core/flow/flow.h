@@ -9,6 +9,7 @@
  *
  *   unknown.c     the value that is not known yet
  *   map.c         pointers to pointers: what was copied, what is ours
+ *   bytecode.c    instructions of each CPython version
  *   code.c        what is known about a code object: depths, jumps, where branches join; region.c what they write
  *   heap.c        private copies; settling arguments
  *   iter.c        iterators and generators of a pass
@@ -117,9 +118,11 @@ static inline int fl_is_unknown(const struct flow_state *st, PyObject *o) {
 /* --- code.c, region.c ----------------------------------------------------------------------------------- */
 struct fl_code {
     struct fl_code *next;
-    PyCodeObject *code;  /* strong */
-    PyObject *bytes;     /* co_code: strong */
-    const uint8_t *unit; /* two bytes a unit */
+    PyCodeObject *code; /* strong */
+    PyObject *bytes;    /* co_code: strong */
+    const uint8_t *raw; /* that */
+    uint8_t
+        *unit; /* two bytes a unit, with the numbers of opcodes.h, and a RETURN_VALUE behind them */
     int units;
     int16_t *depth;   /* of the stack before a unit; -1: not reached */
     int32_t *succ[2]; /* units an instruction goes on at; -1: none. Raising ends a path. */
@@ -128,6 +131,10 @@ struct fl_code {
     int local; /* defined inside a function: its effects are ordered, its calls no barriers */
     int known; /* it is of a library that changes nothing but what it is given; -1: not looked at yet */
 };
+/* Translates c->bytes: fills c->raw and c->unit. 0, or -1 without memory. */
+int fl_bytecode_read(struct fl_code *c);
+/* What the instruction whose opcode is at the unit does to the stack's depth. */
+int fl_bytecode_effect(const struct fl_code *c, int at, int jumps);
 /* Borrowed, lives as long as the module; NULL with an exception. */
 struct fl_code *fl_code_get(struct flow_state *st, PyCodeObject *code);
 void fl_code_free_all(struct flow_state *st);

@@ -1,28 +1,15 @@
-/* Frames of CPython taken over. The one file that looks inside them; written for CPython 3.11. Other versions have
- * other insides: there nothing is run ahead of, and scheduled functions are sequential. */
-#include "../compat.h"
-#if PY_VERSION_HEX < 0x030C0000
-#define Py_BUILD_CORE 1
-#include <internal/pycore_frame.h>
-#undef Py_BUILD_CORE
-#endif
+/* Frames of CPython taken over, with what frames.h knows about them. */
+#include "frames.h"
 
 #include "flow.h"
 #include "opcodes.h"
 
-#if PY_VERSION_HEX < 0x030C0000
-
-typedef struct _PyInterpreterFrame iframe;
-
-static iframe *current(void) {
-    PyThreadState *ts = PyThreadState_Get();
-    return ts->cframe->current_frame;
-}
+#if FL_FRAMES
 
 void fl_place_now(struct fl_place *place) {
-    iframe *i = current();
+    iframe *i = frame_current();
     place->frame = i;
-    place->lasti = i ? _PyInterpreterFrame_LASTI(i) : -1;
+    place->lasti = i ? frame_at(i) : -1;
     place->top = NULL;
 }
 
@@ -31,6 +18,7 @@ void fl_place_now(struct fl_place *place) {
 static int operands_live(int op) {
     switch (op) {
     case CALL:
+    case CALL_KW:
     case PRECALL:
     case FOR_ITER:
     case SEND:
@@ -53,25 +41,31 @@ static int finalizes(iframe *i) {
         PyObject *handled = ((PyGenObject *)_PyFrame_GetGenerator(i))->gi_exc_state.exc_value;
         return handled && PyErr_GivenExceptionMatches(handled, PyExc_GeneratorExit);
     }
-    if (PyUnicode_CompareWithASCIIString(i->f_code->co_name, "__del__") == 0)
+    if (PyUnicode_CompareWithASCIIString(frame_code(i)->co_name, "__del__") == 0)
         return 1;
-    for (int k = 0; k < 3 && k < i->f_code->co_argcount; k++)
+    for (int k = 0; k < 3 && k < frame_code(i)->co_argcount; k++)
         if (i->localsplus[k] && PyWeakref_Check(i->localsplus[k]))
             return 1;
     return 0;
 }
 
-static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp) {
-    struct fl_code *c = fl_code_get(run->st, i->f_code);
-    struct fl_frame *f = c ? fl_frame_new(run, c, i->f_globals, (PyObject *)i->f_func) : NULL;
+/* A copy that goes on at the unit `next`, with sp objects on its stack; -1: as many as the instruction found that is going on. */
+static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp, int next) {
+    PyCodeObject *code = frame_code(i);
+    PyObject *function = frame_function(i);
+    struct fl_code *c = fl_code_get(run->st, code);
+    struct fl_frame *f = c ? fl_frame_new(run, c, i->f_globals, function) : NULL;
     if (!f)
         return NULL;
-    int dead = 0, lasti = _PyInterpreterFrame_LASTI(i), op = c->unit[2 * lasti];
+    f->at = frame_at(i);
+    while (f->at > 0 && c->unit[2 * f->at] == CACHE)
+        f->at--;
+    int dead = 0, op = f->at < 0 ? UNSUPPORTED : c->unit[2 * f->at];
     if (sp < 0) {
-        dead = operands_live(op) == 2 ? 1 + (c->unit[2 * lasti + 1] & 1) : 0;
-        sp = operands_live(op) ? c->depth[lasti] : -1;
+        dead = operands_live(op) == 2 ? 1 + (c->unit[2 * f->at + 1] & 1) : 0;
+        sp = operands_live(op) ? c->depth[f->at] : -1;
     }
-    if (sp < 0 || sp > i->f_code->co_stacksize) {
+    if (sp < 0 || sp > code->co_stacksize) {
         fl_stop(run, FL_WHY_OTHER, "a frame in an unexpected state");
         fl_frame_free(f);
         return NULL;
@@ -79,10 +73,19 @@ static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp) {
     for (int k = 0; k < c->nlocalsplus + sp - dead; k++)
         f->slots[k] = Py_XNewRef(i->localsplus[k]);
     f->sp = sp;
-    f->at = lasti;
-    f->ip = f->at + 1;
+    f->ip = next;
     f->barrier = fl_is_barrier(run, c, i->f_globals);
     return f;
+}
+
+/* How much lies on the stack of a frame that waits for another one of Python. */
+static int held(iframe *i) {
+    return i->stacktop - frame_code(i)->co_nlocalsplus;
+}
+
+/* What follows the instruction f is at. */
+static int after(const struct fl_frame *f) {
+    return f->at + 1 + fl_caches[f->code->unit[2 * f->at]];
 }
 
 static int opcode_at(const struct fl_frame *f, int *arg) {
@@ -105,23 +108,32 @@ struct calling {
 static int calling_of(struct fl_frame *f, struct calling *c) {
     int arg, op = opcode_at(f, &arg);
     memset(c, 0, sizeof *c);
-    if (op == CALL || op == PRECALL) {
-        PyObject **base = fl_at(f, arg + 2);
-        c->operands = arg + 2;
+    c->next = after(f);
+    if (op == CALL || op == CALL_KW || op == PRECALL) {
+        int named = op == CALL_KW;
+        PyObject **base = fl_at(f, arg + 2 + named);
+        c->operands = arg + 2 + named;
         c->callable = base[0] ? base[0] : base[1];
-        c->self = base[0] ? base[1] : NULL;
+        c->self = FL_CALLABLE_FIRST || base[0] ? base[1] : NULL;
         c->args = base + 2;
-        int before = op == CALL ? f->at - 3 : f->at - 1;
-        if (before >= 0 && f->code->unit[2 * before] == KW_NAMES)
+        int before = f->at - 1; /* KW_NAMES, then perhaps PRECALL, each with its caches */
+        if (PY_VERSION_HEX < 0x030C0000 && op == CALL)
+            before = f->at - 3;
+        while (before > 0 && f->code->unit[2 * before] == EXTENDED_ARG)
+            before--;
+        if (named)
+            c->kwnames = *fl_at(f, 1);
+        else if (before >= 0 && f->code->unit[2 * before] == KW_NAMES)
             c->kwnames = PyTuple_GET_ITEM(f->code->code->co_consts, f->code->unit[2 * before + 1]);
         c->nargs = arg - (c->kwnames ? PyTuple_GET_SIZE(c->kwnames) : 0);
-        c->next = op == CALL ? f->at + 5 : f->at + 7;
+        if (op == PRECALL)
+            c->next = f->at + 7;
         return 1;
     }
     if (op == CALL_FUNCTION_EX) {
-        c->operands = 3 + (arg & 1);
-        c->callable = *fl_at(f, 2 + (arg & 1));
-        c->next = f->at + 1;
+        int keywords = arg & 1;
+        c->operands = 3 + keywords;
+        c->callable = *fl_at(f, (FL_CALLABLE_FIRST ? 3 : 2) + keywords);
         return 1;
     }
     return 0;
@@ -165,6 +177,7 @@ static int repeat_native(struct fl_run *run, struct fl_frame *f) {
     int arg, op = opcode_at(f, &arg);
     if (op == FOR_ITER) {
         fl_push(f, fl_unknown(run->st));
+        f->ip = after(f);
         return 0;
     }
     if (!calling_of(f, &c) || !c.args || !c.callable)
@@ -222,9 +235,11 @@ static int drains(struct fl_run *run, const struct calling *c) {
 
 /* A generator of the program's that runs (its frame is f) was asked for an item by an instruction of outer. 0, 1, -1. */
 static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject *value,
-                           struct fl_frame *outer) {
+                           struct fl_frame *outer, int native) {
     struct calling c;
     int arg, op = opcode_at(outer, &arg);
+    if (op == SEND && !native)
+        fl_push(outer, Py_NewRef(Py_None)); /* what was sent is gone already */
     int yielded = value && (*inner)->yielded;
     PyObject *gen = NULL;
     if (yielded) {
@@ -240,9 +255,10 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
         if (yielded) {
             rc = fl_map_set(&run->forward, theirs, gen);
             fl_push(outer, Py_NewRef(value));
+            outer->ip = after(outer);
         } else if (value) {
             Py_DECREF(fl_pop(outer));
-            outer->ip = outer->at + 1 + arg;
+            outer->ip = after(outer) + arg + FL_FOR_SKIP;
         } else {
             rc = -1;
         }
@@ -253,7 +269,8 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
         else
             rc = value ? 0 : -1;
         if (value)
-            complete(outer, yielded ? 1 : 2, outer->at + 1 + (yielded ? 0 : arg), value);
+            complete(outer, yielded || FL_SEND_KEEPS ? 1 : 2, after(outer) + (yielded ? 0 : arg),
+                     value);
     } else if (calling_of(outer, &c) && c.nargs > 0 && c.args && PyGen_CheckExact(c.args[0]) &&
                PyCFunction_Check(c.callable) &&
                strcmp(((PyCFunctionObject *)c.callable)->m_ml->ml_name, "next") == 0 && yielded) {
@@ -281,22 +298,22 @@ static int leave_native(struct fl_run *run, iframe *i, PyObject *value, struct f
     if (op == LOAD_ATTR || op == LOAD_METHOD) {
         if (op == LOAD_METHOD)
             return 1;
-        complete(outer, 1, outer->at + 5, value);
+        complete(outer, 1, after(outer), value);
         return 0;
     }
     if (op == BINARY_OP || op == BINARY_SUBSCR || op == COMPARE_OP) {
-        complete(outer, 2, outer->at + 1 + (op == BINARY_OP ? 1 : op == COMPARE_OP ? 2 : 4), value);
+        complete(outer, 2, after(outer), value);
         return 0;
     }
     if (!calling_of(outer, &c) || !c.callable)
         return 1;
     if (Py_TYPE(c.callable) == run->st->schedule_type &&
-        fl_unwrap(run->st, c.callable) == (PyObject *)i->f_func) {
+        fl_unwrap(run->st, c.callable) == frame_function(i)) {
         complete(outer, c.operands, c.next, value);
         return 0;
     }
-    if (PyType_Check(c.callable) && i->f_code->co_argcount > 0 &&
-        core_type_lookup((PyTypeObject *)c.callable, run->st->s_init) == (PyObject *)i->f_func &&
+    if (PyType_Check(c.callable) && frame_code(i)->co_argcount > 0 &&
+        core_type_lookup((PyTypeObject *)c.callable, run->st->s_init) == frame_function(i) &&
         i->localsplus[0]) {
         PyObject *self = i->localsplus[0];
         if (PyCell_Check(self))
@@ -316,7 +333,13 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
         PyObject *value = fl_exec(run, f);
         if (!value && PyErr_ExceptionMatches(run->st->stop))
             break;
-        iframe *prev = i->previous;
+        iframe *prev = frame_caller(i);
+        int native = frame_is_entry(i);
+        if (prev && prev != base && frame_is_init_shim(prev)) {
+            if (value)
+                Py_SETREF(value, Py_XNewRef(fl_see(run, prev->localsplus[0])));
+            prev = frame_caller(prev);
+        }
         if (prev == base && value && f->yielded && i->owner == FRAME_OWNED_BY_GENERATOR) {
             /* A scheduled generator: whoever asks may ask again. */
             Py_DECREF(value);
@@ -328,17 +351,16 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
             Py_XDECREF(value);
             break;
         }
-        int native = i->is_entry;
         if (native && finalizes(i)) {
             Py_XDECREF(value);
             fl_stop(run, FL_WHY_OTHER, "a finalizer");
             break;
         }
         struct fl_frame *outer =
-            copy_frame(run, prev, native ? -1 : prev->stacktop - prev->f_code->co_nlocalsplus);
+            copy_frame(run, prev, native ? -1 : held(prev), native ? 0 : frame_next(prev));
         rc = outer ? 0 : -1;
         if (outer && i->owner == FRAME_OWNED_BY_GENERATOR)
-            rc = leave_generator(run, &f, value, outer);
+            rc = leave_generator(run, &f, value, outer, native);
         else if (outer && value && native)
             rc = leave_native(run, i, value, outer);
         if (rc == 1 && value && native && i->owner != FRAME_OWNED_BY_GENERATOR &&
@@ -362,13 +384,13 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
 }
 
 void *fl_frame_base(void) {
-    return current();
+    return frame_current();
 }
 
 /* While a pass runs, Python code that native code wants to call is not run: it might have effects. */
 static PyObject *guarded(PyThreadState *ts, iframe *frame, int throwing) {
     if (fl_session_forbids())
-        return NULL;
+        return frame_refuse(ts, frame);
     return _PyEval_EvalFrameDefault(ts, frame, throwing);
 }
 
@@ -399,12 +421,12 @@ void fl_guard_end(struct flow_state *st) {
 
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
     PyObject *found = NULL;
-    iframe *i = current();
-    for (int k = 0; i && k < 32; k++, i = i->previous) {
-        int coroutine = i->f_code->co_flags & CO_COROUTINE;
+    iframe *i = frame_current();
+    for (int k = 0; i && k < 32; k++, i = frame_caller(i)) {
+        int coroutine = frame_code(i)->co_flags & CO_COROUTINE;
         if (i->owner == FRAME_OWNED_BY_GENERATOR && (coroutine || !found) &&
-            PyDict_GetItem(st->scheduled, (PyObject *)i->f_code)) {
-            *caller = i->previous;
+            PyDict_GetItem(st->scheduled, (PyObject *)frame_code(i))) {
+            *caller = frame_caller(i);
             found = (PyObject *)_PyFrame_GetGenerator(i);
         }
     }
@@ -412,10 +434,10 @@ PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
 }
 
 int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
-    iframe *i = current();
+    iframe *i = frame_current();
     if (!i || i == run->base)
         return 1;
-    struct fl_frame *f = copy_frame(run, i, -1);
+    struct fl_frame *f = copy_frame(run, i, -1, 0);
     run->handled = PyErr_GetHandledException();
     int rc = f ? enter_innermost(run, f, functional, value) : -1;
     if (rc == 0) {
@@ -433,23 +455,19 @@ int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
 PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
     PyGenObject *gen = (PyGenObject *)o;
     iframe *i = (iframe *)gen->gi_iframe;
-    if (gen->gi_frame_state != FRAME_CREATED && gen->gi_frame_state != FRAME_SUSPENDED)
-        return NULL;
-    struct fl_code *c = fl_code_get(run->st, i->f_code);
-    if (!c)
-        return NULL;
-    struct fl_frame *f = copy_frame(run, i, i->stacktop - i->f_code->co_nlocalsplus);
+    int suspended = frame_suspended(gen);
+    struct fl_frame *f = !suspended ? NULL : copy_frame(run, i, held(i), frame_resumes(i));
     if (!f)
         return NULL;
-    return fl_gen_new(run, f, gen->gi_frame_state == FRAME_SUSPENDED);
+    return fl_gen_new(run, f, suspended > 0);
 }
 
 int fl_fork_suspended(struct fl_run *run, PyObject *o) {
     PyGenObject *gen = (PyGenObject *)o; /* coroutines begin alike */
-    if (!PyCoro_CheckExact(o) || gen->gi_frame_state != FRAME_SUSPENDED)
+    if (!PyCoro_CheckExact(o) || frame_suspended(gen) <= 0)
         return 1;
     iframe *i = (iframe *)gen->gi_iframe;
-    struct fl_frame *f = copy_frame(run, i, i->stacktop - i->f_code->co_nlocalsplus);
+    struct fl_frame *f = copy_frame(run, i, held(i), frame_resumes(i));
     if (f) {
         run->handled = Py_XNewRef(gen->gi_exc_state.exc_value);
         fl_push(f, Py_NewRef(Py_None));

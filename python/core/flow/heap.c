@@ -57,10 +57,10 @@ PyObject *fl_fresh(struct fl_run *run, PyObject *o) {
 static PyObject *copy_instance(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
     PyObject *none = PyTuple_New(0), *dict = PyObject_GenericGetDict(o, NULL), *copy = NULL;
-    PyObject *twin = dict ? PyDict_Copy(dict) : NULL;
-    if (none && twin)
+    if (none && dict)
         copy = PyBaseObject_Type.tp_new(type, none, NULL);
-    if (copy && PyObject_GenericSetDict(copy, twin, NULL) < 0)
+    PyObject *twin = copy ? PyObject_GenericGetDict(copy, NULL) : NULL;
+    if (copy && (!twin || PyDict_Update(twin, dict) < 0))
         Py_CLEAR(copy);
     Py_XDECREF(none);
     Py_XDECREF(dict);

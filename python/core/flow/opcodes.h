@@ -1,4 +1,4 @@
-/* The numbers of CPython 3.11's instructions; what other versions have is not run ahead of (fork.c). */
+/* Instructions by the numbers of CPython 3.11, and those that later versions have besides: bytecode.c translates. */
 #ifndef ERG_CORE_FLOW_OPCODES_H
 #define ERG_CORE_FLOW_OPCODES_H
 
@@ -113,6 +113,47 @@ enum fl_opcode {
     POP_JUMP_BACKWARD_IF_NONE = 174,
     POP_JUMP_BACKWARD_IF_FALSE = 175,
     POP_JUMP_BACKWARD_IF_TRUE = 176,
+    /* new in 3.12 */
+    RETURN_CONST = 180,
+    END_FOR,
+    END_SEND,
+    LOAD_FAST_AND_CLEAR,
+    LOAD_SUPER_ATTR,
+    BINARY_SLICE,
+    STORE_SLICE,
+    CALL_INTRINSIC_1,
+    STOP_ITERATION_ERROR, /* an intrinsic */
+    /* new in 3.13 */
+    CALL_KW,
+    TO_BOOL,
+    STORE_FAST_LOAD_FAST,
+    STORE_FAST_STORE_FAST,
+    LOAD_FAST_LOAD_FAST,
+    CONVERT_VALUE,
+    FORMAT_SIMPLE,
+    FORMAT_WITH_SPEC,
+    SET_FUNCTION_ATTRIBUTE,
+    UNSUPPORTED = 255,
 };
+
+/* How many inline caches follow an instruction. */
+extern const uint8_t fl_caches[256];
+
+/* The stack before a call: NULL and callable, or method and self; since 3.13 callable and NULL, or method and self. */
+#if PY_VERSION_HEX >= 0x030D0000
+#define FL_CALLABLE_FIRST 1
+#else
+#define FL_CALLABLE_FIRST 0
+#endif
+
+/* What FOR_ITER jumps over behind its target, and what the first of that takes from the stack where it is run. SEND leaves the
+ * iterator to END_SEND. */
+#if PY_VERSION_HEX >= 0x030D0000
+enum { FL_FOR_SKIP = 2, FL_END_FOR_POPS = 1, FL_SEND_KEEPS = 1 };
+#elif PY_VERSION_HEX >= 0x030C0000
+enum { FL_FOR_SKIP = 1, FL_END_FOR_POPS = 2, FL_SEND_KEEPS = 1 };
+#else
+enum { FL_FOR_SKIP = 0, FL_END_FOR_POPS = 0, FL_SEND_KEEPS = 0 };
+#endif
 
 #endif

@@ -103,6 +103,30 @@ static int op_format_value(struct fl_run *run, struct fl_frame *f, int flags) {
     return push(f, r);
 }
 
+static int op_format_simple(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return op_format_value(run, f, 0);
+}
+
+static int op_format_with_spec(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return op_format_value(run, f, 4);
+}
+
+static int op_convert_value(struct fl_run *run, struct fl_frame *f, int how) {
+    PyObject *o = fl_pop(f), *value = fl_see(run, o), *r;
+    if (fl_is_unknown(run->st, value) || !fl_plain(run, value, 4))
+        r = fl_unknown(run->st);
+    else
+        r = how == 1   ? PyObject_Str(value)
+            : how == 2 ? PyObject_Repr(value)
+                       : PyObject_ASCII(value);
+    if (!r && fl_absorb(run))
+        r = fl_unknown(run->st);
+    Py_DECREF(o);
+    return push(f, r);
+}
+
 /* The container `arg` below the top, to change: borrowed; Unknown, NULL exception. */
 static PyObject *below(struct fl_run *run, struct fl_frame *f, int arg) {
     return fl_own(run, *fl_at(f, arg));
@@ -262,6 +286,14 @@ static int op_unpack_ex(struct fl_run *run, struct fl_frame *f, int arg) {
     return rc;
 }
 
+/* By the bit that MAKE_FUNCTION has for it. */
+static int set_function_part(PyObject *function, int bit, PyObject *o) {
+    return bit == 8   ? PyFunction_SetClosure(function, o)
+           : bit == 2 ? PyFunction_SetKwDefaults(function, o)
+           : bit == 1 ? PyFunction_SetDefaults(function, o)
+                      : 0;
+}
+
 static int op_make_function(struct fl_run *run, struct fl_frame *f, int flags) {
     (void)run;
     PyObject *code = fl_pop(f), *function = PyFunction_New(code, f->globals), *o;
@@ -272,15 +304,21 @@ static int op_make_function(struct fl_run *run, struct fl_frame *f, int flags) {
             continue;
         o = fl_pop(f);
         if (rc == 0)
-            rc = bit == 8   ? PyFunction_SetClosure(function, o)
-                 : bit == 4 ? 0
-                 : bit == 2 ? PyFunction_SetKwDefaults(function, o)
-                            : PyFunction_SetDefaults(function, o);
+            rc = set_function_part(function, bit, o);
         Py_DECREF(o);
     }
     if (rc < 0)
         Py_CLEAR(function);
     return push(f, function);
+}
+
+static int op_set_function_attribute(struct fl_run *run, struct fl_frame *f, int bit) {
+    (void)run;
+    PyObject *function = fl_pop(f), *o = fl_pop(f);
+    int rc = set_function_part(function, bit, o);
+    Py_DECREF(o);
+    fl_push(f, function);
+    return rc;
 }
 
 void fl_ops_build(fl_op *t) {
@@ -292,6 +330,10 @@ void fl_ops_build(fl_op *t) {
     t[BUILD_SLICE] = op_build_slice;
     t[BUILD_STRING] = op_build_string;
     t[FORMAT_VALUE] = op_format_value;
+    t[FORMAT_SIMPLE] = op_format_simple;
+    t[FORMAT_WITH_SPEC] = op_format_with_spec;
+    t[CONVERT_VALUE] = op_convert_value;
+    t[SET_FUNCTION_ATTRIBUTE] = op_set_function_attribute;
     t[LIST_APPEND] = op_list_append;
     t[SET_ADD] = op_set_add;
     t[MAP_ADD] = op_map_add;

@@ -26,18 +26,12 @@ static int append(struct fl_run *run, struct fl_frame *f) {
     return 0;
 }
 
-static int op_call(struct fl_run *run, struct fl_frame *f, int n) {
-    PyObject *kwnames = f->kwnames;
-    f->kwnames = NULL;
-    PyObject **base = fl_at(f, n + 2);
-    PyObject **args = base + 2;
-    Py_ssize_t count = n;
-    PyObject *callable = base[1];
-    if (base[0]) { /* a method and its object */
-        callable = base[0];
-        args = base + 1;
-        count = n + 1;
-    }
+/* n arguments on the stack, above the callable. */
+static int call(struct fl_run *run, struct fl_frame *f, int n, PyObject *kwnames) {
+    PyObject **base = fl_at(f, n + 2), *callable = base[0] ? base[0] : base[1];
+    int method = FL_CALLABLE_FIRST ? base[1] != NULL : base[0] != NULL;
+    PyObject **args = method ? base + 1 : base + 2;
+    Py_ssize_t count = method ? n + 1 : n;
     if (callable == run->st->list_append && n == 1 && count == 2 && !kwnames)
         return append(run, f);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -54,6 +48,19 @@ static int op_call(struct fl_run *run, struct fl_frame *f, int n) {
     fl_push(f, Py_NewRef(fl_see(run, r)));
     Py_DECREF(r);
     return 0;
+}
+
+static int op_call(struct fl_run *run, struct fl_frame *f, int n) {
+    PyObject *kwnames = f->kwnames;
+    f->kwnames = NULL;
+    return call(run, f, n, kwnames);
+}
+
+static int op_call_kw(struct fl_run *run, struct fl_frame *f, int n) {
+    PyObject *kwnames = fl_pop(f);
+    int rc = call(run, f, n, kwnames);
+    Py_DECREF(kwnames);
+    return rc;
 }
 
 /* Calls with a tuple (or list) and a dict. */
@@ -83,8 +90,10 @@ static PyObject *call_with(struct fl_run *run, PyObject *callable, PyObject *arg
 }
 
 static int op_call_function_ex(struct fl_run *run, struct fl_frame *f, int flags) {
-    PyObject *kwargs = flags & 1 ? fl_pop(f) : NULL, *args = fl_pop(f), *callable = fl_pop(f),
-             *r = NULL;
+    PyObject *kwargs = flags & 1 ? fl_pop(f) : NULL, *args = fl_pop(f), *r = NULL;
+    if (FL_CALLABLE_FIRST)
+        Py_XDECREF(fl_pop(f)); /* the NULL above the callable */
+    PyObject *callable = fl_pop(f);
     PyObject *seen = fl_see(run, args), *keywords = fl_see(run, kwargs);
     if (fl_is_unknown(run->st, seen) || (keywords && fl_is_unknown(run->st, keywords))) {
         r = fl_unknown(run->st);
@@ -105,7 +114,8 @@ static int op_call_function_ex(struct fl_run *run, struct fl_frame *f, int flags
     Py_DECREF(callable);
     if (!r)
         return -1;
-    Py_XDECREF(fl_pop(f)); /* the NULL below the callable */
+    if (!FL_CALLABLE_FIRST)
+        Py_XDECREF(fl_pop(f)); /* the NULL below the callable */
     fl_push(f, Py_NewRef(fl_see(run, r)));
     Py_DECREF(r);
     return 0;
@@ -114,5 +124,6 @@ static int op_call_function_ex(struct fl_run *run, struct fl_frame *f, int flags
 void fl_ops_call(fl_op *t) {
     t[KW_NAMES] = op_kw_names;
     t[CALL] = op_call;
+    t[CALL_KW] = op_call_kw;
     t[CALL_FUNCTION_EX] = op_call_function_ex;
 }

@@ -107,7 +107,7 @@ static int op_for_iter(struct fl_run *run, struct fl_frame *f, int arg) {
         return -1;
     if (rc == 0) {
         Py_DECREF(fl_pop(f));
-        f->ip += arg;
+        f->ip += arg + FL_FOR_SKIP;
         return 0;
     }
     if (fl_is_unknown(run->st, value) &&
@@ -123,6 +123,42 @@ static int op_for_iter(struct fl_run *run, struct fl_frame *f, int arg) {
 static int op_return_value(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)run, (void)f, (void)arg;
     return 1;
+}
+
+static int op_return_const(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run;
+    fl_push(f, Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg)));
+    return 1;
+}
+
+/* Behind a loop that was left out: the iterator and an item are Unknowns. */
+static int op_end_for(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)arg;
+    for (int i = 0; i < FL_END_FOR_POPS; i++)
+        Py_XDECREF(fl_pop(f));
+    return 0;
+}
+
+static int op_end_send(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)arg;
+    PyObject *value = fl_pop(f);
+    Py_XDECREF(fl_pop(f));
+    fl_push(f, value);
+    return 0;
+}
+
+/* An exception that would end a generator: it may not be StopIteration. */
+static int op_stop_iteration_error(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run, (void)arg;
+    PyObject **at = fl_at(f, 1);
+    if (PyErr_GivenExceptionMatches(*at, PyExc_StopIteration)) {
+        PyObject *error =
+            PyObject_CallFunction(PyExc_RuntimeError, "s", "generator raised StopIteration");
+        if (!error)
+            return -1;
+        Py_SETREF(*at, error);
+    }
+    return 0;
 }
 
 static int op_return_generator(struct fl_run *run, struct fl_frame *f, int arg) {
@@ -145,6 +181,13 @@ static int op_get_yield_from_iter(struct fl_run *run, struct fl_frame *f, int ar
     return op_get_iter(run, f, arg);
 }
 
+/* The iterator on top is through, with this value: takes it. */
+static void finish_send(struct fl_frame *f, PyObject *value) {
+    if (!FL_SEND_KEEPS)
+        Py_DECREF(fl_pop(f));
+    fl_push(f, value);
+}
+
 /* An await that needs no turns: of a functional call, or of something that is not known. */
 static int await_known(struct fl_run *run, struct fl_frame *f, PyObject *it, int arg) {
     PyObject *r = Py_TYPE(it) == run->st->ready_type     ? fl_ready_peek(it)
@@ -154,8 +197,7 @@ static int await_known(struct fl_run *run, struct fl_frame *f, PyObject *it, int
         return -1;
     if (fl_is_unknown(run->st, r))
         fl_session_blocked(run->session);
-    Py_DECREF(fl_pop(f));
-    fl_push(f, r);
+    finish_send(f, r);
     f->ip += arg;
     return 0;
 }
@@ -210,10 +252,9 @@ static int op_send(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *stop = PyErr_GetRaisedException();
     r = PyObject_GetAttrString(stop, "value");
     Py_DECREF(stop);
-    Py_DECREF(fl_pop(f));
     if (!r)
         return -1;
-    fl_push(f, r);
+    finish_send(f, r);
     f->ip += arg;
     return 0;
 }
@@ -258,7 +299,7 @@ static int raise_object(struct fl_run *run, PyObject *o) {
     if (!exception)
         return -1;
     if (PyExceptionInstance_Check(exception))
-        PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception), NULL);
+        core_raise_as_is(exception);
     else if (fl_is_unknown(run->st, exception))
         fl_stop(run, FL_WHY_VALUE, "raises something that is not there yet");
     else
@@ -426,6 +467,10 @@ void fl_ops_jump(fl_op *t) {
     t[GET_ITER] = op_get_iter;
     t[FOR_ITER] = op_for_iter;
     t[RETURN_VALUE] = op_return_value;
+    t[RETURN_CONST] = op_return_const;
+    t[END_FOR] = op_end_for;
+    t[END_SEND] = op_end_send;
+    t[STOP_ITERATION_ERROR] = op_stop_iteration_error;
     t[RETURN_GENERATOR] = op_return_generator;
     t[YIELD_VALUE] = op_yield_value;
     t[GET_YIELD_FROM_ITER] = op_get_yield_from_iter;

@@ -126,9 +126,12 @@ static int op_load_global(struct fl_run *run, struct fl_frame *f, int arg) {
             PyErr_Format(PyExc_NameError, "name '%U' is not defined", name);
         return -1;
     }
-    if (arg & 1)
+    if (arg & 1 && !FL_CALLABLE_FIRST)
         fl_push(f, NULL);
-    return push_seen(run, f, o);
+    push_seen(run, f, o);
+    if (arg & 1 && FL_CALLABLE_FIRST)
+        fl_push(f, NULL);
+    return 0;
 }
 
 static int op_store_global(struct fl_run *run, struct fl_frame *f, int arg) {
@@ -157,6 +160,27 @@ static int op_swap(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+static int op_load_fast_and_clear(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run;
+    fl_push(f, f->slots[arg]);
+    f->slots[arg] = NULL;
+    return 0;
+}
+
+static int op_store_fast_load_fast(struct fl_run *run, struct fl_frame *f, int arg) {
+    op_store_fast(run, f, arg >> 4);
+    return op_load_fast(run, f, arg & 15);
+}
+
+static int op_store_fast_store_fast(struct fl_run *run, struct fl_frame *f, int arg) {
+    op_store_fast(run, f, arg >> 4);
+    return op_store_fast(run, f, arg & 15);
+}
+
+static int op_load_fast_load_fast(struct fl_run *run, struct fl_frame *f, int arg) {
+    return op_load_fast(run, f, arg >> 4) < 0 ? -1 : op_load_fast(run, f, arg & 15);
+}
+
 static int op_load_assertion_error(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)run, (void)arg;
     fl_push(f, Py_NewRef(PyExc_AssertionError));
@@ -171,6 +195,10 @@ void fl_ops_stack(fl_op *t) {
     t[LOAD_CONST] = op_load_const;
     t[STORE_FAST] = op_store_fast;
     t[DELETE_FAST] = op_delete_fast;
+    t[LOAD_FAST_AND_CLEAR] = op_load_fast_and_clear;
+    t[STORE_FAST_LOAD_FAST] = op_store_fast_load_fast;
+    t[STORE_FAST_STORE_FAST] = op_store_fast_store_fast;
+    t[LOAD_FAST_LOAD_FAST] = op_load_fast_load_fast;
     t[MAKE_CELL] = op_make_cell;
     t[LOAD_CLOSURE] = op_load_closure;
     t[COPY_FREE_VARS] = op_copy_free_vars;

@@ -145,6 +145,17 @@ static int op_not(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+static int op_to_bool(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *a = fl_pop(f);
+    int truth = fl_truth(run, a);
+    Py_DECREF(a);
+    if (truth == -1)
+        return -1;
+    fl_push(f, truth == -2 ? fl_unknown(run->st) : Py_NewRef(truth ? Py_True : Py_False));
+    return 0;
+}
+
 static const char *const comparisons[] = {"__lt__", "__le__", "__eq__",
                                           "__ne__", "__gt__", "__ge__"};
 static const int mirrored[] = {Py_GT, Py_GE, Py_EQ, Py_NE, Py_LT, Py_LE};
@@ -175,7 +186,8 @@ static PyObject *compare(struct fl_run *run, PyObject *a, PyObject *b, int op) {
     return r;
 }
 
-static int op_compare(struct fl_run *run, struct fl_frame *f, int arg) {
+static int op_compare(struct fl_run *run, struct fl_frame *f, int flags) {
+    int arg = flags & 7;
     PyObject *b = fl_pop(f), *a = fl_pop(f), *r;
     if (Py_TYPE(a) == Py_TYPE(b) &&
         (PyLong_CheckExact(a) || PyFloat_CheckExact(a) || PyUnicode_CheckExact(a)))
@@ -187,7 +199,7 @@ static int op_compare(struct fl_run *run, struct fl_frame *f, int arg) {
     if (!r)
         return -1;
     fl_push(f, r);
-    return 0;
+    return flags & 8 && !PyBool_Check(r) ? op_to_bool(run, f, 0) : 0;
 }
 
 static int op_is(struct fl_run *run, struct fl_frame *f, int arg) {
@@ -292,6 +304,27 @@ static int op_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+/* The slice from two values on the stack; Unknown; NULL. */
+static PyObject *pop_slice(struct fl_run *run, struct fl_frame *f) {
+    PyObject *stop = fl_pop(f), *start = fl_pop(f);
+    PyObject *r =
+        fl_is_unknown(run->st, fl_see(run, stop)) || fl_is_unknown(run->st, fl_see(run, start))
+            ? fl_unknown(run->st)
+            : PySlice_New(fl_see(run, start), fl_see(run, stop), NULL);
+    Py_DECREF(stop);
+    Py_DECREF(start);
+    return r;
+}
+
+static int op_binary_slice(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *slice = pop_slice(run, f);
+    if (!slice)
+        return -1;
+    fl_push(f, slice);
+    return op_subscr(run, f, 0);
+}
+
 /* o[key] = value, or del o[key] for NULL. */
 static int set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value) {
     struct flow_state *st = run->st;
@@ -333,6 +366,15 @@ static int op_store_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     return rc;
 }
 
+static int op_store_slice(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    PyObject *slice = pop_slice(run, f);
+    if (!slice)
+        return -1;
+    fl_push(f, slice);
+    return op_store_subscr(run, f, 0);
+}
+
 static int op_delete_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
     PyObject *key = fl_pop(f), *o = fl_pop(f);
@@ -366,6 +408,17 @@ static PyObject *plain_method(struct fl_run *run, PyObject *o, PyObject *name) {
     return method && Py_TYPE(method) == &PyMethodDescr_Type ? method : NULL;
 }
 
+/* What will be called, without an object of its own: takes r. */
+static int push_callable(struct fl_run *run, struct fl_frame *f, PyObject *r) {
+    if (!FL_CALLABLE_FIRST)
+        fl_push(f, NULL);
+    fl_push(f, Py_NewRef(fl_see(run, r)));
+    if (FL_CALLABLE_FIRST)
+        fl_push(f, NULL);
+    Py_DECREF(r);
+    return 0;
+}
+
 static int op_load_method(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *top = fl_see(run, *fl_at(f, 1)), *method = plain_method(run, top, name_of(f, arg));
     if (method) { /* the method below its object */
@@ -377,11 +430,29 @@ static int op_load_method(struct fl_run *run, struct fl_frame *f, int arg) {
     }
     PyObject *o = fl_pop(f), *r = fl_getattr(run, fl_see(run, o), name_of(f, arg));
     Py_DECREF(o);
+    return r ? push_callable(run, f, r) : -1;
+}
+
+/* super().name, in one instruction. */
+static int op_load_super_attr(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *self = fl_pop(f), *class = fl_pop(f), *super = fl_pop(f), *r = NULL;
+    PyObject *two[2] = {class, fl_see(run, self)};
+    if (fl_is_unknown(run->st, two[1]))
+        r = fl_unknown(run->st);
+    else if (super != (PyObject *)&PySuper_Type)
+        fl_stop(run, FL_WHY_OTHER, "super() in an unusual place");
+    else
+        Py_SETREF(super, PyObject_Vectorcall((PyObject *)&PySuper_Type, two, 2, NULL));
+    if (!r && super && !PyErr_Occurred())
+        r = fl_getattr(run, super, name_of(f, arg >> 2));
+    Py_DECREF(self);
+    Py_DECREF(class);
+    Py_XDECREF(super);
     if (!r)
         return -1;
-    fl_push(f, NULL);
-    fl_push(f, Py_NewRef(fl_see(run, r)));
-    Py_DECREF(r);
+    if (arg & 1)
+        return push_callable(run, f, r);
+    fl_push(f, r);
     return 0;
 }
 
@@ -411,6 +482,10 @@ void fl_ops_value(fl_op *t) {
     t[CONTAINS_OP] = op_contains;
     t[BINARY_SUBSCR] = op_subscr;
     t[STORE_SUBSCR] = op_store_subscr;
+    t[BINARY_SLICE] = op_binary_slice;
+    t[STORE_SLICE] = op_store_slice;
+    t[TO_BOOL] = op_to_bool;
+    t[LOAD_SUPER_ATTR] = op_load_super_attr;
     t[DELETE_SUBSCR] = op_delete_subscr;
     t[LOAD_ATTR] = op_load_attr;
     t[LOAD_METHOD] = op_load_method;

@@ -101,9 +101,17 @@ static int writes(struct region *r, int op, int arg, int d) {
     case STORE_FAST:
     case DELETE_FAST:
         return write_local(r, arg, 0);
+    case LOAD_FAST_AND_CLEAR:
+        return write_local(r, arg, 0);
+    case STORE_FAST_LOAD_FAST:
+        return write_local(r, arg >> 4, 0);
+    case STORE_FAST_STORE_FAST:
+        return write_local(r, arg >> 4, 0) < 0 ? -1 : write_local(r, arg & 15, 0);
     case STORE_DEREF:
     case DELETE_DEREF:
         return write_local(r, arg, 1);
+    case STORE_SLICE:
+        return poison_root(r, d - 3);
     case STORE_GLOBAL:
     case DELETE_GLOBAL:
         return write_global(r, PyTuple_GET_ITEM(names, arg));
@@ -141,36 +149,39 @@ static int writes(struct region *r, int op, int arg, int d) {
     }
 }
 
-/* Whatever way is gone, the function returns, and nobody knows what: on to one of its returns. 0, or -1: it has none. */
+/* Whatever way is gone, the function returns, and nobody knows what. */
 static int go_to_end(struct region *r) {
     struct fl_frame *f = r->f;
-    struct fl_code *c = f->code;
-    for (int unit = 0; unit < c->units; unit++) {
-        if (!r->seen[unit] || c->depth[unit] <= 0 || c->unit[2 * unit] != RETURN_VALUE)
-            continue;
-        while (f->sp > c->depth[unit] - 1)
-            Py_XDECREF(fl_pop(f));
-        while (f->sp < c->depth[unit])
-            fl_push(f, fl_unknown(r->run->st));
-        f->ip = unit;
-        return 0;
-    }
-    return fl_stop(r->run, FL_WHY_BRANCH, "what comes next depends on a result");
+    PyObject *u = fl_unknown(r->run->st);
+    if (!u)
+        return -1;
+    while (f->sp > 0)
+        Py_XDECREF(fl_pop(f));
+    fl_push(f, u);
+    f->ip = f->code->units; /* a RETURN_VALUE is there */
+    return 0;
 }
 
 /* Keeps track of which object an expression began with. */
-static void follow(struct region *r, int op, int arg, int d) {
+static void follow(struct region *r, int unit, int op, int arg, int d) {
     PyObject **roots = r->roots;
     switch (op) {
     case LOAD_FAST:
         roots[d] = r->f->slots[arg];
+        return;
+    case LOAD_FAST_LOAD_FAST:
+        roots[d] = r->f->slots[arg >> 4];
+        roots[d + 1] = r->f->slots[arg & 15];
+        return;
+    case STORE_FAST_LOAD_FAST:
+        roots[d - 1] = r->f->slots[arg & 15];
         return;
     case LOAD_DEREF:
         roots[d] = cell_root(r, arg);
         return;
     case LOAD_GLOBAL:
         if (arg & 1)
-            roots[d++] = NULL;
+            roots[FL_CALLABLE_FIRST ? d + 1 : d++] = NULL;
         roots[d] = global_root(r, PyTuple_GET_ITEM(r->f->code->code->co_names, arg >> 1));
         return;
     case LOAD_METHOD:
@@ -193,8 +204,7 @@ static void follow(struct region *r, int op, int arg, int d) {
     case PRECALL:
         return;
     default: {
-        int e = op == CALL ? -(arg + 1)
-                           : PyCompile_OpcodeStackEffectWithJump(op, op >= 90 ? arg : 0, 0);
+        int e = fl_bytecode_effect(r->f->code, unit, 0);
         int top = d + e;
         if (top > 0 && top <= r->f->code->code->co_stacksize)
             roots[top - 1] =
@@ -207,9 +217,10 @@ static void follow(struct region *r, int op, int arg, int d) {
 
 /* What was put on the stack. */
 static int keep_root(struct region *r, int op, int d) {
-    if (op != LOAD_FAST && op != LOAD_DEREF && op != LOAD_GLOBAL)
+    if (op != LOAD_FAST && op != LOAD_FAST_LOAD_FAST && op != STORE_FAST_LOAD_FAST &&
+        op != LOAD_DEREF && op != LOAD_GLOBAL)
         return 0;
-    for (int i = d; i < d + 2 && i <= r->f->code->code->co_stacksize; i++)
+    for (int i = d > 0 ? d - 1 : 0; i < d + 2 && i <= r->f->code->code->co_stacksize; i++)
         if (r->roots[i] && PyList_Append(r->keep, r->roots[i]) < 0)
             return -1;
     return 0;
@@ -236,7 +247,7 @@ static int walk(struct region *r) {
         }
         if (writes(r, op, arg, c->depth[unit]) < 0)
             return -1;
-        follow(r, op, arg, c->depth[unit]);
+        follow(r, unit, op, arg, c->depth[unit]);
         if (keep_root(r, op, c->depth[unit]) < 0)
             return -1;
     }

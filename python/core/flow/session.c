@@ -416,8 +416,7 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
             if (is_done(s, e))
                 decode(s, e);
             if (e->exception)
-                PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(e->exception)), Py_NewRef(e->exception),
-                              NULL);
+                core_raise_as_is(e->exception);
             else
                 r = e->value ? value_for(s, e, flat, nargs, kwnames) : fl_unknown(st);
         }

@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[2] / "flow"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="calls run ahead on CPython 3.11 alone")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
 def test_programs_run_as_parallel_as_they_can(tmp_path):
     report = tmp_path / "report.json"
     command = [
