@@ -95,6 +95,16 @@ def _pool():
         return _current[0]
 
 
+def _give_up(pool):
+    """The pool came to nothing (its workers were killed while they started, or somebody closed it): the next session
+    opens another. What this one still waits for is called in its turn, in place."""
+    global _current
+    with _lock:
+        if _current is not None and _current[0] is pool:
+            _current = None
+            pool.terminate()
+
+
 def configure(workers=None, ssh_config=None):
     """Says where functionals run: the list that the configuration file has under ``workers``; replaces it.
 

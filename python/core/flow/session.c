@@ -265,6 +265,22 @@ static int is_done(struct fl_session *s, struct entry *e) {
     return e->done;
 }
 
+/* The words are the pool's, not the functional's: nothing ran. WorkerLost of a pool that works is another matter: what
+ * ended several workers in this call would end this process as well. */
+static int broken(struct fl_session *s, PyObject *exception) {
+    PyObject *module = s->st->module;
+    struct erg_pool *pool = pl_core_pool(s->core);
+    struct erg_error err;
+    if ((pool && erg_pool_check(pool, &err) == 0) ||
+        !PyErr_GivenExceptionMatches(exception, core_exc_class(module, CORE_EXC_ERGON_ERROR)))
+        return 0;
+    PyObject *done = PyObject_CallMethod(s->st->host, "_give_up", "O", s->pool);
+    if (!done)
+        PyErr_Clear(); /* the next session may find the same pool: its calls come here as well */
+    Py_XDECREF(done);
+    return 1;
+}
+
 /* Takes the result out of the record. */
 static void decode(struct fl_session *s, struct entry *e) {
     if (e->value || e->exception)
@@ -278,6 +294,7 @@ static void decode(struct fl_session *s, struct entry *e) {
     e->value = pl_call_result(s->core, record);
     if (!e->value) {
         e->exception = PyErr_GetRaisedException();
+        e->here = broken(s, e->exception);
     } else if (Py_TYPE(e->value) == s->raised) {
         e->exception = PyObject_CallMethod(s->helper, "exception_of", "O", e->value);
         Py_CLEAR(e->value);

@@ -67,3 +67,33 @@ def test_a_killed_worker_is_replaced_by_one_that_has_numpy():
         time.sleep(0.01)
     found = each(names, range(9))
     assert all(has for _, _, has in found) and pid not in {p for p, _, _ in found}
+
+
+def test_workers_that_never_come_up_cost_no_result():
+    """Whoever starts a worker finds it killed: the pool gives up, the calls are made here, the next session has a pool."""
+    import threading
+
+    each(names, range(3))
+    stop, kills = threading.Event(), []
+
+    def killer():
+        while not stop.wait(0.002):
+            current = _schedule._current
+            for worker in current[0].stats["workers"] if current else ():
+                if worker.get("pid"):
+                    try:
+                        os.kill(worker["pid"], signal.SIGKILL)
+                        kills.append(worker["pid"])
+                    except ProcessLookupError:
+                        pass
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    try:
+        found = [each(names, range(12)) for _ in range(3)]
+    finally:
+        stop.set()
+        thread.join()
+    assert [len(pids) for pids in found] == [12, 12, 12] and len(set(kills)) > 3
+    assert os.getpid() in {pid for pid, _, _ in sum(found, [])}
+    assert os.getpid() not in {pid for pid, _, _ in each(names, range(12))}
