@@ -59,12 +59,13 @@ build: $(BUILD)/.configured ## build libergon, the extension module and the comm
 
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan tsan debug-python check-pythons clean-clone
+.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan fuzz fuzz-pickle tsan debug-python check-pythons clean-clone
 .PHONY: demo bench format wheel clean distclean
 
 PYTEST := $(BIN)/python -m pytest -q
 TIER ?= default
 T ?= tests
+MINUTES ?= 10
 # For legs with another build or Python: tests/process runs programs as .venv has them, tests/house needs its tools.
 OTHER := --tier quick --ignore=tests/house --ignore=tests/process --ignore=tests/peers $(T)
 ALSO := $(VENV)/.test-packages
@@ -113,6 +114,11 @@ asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
 	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
 	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys $(OTHER)
+
+fuzz-pickle: ## mutated and invented streams for the unpickler, under AddressSanitizer: make fuzz-pickle MINUTES=10
+	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
+	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
+	@ERGON_FUZZ_MINUTES=$(MINUTES) sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier full --capture=sys -rP tests/fuzz
 
 tsan: ## C tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory build BUILD=build-tsan \

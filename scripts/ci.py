@@ -29,6 +29,7 @@ FULL = [
     ("house checks", [*MAKE, "check"]),
     ("gcc and clang without a warning", [*MAKE, "check-compilers"]),
     ("AddressSanitizer, UBSan", [*MAKE, "asan"]),
+    ("ten minutes of hostile streams", [*MAKE, "fuzz-pickle"]),
     ("ThreadSanitizer", [*MAKE, "tsan"]),
     ("debug CPython", [*MAKE, "debug-python"]),
     ("other CPython versions", [*MAKE, "check-pythons"]),

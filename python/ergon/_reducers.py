@@ -1,6 +1,6 @@
 """How objects of the standard library that pickle refuses are written.
 
-The C pickler looks here (REDUCERS, by exact type, then reducer_named()) when an object cannot be pickled otherwise; it
+The C pickler looks here (REDUCERS, by exact type, then reducer_for()) when an object cannot be pickled otherwise; it
 imports this module the first time that happens. A reducer takes the object, the protocol and what is to happen with
 files, and returns what __reduce__ would. Functions named in streams are at the end; what they take must not change.
 """
@@ -132,7 +132,8 @@ CONTENT, REOPEN, RESTORE = range(3)  # dumps(files="content" | "reopen" | "resto
 
 
 def _standard(file: Any) -> str | None:
-    return next((name for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is file), None)
+    names = "stdout", "stderr", "stdin", "__stdout__", "__stderr__"
+    return next((name for name in names if getattr(sys, name) is file), None)
 
 
 def _file(file: Any, protocol: int, files: int) -> tuple:
@@ -203,8 +204,14 @@ def _find_attribute(value: Any, name: str) -> tuple[str, str] | None:
     return None
 
 
+def _place_of(var: contextvars.ContextVar) -> tuple | None:
+    """The module and attribute it is known by."""
+    found = _find_attribute(var, var.name)
+    return found or next((key[:2] for key, held in _VARIABLES.items() if held is var), None)
+
+
 def _context_var(var: contextvars.ContextVar, protocol: int, files: int) -> Any:
-    found = _find_attribute(var, var.name) or next((key[:2] for key, held in _VARIABLES.items() if held is var), None)
+    found = _place_of(var)
     if found is None:
         _refuse("a context variable is known by identity only: make it in a module, and refer to the module")
     module, attribute = found
@@ -257,7 +264,9 @@ def _generator(generator: Any, protocol: int, files: int) -> tuple:
 
 
 def _context(context: contextvars.Context, protocol: int, files: int) -> tuple:
-    return make_context, (list(context.items()),)
+    """Variables that no module has cannot be asked for elsewhere."""
+    known = [(var, value) for var, value in context.items() if _place_of(var)]
+    return make_context, (known,)
 
 
 _REFUSALS: list[Any] = []
@@ -389,8 +398,15 @@ def nameless(cls: type) -> tuple | None:
     return (nameless_type, (cls.__name__,)) if _NAMELESS.get(cls.__name__) is cls else None
 
 
-def reducer_named(cls: type) -> Any:
-    """Of exactly this type; a refusal goes for subclasses as well."""
+def _attribute_of_sys(file: Any, protocol: int, files: int) -> tuple:
+    return getattr, (sys, _standard(file))
+
+
+def reducer_for(value: Any) -> Any:
+    """Of an object whose type is not among REDUCERS: of exactly its type; a refusal goes for subclasses as well."""
+    if value is sys.stdout or value is sys.stderr:  # whatever a notebook or a test runner put there
+        return _attribute_of_sys
+    cls = type(value)
     found = _NAMED.get(f"{cls.__module__}.{cls.__qualname__}")
     for base in cls.__mro__[1:] if found is None else ():
         reducer = _NAMED.get(f"{base.__module__}.{base.__qualname__}")

@@ -67,7 +67,7 @@ int pk_state_traverse(struct pk_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->ext_registry);
     Py_VISIT(st->ext_inverted);
     Py_VISIT(st->reducers);
-    Py_VISIT(st->reducer_named);
+    Py_VISIT(st->reducer_for);
     Py_VISIT(st->by_value);
     Py_VISIT(st->ref_types);
     Py_VISIT(st->compat[0]);
@@ -87,7 +87,7 @@ void pk_state_clear(struct pk_state *st) {
     Py_CLEAR(st->ext_registry);
     Py_CLEAR(st->ext_inverted);
     Py_CLEAR(st->reducers);
-    Py_CLEAR(st->reducer_named);
+    Py_CLEAR(st->reducer_for);
     Py_CLEAR(st->by_value);
     Py_CLEAR(st->ref_types);
     Py_CLEAR(st->compat[0]);

@@ -127,12 +127,12 @@ struct pk_state {
     PyObject *empty_tuple;
     PyObject *core_name; /* "ergon._core" */
     PyObject *empty_str;
-    PyObject *reducers;      /* ergon._reducers.REDUCERS; NULL until needed */
-    PyObject *reducer_named; /* ergon._reducers.reducer_named; NULL until then */
-    PyObject *by_value;      /* set of module names registered for pickling by value */
-    PyObject *ref_types;     /* set of types pk_dump asks hooks->ref about */
-    PyObject *compat[2];     /* _compat_pickle: NAME_MAPPING, IMPORT_MAPPING; NULL until needed */
-    PyTypeObject *ndarray;   /* numpy.ndarray once numpy is imported, or NULL */
+    PyObject *reducers;    /* ergon._reducers.REDUCERS; NULL until needed */
+    PyObject *reducer_for; /* ergon._reducers.reducer_for; NULL until then */
+    PyObject *by_value;    /* set of module names registered for pickling by value */
+    PyObject *ref_types;   /* set of types pk_dump asks hooks->ref about */
+    PyObject *compat[2];   /* _compat_pickle: NAME_MAPPING, IMPORT_MAPPING; NULL until needed */
+    PyTypeObject *ndarray; /* numpy.ndarray once numpy is imported, or NULL */
     PyTypeObject *pickler_type, *unpickler_type;
     PyTypeObject *enum_meta; /* enum.EnumType, or NULL until enum is imported */
     PyTypeObject *abc_meta;

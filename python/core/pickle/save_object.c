@@ -370,10 +370,13 @@ int pk_never_changes(struct pk_state *st, PyTypeObject *type) {
                                         "method_descriptor",
                                         "wrapper_descriptor",
                                         "builtin_function_or_method"};
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
+    /* A class statement may use the name of a built-in type, but not one with a dot. */
+    int ours = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
+               !PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE) && !strchr(type->tp_name, '.');
+    for (size_t i = 0; !ours && i < Py_ARRAY_LENGTH(names); i++)
         if (strcmp(type->tp_name, names[i]) == 0)
             return 1;
-    if (st->enum_meta && PyType_IsSubtype(Py_TYPE(type), st->enum_meta))
+    if (pk_is_enum(st, type))
         return 1;
     PyObject *module = NULL;
     int rc = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
@@ -393,12 +396,12 @@ static int load_reducers(struct pk_state *st) {
         return 0;
     PyObject *module = PyImport_ImportModule("ergon._reducers");
     PyObject *found = module ? PyObject_GetAttrString(module, "REDUCERS") : NULL;
-    PyObject *named = found ? PyObject_GetAttrString(module, "reducer_named") : NULL;
+    PyObject *named = found ? PyObject_GetAttrString(module, "reducer_for") : NULL;
     Py_XDECREF(module);
     int rc = named && PyDict_CheckExact(found) ? 0 : -1;
     if (rc == 0 && !st->reducers) { /* the import may have let somebody else do it */
         st->reducers = Py_NewRef(found);
-        st->reducer_named = Py_NewRef(named);
+        st->reducer_for = Py_NewRef(named);
     }
     Py_XDECREF(found);
     Py_XDECREF(named);
@@ -426,7 +429,7 @@ static PyObject *our_reduction(struct pickler *p, PyObject *obj) {
     PyObject *reducer, *type = (PyObject *)Py_TYPE(obj);
     if (load_reducers(p->st) < 0 || PyDict_GetItemRef(p->st->reducers, type, &reducer) < 0)
         return NULL;
-    if (!reducer && !(reducer = PyObject_CallOneArg(p->st->reducer_named, type)))
+    if (!reducer && !(reducer = PyObject_CallOneArg(p->st->reducer_for, obj)))
         return NULL;
     int files = p->flags & PK_FILES_REOPEN ? 1 : p->flags & PK_FILES_RESTORE ? 2 : 0;
     if (p->hooks->ref)

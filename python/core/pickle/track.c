@@ -5,7 +5,7 @@
 #include "code_info.h"
 #include "pickler.h"
 
-enum { ID_BYTES = 16, PURGE_FROM = 256 };
+enum { ID_BYTES = 16, PURGE_FROM = 64 };
 
 struct pk_track {
     PyObject *by_address; /* int(address) → (weakref, id, native, bytes it was made from or None) */

@@ -106,6 +106,13 @@ def test_wrong_sizes_are_refused():
         digest([sys._getframe()])
 
 
+def test_classes_with_the_names_of_immutable_types():
+    for name in ("complex", "range", "slice"):
+        loop = type(name, (), {"__module__": __name__})()
+        loop.me = [loop]
+        assert digest(loop) == digest(loop)
+
+
 def test_named_tuples_and_instances():
     point = collections.namedtuple("point", "x y")
     assert digest(point(1, 2)) == digest(point(1, 2)) != digest((1, 2))
