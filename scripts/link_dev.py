@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import sysconfig
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -46,12 +47,27 @@ def lay_out(module: pathlib.Path, site: pathlib.Path) -> None:
     (package / module.name).symlink_to(module)
 
 
+def write_scripts(place: pathlib.Path) -> None:
+    """The commands that a wheel brings: what installing it would write."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for name, entry in project["scripts"].items():
+        module, function = entry.split(":")
+        text = f"#!{sys.executable}\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        script = place / name
+        if not script.exists() or script.read_text(errors="replace") != text:
+            temporary = place / f".{name}.{os.getpid()}"
+            temporary.write_text(text)
+            temporary.chmod(0o755)
+            temporary.replace(script)
+
+
 def use_here(build: pathlib.Path, module: pathlib.Path) -> None:
     link(module, ROOT / "python" / "ergon" / module.name)
     pth = pathlib.Path(sysconfig.get_path("purelib")) / "ergon-dev.pth"
     line = f"{ROOT / 'python'}\n"
     if not pth.exists() or pth.read_text() != line:
         pth.write_text(line)
+    write_scripts(pathlib.Path(sys.prefix) / "bin")
     command = build / "src" / "cli" / "ergon"
     if command.exists():
         copy(command, pathlib.Path(sys.prefix) / "bin" / "ergon")

@@ -30,3 +30,20 @@ def program(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture(scope="module")
+def alias_path():
+    """The alias packages can be imported in this process while the module's tests run, and in what they start."""
+    before, path = set(sys.modules), os.environ.get("PYTHONPATH")
+    sys.path.insert(0, folder())
+    os.environ["PYTHONPATH"] = folder() if path is None else os.pathsep.join([folder(), path])
+    yield folder()
+    sys.path.remove(folder())
+    if path is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = path
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("dill", "multiprocess", "pathos", "pp", "ppft"):
+            del sys.modules[name]

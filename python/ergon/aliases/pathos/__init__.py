@@ -6,12 +6,17 @@ from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
 from ergon.aliases._legal import citation, license  # noqa: F401
 
 from . import (
+    connection,
+    core,
     helpers,
+    hosts,
     maps,
     multiprocessing,
     parallel,
     pools,
+    selector,
     serial,
+    server,
     threading,
     util,
 )
@@ -21,6 +26,16 @@ __author__ = "the Ergon developers"
 
 python = serial
 pp = parallel
+
+_LAUNCHERS = {"SSH_Launcher": "Pipe", "SCP_Launcher": "Copier", "SSH_Tunnel": "Tunnel"}
+
+
+def __getattr__(name):
+    if name in _LAUNCHERS:
+        from . import secure
+
+        return getattr(secure, _LAUNCHERS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def logger(level=None, handler=None, name="pathos"):

@@ -4,6 +4,16 @@ import os
 import traceback
 
 
+def _str(byte, codec=None):
+    """Bytes as text, in ASCII if no codec is given; anything else, or with False, as it is."""
+    return byte.decode(codec or "ascii") if hasattr(byte, "decode") and codec is not False else byte
+
+
+def _b(string, codec=None):
+    """Text as bytes, in ASCII if no codec is given; anything else, or with False, as it is."""
+    return string.encode(codec or "ascii") if hasattr(string, "encode") and codec is not False else string
+
+
 def print_exc_info():
     """The traceback of the exception that is being handled, as text."""
     return traceback.format_exc()

@@ -1,4 +1,19 @@
 """The older name of `ppft`."""
 
+import sys
+
 from ppft import *  # noqa: F401,F403
-from ppft import DestroyedServerError, Server, Template, __version__, citation, license, version  # noqa: F401
+from ppft import (  # noqa: F401
+    DestroyedServerError,
+    Server,
+    Template,
+    __version__,
+    auto,
+    citation,
+    common,
+    license,
+    version,
+)
+
+sys.modules[f"{__name__}.auto"] = auto
+sys.modules[f"{__name__}.common"] = common

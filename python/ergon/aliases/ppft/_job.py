@@ -49,3 +49,23 @@ def _provide(func, depfuncs, modules):
         if isinstance(user, types.FunctionType):
             for name, value in names.items():
                 user.__globals__.setdefault(name, value)
+
+
+def call_timed(func, calls):
+    """Call `func` with each (args, kwds); the results with how long each took."""
+    timed = Timed(func)
+    return [timed(*args, **kwds) for args, kwds in calls]
+
+
+def run_packed(payload):
+    """Run a job that came over the network, and pack what it gives: (whether it ran, its result or what it raised)."""
+    from ergon import dumps, loads
+
+    try:
+        function, args = loads(payload)
+        return dumps((True, function(*args)))
+    except Exception as error:
+        try:
+            return dumps((False, error))
+        except Exception:
+            return dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))

@@ -1,0 +1,3 @@
+"""XML-RPC servers."""
+
+from .server import XMLRPCRequestHandler, XMLRPCServer  # noqa: F401
