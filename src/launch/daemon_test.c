@@ -90,31 +90,23 @@ static void echo_run(void *ctx) {
         if (p[0].revents && read(e->bell[0], &byte, 1) == 1 && byte == 's') {
             return;
         }
-        if (!p[1].revents) {
-            continue;
-        }
-        ssize_t n = read(in, &byte, 1);
-        if (n == 1 && byte == 'q') {
-            return;
-        }
-        if (n == 1 && byte == 'p') {
-            if (write(1, "printed\n", 8) < 0) {
-                return;
-            }
-            continue;
-        }
         pthread_mutex_lock(&e->lock);
-        int same = e->in == in; /* else it was closed, and another took its place */
+        int same = p[1].revents && e->in == in; /* else it was closed, and another took its place */
+        ssize_t n = same ? read(in, &byte, 1) : 0;
         if (same && n <= 0) {
             close(e->in);
             close(e->out);
             e->in = e->out = -1;
-        } else if (same &&
-                   write(e->out, answer,
-                         (size_t)snprintf(answer, sizeof answer, "%d %c\n", getpid(), byte)) < 0) {
-            e->said[0] = 0;
+        } else if (n == 1 && byte != 'q' && byte != 'p') {
+            int len = snprintf(answer, sizeof answer, "%d %c\n", getpid(), byte);
+            if (write(e->out, answer, (size_t)len) < 0) {
+                e->said[0] = 0;
+            }
         }
         pthread_mutex_unlock(&e->lock);
+        if (n == 1 && (byte == 'q' || (byte == 'p' && write(1, "printed\n", 8) < 0))) {
+            return;
+        }
     }
 }
 

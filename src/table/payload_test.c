@@ -14,7 +14,8 @@ static uint64_t block(struct rig *rig, uint64_t len) {
 static size_t make(char *out, const struct erg_ref *entries, uint32_t n) {
     memset(out, 'x', 8);
     out[0] = n ? ERG_PAYLOAD_REFS : 0;
-    memcpy(out + 8, (const char *)entries, n * sizeof *entries);
+    if (n)
+        memcpy(out + 8, (const char *)entries, n * sizeof *entries);
     memcpy(out + 8 + n * sizeof *entries, &n, 4);
     return n ? 8 + n * sizeof *entries + 4 : 8;
 }
