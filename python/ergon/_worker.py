@@ -90,8 +90,8 @@ def _is_standard(name):
     return file.removesuffix("/__init__.py").removesuffix(".py") == os.path.join(os.path.dirname(os.__file__), name)
 
 
-def message(initializer=None, initargs=()):
-    """What a pool tells its workers when they start, as bytes."""
+def message(initializer=None, initargs=(), elsewhere=False):
+    """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts."""
     import os
 
     from . import _core
@@ -103,11 +103,12 @@ def message(initializer=None, initargs=()):
         cwd = None
     return _core.dumps(
         {
+            "elsewhere": elsewhere,
             "path": list(sys.path),
             "argv": list(getattr(sys, "argv", [])),
             "prefix": (sys.prefix, sys.exec_prefix),
             "cwd": cwd,
-            "environ": dict(os.environ),
+            "environ": None if elsewhere else dict(os.environ),
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
             "distutils": any(map(_is_setuptools, sys.meta_path)),
@@ -183,15 +184,20 @@ def _setup_process(m):
 
     from . import _core
 
-    sys.path[:] = m["path"]
+    global _elsewhere
+    _elsewhere = m["elsewhere"]
     sys.argv[:] = m["argv"]
-    sys.prefix, sys.exec_prefix = m["prefix"]
+    if _elsewhere:
+        _add_path(m["path"])
+    else:
+        sys.path[:] = m["path"]
+        sys.prefix, sys.exec_prefix = m["prefix"]
     if m["cwd"] is not None:
         try:
             os.chdir(m["cwd"])
         except OSError:
             pass
-    if dict(os.environ) != m["environ"]:
+    if not _elsewhere and dict(os.environ) != m["environ"]:
         os.environ.clear()
         os.environ.update(m["environ"])
     if sys.flags.no_site:
@@ -213,6 +219,16 @@ def _setup_process(m):
     _signal.signal(_signal.SIGURG, _core._interrupt)
 
 
+_elsewhere = False  # this worker is on another host than its owner
+
+
+def _add_path(path):
+    """Where the owner finds modules, as far as that is here as well."""
+    import os
+
+    sys.path += [p for p in path if p not in sys.path and os.path.isabs(p) and os.path.exists(p)]
+
+
 def breathe():
     """A moment of Python, for what waits to happen between two steps of it."""
 
@@ -223,7 +239,10 @@ def set_path(data):
 
     from . import _core
 
-    sys.path[:] = _core.loads(data)
+    if _elsewhere:
+        _add_path(_core.loads(data))
+    else:
+        sys.path[:] = _core.loads(data)
     importlib.invalidate_caches()
 
 

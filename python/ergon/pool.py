@@ -8,7 +8,6 @@
 from . import _core
 from ._core import Future
 from ._methods import Methods
-from .errors import ConfigError
 from .serial import SerialPool
 
 __all__ = ["Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"]
@@ -58,17 +57,22 @@ class Pool(Methods, _core.Pool):
         from ._resources import split
 
         processes, threads, places = split(resources or _configured() or ("local",), _cores)
-        if places:
-            raise ConfigError(f"{places[0].name}: this build has no pools on other hosts")
-        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace)
+        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace, places)
 
-    def _open(self, processes, threads, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
+    def _open(
+        self, processes, threads, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, places=()
+    ):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be callable")
         if max_tasks is not None and max_tasks < 0:
             raise ValueError("max_tasks is a number of tasks, or 0 for any")
         from ._worker import message
 
+        hosts = None
+        if places:
+            from ._places import specs
+
+            hosts = specs(places, initializer, initargs)
         _core.Pool.__init__(
             self,
             processes,
@@ -79,12 +83,13 @@ class Pool(Methods, _core.Pool):
             grace=float(grace),
             thread_setup=initializer and (initializer, tuple(initargs)),
             preload=self._preload,
+            places=hosts,
         )
 
     @property
     def nodes(self):
         """The number of workers; assigning changes it (of processes, where there are any)."""
-        return self.processes + self.threads
+        return self.processes + self.threads + sum(p["slots"] for p in self._places() if p["state"] == "up")
 
     @nodes.setter
     def nodes(self, n):
@@ -97,7 +102,7 @@ class Pool(Methods, _core.Pool):
     @property
     def stats(self):
         """A dict: ``workers`` (one dict each), ``memory_bytes``, and counts of what was started, lost, retried."""
-        return {"workers": self._workers(), **self._counts()}
+        return {"workers": self._workers(), "hosts": self._places(), **self._counts()}
 
     def clear(self):
         """Close, wait for what was entered, and leave a fresh pool in place of this one."""

@@ -35,14 +35,22 @@ pid_t erg_engine_owner(const struct erg_engine *e) {
 static void before_fork(void *ctx) {
     struct erg_engine *e = ctx;
     pthread_mutex_lock(&e->lock);
+    for (struct erg_pool *p = e->pools; p; p = p->next)
+        if (p->remote)
+            erg_remote_before_fork(p->remote);
 }
 
 static void after_in_parent(void *ctx) {
     struct erg_engine *e = ctx;
+    for (struct erg_pool *p = e->pools; p; p = p->next)
+        if (p->remote)
+            erg_remote_after_fork_parent(p->remote);
     pthread_mutex_unlock(&e->lock);
 }
 
 static void abandon_pool(struct erg_pool *p) {
+    if (p->remote)
+        erg_remote_after_fork_child(p->remote);
     erg_table_fork_child(p->table);
     for (uint32_t i = 0; i < p->workers_max; i++)
         erg_watch_abandon(p->workers[i].life);

@@ -37,7 +37,8 @@ static int foreign_error(struct erg_pool *p, struct erg_error *err) {
 /* --- opening --------------------------------------------------------------------------------------------------- */
 static int check_spec(const struct erg_runtime *runtime, const struct erg_pool_spec *spec,
                       struct erg_error *err) {
-    if (spec->processes < 0 || spec->threads < 0 || spec->processes + spec->threads == 0)
+    if (spec->processes < 0 || spec->threads < 0 || spec->places_len < 0 ||
+        spec->processes + spec->threads + spec->places_len == 0)
         return erg_error_set(err, ERG_EINVALID,
                              "a pool needs at least one worker, not %d processes and %d threads",
                              spec->processes, spec->threads);
@@ -149,6 +150,20 @@ static int announce(struct erg_pool *p, struct erg_error *err) {
     return rc;
 }
 
+/* The loop knows the pool by now, but nothing of its places yet. */
+static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
+                       struct erg_error *err) {
+    struct erg_remote *remote;
+    int rc =
+        erg_remote_new(p->owner, spec->places, spec->places_len, p->engine->bell_fd, &remote, err);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&p->engine->lock);
+    p->remote = remote;
+    pthread_mutex_unlock(&p->engine->lock);
+    return 0;
+}
+
 int erg_pool_open(struct erg_engine *e, const struct erg_runtime *runtime,
                   const struct erg_pool_spec *spec, struct erg_pool **out, struct erg_error *err) {
     int rc = check_spec(runtime, spec, err);
@@ -171,7 +186,10 @@ int erg_pool_open(struct erg_engine *e, const struct erg_runtime *runtime,
         release(p);
         return rc;
     }
-    rc = erg_threads_start(p, spec->threads, err);
+    if (spec->places_len > 0)
+        rc = open_remote(p, spec, err);
+    if (rc == 0)
+        rc = erg_threads_start(p, spec->threads, err);
     if (rc != 0) {
         erg_pool_free(p);
         return rc;
@@ -224,6 +242,12 @@ static int processes_up(const struct erg_pool *p) {
     for (uint32_t i = 0; i < p->workers_max; i++)
         n += p->workers[i].stage == W_UP && !p->workers[i].dead_at;
     return n;
+}
+
+/* Workers at places. */
+static int places_up(const struct erg_pool *p) {
+    int starting;
+    return p->remote ? erg_remote_up(p->remote, &starting) : 0;
 }
 
 static void fill_info(const struct erg_pool *p, uint32_t member, struct erg_worker_info *out) {
@@ -294,12 +318,43 @@ int erg_pool_workers(struct erg_pool *p, struct erg_worker_info *out, int max) {
     return n;
 }
 
+int erg_pool_places_up(struct erg_pool *p) {
+    int n = 0;
+    if (enter(p) == 0) {
+        n = places_up(p);
+        leave(p, 0);
+    }
+    return n;
+}
+
+int erg_pool_places(struct erg_pool *p, struct erg_place_info *out, int max) {
+    int n = 0;
+    if (enter(p) != 0)
+        return 0;
+    if (p->remote)
+        n = erg_remote_info(p->remote, out, max);
+    leave(p, 0);
+    return n;
+}
+
+int erg_pool_queue(struct erg_pool *p, const char *const *names, int n, uint32_t *queue,
+                   struct erg_error *err) {
+    int rc = enter(p);
+    if (rc != 0)
+        return foreign_error(p, err);
+    rc = p->remote ? erg_remote_queue(p->remote, names, n, queue, err)
+                   : erg_error_set(err, ERG_ENOTFOUND,
+                                   "no host of this pool is called %s: it has none", names[0]);
+    leave(p, 0);
+    return rc;
+}
+
 void erg_pool_counts(struct erg_pool *p, struct erg_pool_counts *out) {
     memset(out, 0, sizeof *out);
     if (enter(p) != 0)
         return;
     *out = p->counts;
-    out->workers_up = processes_up(p) + threads_up(p);
+    out->workers_up = processes_up(p) + threads_up(p) + places_up(p);
     leave(p, 0);
 }
 
@@ -326,12 +381,18 @@ static int wait_for(struct erg_pool *p, int64_t timeout_ns,
 }
 
 static int enough_up(struct erg_pool *p, long count) {
-    long wanted = p->want_processes + p->want_threads;
+    int starting = 0;
+    long up = processes_up(p) + threads_up(p), wanted = p->want_processes + p->want_threads;
     if (p->state != P_OPEN)
         return ERG_ECLOSED;
-    if (processes_up(p) + threads_up(p) >= (count < wanted ? count : wanted))
+    if (p->remote) {
+        int there = erg_remote_up(p->remote, &starting);
+        up += there;
+        wanted += starting > 0 ? count : there; /* nobody knows yet how many they will be */
+    }
+    if (up >= (count < wanted ? count : wanted) && (up > 0 || !p->remote))
         return 1;
-    return p->broken ? ERG_ELAUNCH : 0;
+    return p->broken && (!p->remote || p->places_broken) ? ERG_ELAUNCH : 0;
 }
 
 static int explain(struct erg_pool *p, int rc, const char *what, struct erg_error *err) {
@@ -399,6 +460,8 @@ int erg_pool_terminate(struct erg_pool *p, struct erg_error *err) {
         atomic_store(&p->table->header->closed, 1);
         erg_threads_stop(p, 0);
         erg_sched_terminate(p->sched);
+        if (p->remote)
+            erg_remote_stop(p->remote, 1);
     }
     leave(p, begun);
     if (begun)
@@ -421,11 +484,13 @@ int erg_pool_restart(struct erg_pool *p, struct erg_error *err) {
     }
     atomic_store(&p->table->header->closed, 0);
     atomic_store(&p->gate, 0);
-    p->broken = 0;
+    p->broken = p->places_broken = 0;
     erg_pool_set_state(p, P_OPEN, (int64_t)erg_clock_ns());
     erg_sched_reopen(p->sched);
     erg_sched_resize(p->sched, 0, (uint32_t)p->want_processes);
     int threads = p->want_threads;
+    if (p->remote)
+        erg_remote_restart(p->remote);
     leave(p, 1);
     return erg_threads_start(p, threads, err);
 }
@@ -440,6 +505,11 @@ void erg_pool_free(struct erg_pool *p) {
     erg_pool_terminate(p, NULL);
     erg_completer_stop(p);
     struct erg_engine *e = p->engine;
+    pthread_mutex_lock(&e->lock);
+    struct erg_remote *remote = p->remote;
+    p->remote = NULL;
+    pthread_mutex_unlock(&e->lock);
+    erg_remote_free(remote);
     pthread_mutex_lock(&e->lock);
     while (p->callbacks > 0) { /* the loop is inside one */
         uint32_t seen = atomic_load(&p->news);
@@ -515,6 +585,8 @@ int erg_pool_cancel(struct erg_pool *p, erg_handle task) {
     uint32_t member = ERG_STATE_RUNNER(state);
     if (ERG_STATE_GEN(state) != ERG_HANDLE_GEN(task) || ERG_STATE_PHASE(state) != ERG_RUNNING)
         return 0; /* over by now */
+    if (erg_table_slot(p->table, member)->kind == ERG_MEMBER_PLACE)
+        return p->remote && erg_remote_cancel(p->remote, task) ? 2 : 0;
     if (erg_table_slot(p->table, member)->kind == ERG_MEMBER_THREAD) {
         const struct erg_runtime *r = p->runtime;
         return r->interrupt_thread && r->interrupt_thread(r->ctx, p, member, task) == 1 ? 2 : 0;

@@ -25,6 +25,7 @@
 #include "engine/engine.h"
 #include "engine/runtime.h"
 #include "engine/worker.h"
+#include "launch/reach.h"
 #include "table/layout.h"
 
 #include <stddef.h>
@@ -35,10 +36,46 @@ struct erg_table;
 struct erg_member;
 struct erg_pool;
 
+/* A place on another host, or a process of its own beside us: see remote.h. Everything is copied. */
+struct erg_place_spec {
+    const char *name;            /* as the user wrote it: every word about it names it so */
+    const char *host;            /* what resources={"host": …} calls it; NULL: the name */
+    int slots;                   /* workers; 0: what it has cores */
+    struct erg_reach_spec reach; /* how to get there; name, session and timeout are filled in */
+    const char *tag;             /* what the agent must have as well, see agent.h; NULL: anything */
+    const void *init;            /* start-up message for its workers */
+    size_t init_len;
+    int64_t connect_ns; /* for the first connection; 0: 60 s */
+    int64_t
+        reconnect_ns; /* how long a broken link may stay broken before its tasks count as lost; 0: 30 s */
+};
+
+enum erg_place_state {
+    ERG_PLACE_OFF,      /* not wanted */
+    ERG_PLACE_STARTING, /* connecting for the first time */
+    ERG_PLACE_UP,
+    ERG_PLACE_BROKEN, /* the link is; connecting again */
+    ERG_PLACE_FAILED, /* it did not come up */
+    ERG_PLACE_LOST,   /* it was up, and will not be again */
+    ERG_PLACE_LEAVING,
+};
+
+struct erg_place_info {
+    char name[256], host[128], python[64];
+    enum erg_place_state state;
+    uint32_t slots, cores, leased;
+    int32_t pid; /* of the agent, over there */
+    int64_t rtt_ns, mean_ns;
+    uint64_t tasks, tasks_lost, bytes_in, bytes_out, busy_ns;
+    char words[ERG_ERROR_TEXT_SIZE]; /* FAILED, LOST: why */
+};
+
 /* What a pool is to be. Zeroed fields take the defaults. */
 struct erg_pool_spec {
-    int processes; /* worker processes; */
-    int threads;   /* worker threads; one of the two must be positive */
+    int processes;                       /* worker processes; */
+    int threads;                         /* worker threads */
+    const struct erg_place_spec *places; /* agents elsewhere */
+    int places_len;                      /* one of the three must be positive */
     const void *
         init; /* start-up message for workers, copied into the table; see erg_table_header.init_* */
     size_t init_len;
@@ -130,6 +167,14 @@ struct erg_worker_info {
     uint64_t busy_ns;
     uint64_t bytes_in, bytes_out;
 };
+
+/* Workers of its places that are up. */
+int erg_pool_places_up(struct erg_pool *pool);
+/* The pool's places, likewise. */
+int erg_pool_places(struct erg_pool *pool, struct erg_place_info *out, int max);
+/* The queue of tasks that only the named places may run, as erg_remote_queue (remote.h). */
+int erg_pool_queue(struct erg_pool *pool, const char *const *names, int n, uint32_t *queue,
+                   struct erg_error *err);
 
 /* Fills at most `max` entries, returns how many workers there are (may be more than max). */
 int erg_pool_workers(struct erg_pool *pool, struct erg_worker_info *out, int max);

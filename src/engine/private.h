@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "engine/forks.h"
 #include "engine/pool.h"
+#include "engine/remote.h"
 #include "engine/watch.h"
 #include "launch/spawn.h"
 #include "sched/sched.h"
@@ -148,6 +149,7 @@ struct erg_pool {
     struct erg_member *owner;   /* member 0 */
     struct erg_member *janitor; /* the loop's own member */
     struct erg_sched *sched;    /* of the worker processes: place 0 */
+    struct erg_remote *remote;  /* places elsewhere; NULL: none */
     struct erg_pool *next;
     void *user;
     enum pool_state state;
@@ -162,7 +164,9 @@ struct erg_pool {
     uint32_t workers_max;
     struct thread_worker *threads;
     int threads_len;
-    int threads_up; /* when last looked at */
+    int threads_up;    /* when last looked at */
+    int places_up;     /* likewise: workers of places */
+    int places_broken; /* none of them is left */
     struct interrupt_request *requests;
     size_t requests_len, requests_cap;
     _Atomic uint64_t least_timeout_ns; /* UINT64_MAX: no task has one */

@@ -18,9 +18,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define ALL_QUEUES                                                                                 \
-    (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_PROCESS) |                             \
-     ERG_QUEUE_BIT(ERG_QUEUE_THREAD) | ERG_QUEUE_BIT(ERG_QUEUE_FIRST))
+#define ALL_QUEUES ((uint32_t)(((uint64_t)1 << ERG_QUEUES) - 1))
 #define TERMINATE_EXTRA_NS (3 * SECOND) /* for the kernel to end what was killed */
 enum { DRAIN_BATCH = 20000 };
 
@@ -67,7 +65,7 @@ int erg_pool_drain(struct erg_pool *p, uint32_t queues, enum erg_outcome outcome
 }
 
 static void drain_broken(struct erg_pool *p, int64_t now) {
-    if (!p->broken || p->state > P_CLOSING)
+    if (!p->broken || p->state > P_CLOSING || (p->remote && !p->places_broken))
         return;
     /* With threads about, only what nobody but a process may run is lost. */
     uint32_t queues = p->threads_len > 0 ? ERG_QUEUE_BIT(ERG_QUEUE_PROCESS) : ALL_QUEUES;
@@ -90,9 +88,37 @@ static void on_kill(struct erg_pool *p, struct worker *w, const struct erg_actio
 
 static void break_pool(struct erg_pool *p) {
     p->broken = 1;
-    if (p->threads_len == 0 && p->state == P_OPEN)
+    if (p->threads_len == 0 && (!p->remote || p->places_broken) && p->state == P_OPEN)
         atomic_store(&p->gate, ERG_ELAUNCH);
     erg_pool_news(p);
+}
+
+/* Places that came up are news; when none is left and nobody else works for the pool, it is broken. */
+static void look_at_places(struct erg_pool *p, int64_t now) {
+    int starting;
+    if (!p->remote || p->state > P_CLOSING)
+        return;
+    int up = erg_remote_up(p->remote, &starting);
+    if (up != p->places_up) {
+        if (up > 0 && !p->counts.first_up_ns)
+            p->counts.first_up_ns = now - p->opened_at;
+        p->places_up = up;
+        erg_pool_news(p);
+    }
+    int others = p->want_threads > 0 || (p->want_processes > 0 && !p->broken);
+    char text[ERG_ERROR_TEXT_SIZE];
+    if (up == 0 && starting == 0 && !others && !p->places_broken) {
+        erg_error_set(&p->failure, ERG_ELAUNCH, "%s",
+                      erg_remote_failures(p->remote, text, sizeof text));
+        p->places_broken = 1;
+        break_pool(p);
+    }
+    uint32_t dead = erg_remote_dead_queues(p->remote);
+    if (dead &&
+        erg_pool_drain(p, dead, ERG_OUT_LOST, erg_remote_failures(p->remote, text, sizeof text)))
+        due_at(p, now);
+    if (dead)
+        due_at(p, now + 100 * MS);
 }
 
 static void apply(struct erg_pool *p, const struct erg_action *a, int64_t now) {
@@ -160,6 +186,10 @@ static int is_quiet(struct erg_pool *p) {
     uint64_t tasks = p->tasks_of_gone;
     uint32_t top = atomic_load(&p->table->header->members_top);
     int quiet = rings_are_empty(p);
+    if (p->remote) {
+        quiet &= erg_remote_leased(p->remote) == 0;
+        tasks += erg_remote_finished(p->remote);
+    }
     for (uint32_t m = 0; m < top; m++) {
         struct erg_member_slot *s = erg_table_slot(p->table, m);
         tasks += atomic_load(&s->tasks);
@@ -188,6 +218,13 @@ static void close_down(struct erg_pool *p, int64_t now) {
     }
     erg_threads_stop(p, 0);
     erg_sched_resize(p->sched, 0, 0);
+    if (p->remote)
+        erg_remote_stop(p->remote, 0);
+}
+
+/* Has everything elsewhere ended? */
+static int remote_is_down(const struct erg_pool *p) {
+    return !p->remote || erg_remote_down(p->remote);
 }
 
 static void abandon(struct erg_pool *p) {
@@ -205,7 +242,7 @@ static void terminate(struct erg_pool *p, int64_t now) {
         due_at(p, now);
     int processes = erg_crew_size(p), threads = erg_threads_reap(p);
     int late = now - p->state_at > p->grace_ns + TERMINATE_EXTRA_NS;
-    if (!more && ((processes == 0 && threads == 0) || late)) {
+    if (!more && ((processes == 0 && threads == 0 && remote_is_down(p)) || late)) {
         abandon(p);
         erg_threads_give_up(p);
         erg_pool_drain(p, ALL_QUEUES, ERG_OUT_CANCELLED, "the pool was terminated");
@@ -224,7 +261,7 @@ static void advance(struct erg_pool *p, int64_t now) {
         close_down(p, now);
         break;
     case P_LEAVING:
-        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0)
+        if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0 && remote_is_down(p))
             erg_pool_set_state(p, P_DOWN, now);
         else
             due_at(p, now + (p->threads_len > 0 ? 5 * MS : 100 * MS));
@@ -244,6 +281,7 @@ void erg_tend(struct erg_pool *p, int64_t now) {
         erg_crew_look(p, now);
         ask_scheduler(p, now);
         erg_crew_send_orders(p, now);
+        look_at_places(p, now);
         drain_broken(p, now);
     }
     advance(p, now);

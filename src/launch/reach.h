@@ -51,6 +51,11 @@ struct erg_reach_spec {
     const unsigned char *session; /* 16 bytes: whose agent is asked for (wire/auth.h) */
 };
 
+/* A copy of everything a spec points to, except name, session and timeout. 0 or ERG_ENOMEM. */
+int erg_reach_copy(struct erg_reach_spec *to, const struct erg_reach_spec *from);
+/* Frees it; a password is wiped. Zeroed is fine. */
+void erg_reach_copy_free(struct erg_reach_spec *copy);
+
 struct erg_reached {
     int fd_in,
         fd_out; /* of the link, non-blocking, close-on-exec; the same number for TCP. Whoever takes them over

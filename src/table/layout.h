@@ -218,7 +218,7 @@ struct erg_member_slot {
 /* Multi-producer multi-consumer ring of handles. A cell holds one, with the lap it counts for, so that filling or
  * emptying it is one swap; head and tail are hints anybody may push forward. A dead producer or consumer leaves
  * nothing half done: see ring.h. */
-struct erg_lane {
+struct erg_ring_lane {
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t head;
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t tail;
     _Alignas(ERG_CACHE_LINE) uint64_t cells_offset; /* of _Atomic uint64_t cells[mask + 1] */
@@ -230,7 +230,7 @@ struct erg_lane {
  * everyday use, and one with room for every record, used while the short one is full. */
 enum { ERG_RING_LANES = 2, ERG_RING_SHORT_SHIFT = 16 };
 struct erg_ring {
-    struct erg_lane lane[ERG_RING_LANES];
+    struct erg_ring_lane lane[ERG_RING_LANES];
     uint32_t lanes; /* 1 where the short one has room for every record */
 };
 

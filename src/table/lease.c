@@ -56,7 +56,7 @@ size_t erg_lease_take(struct erg_member *m, uint32_t queue, uint32_t *indexes, s
 int erg_lease_doze(struct erg_member *m, uint32_t queues) {
     struct erg_table_header *h = m->table->header;
     atomic_store_explicit(&m->slot->queues, queues, memory_order_relaxed);
-    erg_awake_bit(h->sleeping, m->number, 1);
+    erg_awake_bit(h->sleeping, m->number, queues != 0);
     for (uint32_t q = 0; q < ERG_QUEUES; q++) {
         struct erg_ring_peek peek;
         if ((queues & ERG_QUEUE_BIT(q)) && erg_ring_peek(m->table, &h->ready[q], &peek)) {

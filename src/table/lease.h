@@ -22,7 +22,7 @@
 size_t erg_lease_take(struct erg_member *m, uint32_t queue, uint32_t *indexes, size_t most,
                       int *left);
 /* Nothing could be taken from the rings in `queues` (ERG_QUEUE_BIT mask), and more could: wake us when that changes.
- * 1: nothing is there; 0: something came meanwhile, take it. */
+ * 1: nothing is there; 0: something came meanwhile, take it. queues 0: there is no room for any; 1, and nobody wakes us. */
 int erg_lease_doze(struct erg_member *m, uint32_t queues);
 /* The task is done: its result is in place. run_ns: how long it ran there. */
 void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome,

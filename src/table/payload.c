@@ -40,6 +40,28 @@ void erg_fn_free(struct erg_member *m, uint64_t offset) {
     erg_arena_free(m, offset);
 }
 
+int erg_blob_held(const struct erg_table *t, uint64_t offset) {
+    struct erg_blob_head *head = erg_table_at(t, offset);
+    for (uint32_t i = 0; i < t->header->members_max; i++) {
+        uint32_t holder = atomic_load_explicit(&head->held[i], memory_order_acquire);
+        if (!holder)
+            continue;
+        const struct erg_member_slot *slot = &t->members[i];
+        if (holder % 2 == 1 ||
+            (atomic_load(&((struct erg_member_slot *)slot)->serial) == holder / 2 &&
+             atomic_load(&((struct erg_member_slot *)slot)->phase) != ERG_M_FREE))
+            return 1;
+    }
+    return 0;
+}
+
+void erg_blob_free(struct erg_member *m, uint64_t offset) {
+    struct erg_blob_head *head = erg_table_at(m->table, offset);
+    erg_payload_free_refs(m, erg_table_at(m->table, head->offset), head->len);
+    erg_arena_free(m, head->offset);
+    erg_arena_free(m, offset);
+}
+
 int erg_item_at(const struct erg_stream_block *block, size_t at, struct erg_item *item) {
     size_t used =
         atomic_load_explicit(&((struct erg_stream_block *)block)->used, memory_order_acquire);

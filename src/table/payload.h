@@ -90,6 +90,11 @@ static inline size_t erg_blob_head_size(const struct erg_table *t) {
            t->header->members_max * sizeof(((struct erg_blob_head *)0)->held[0]);
 }
 
+/* Does anybody keep a view of it? */
+int erg_blob_held(const struct erg_table *t, uint64_t head);
+/* Frees head and payload. */
+void erg_blob_free(struct erg_member *m, uint64_t head);
+
 /* --- results of a chunk: blocks in the arena, linked -------------------------------------------------------- */
 struct erg_stream_block {
     uint64_t next;         /* offset of the next, 0 */

@@ -411,6 +411,12 @@ void erg_record_free(struct erg_member *m, uint32_t index) {
     erg_record_retire(m, index, s);
 }
 
+void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome outcome) {
+    struct erg_record *r = &m->table->records[index];
+    atomic_fetch_and_explicit(&r->deps, ~(uint64_t)ERG_DEPS_GUARD, memory_order_acq_rel);
+    erg_release_done(m, index, outcome, 0);
+}
+
 void erg_record_take_result(struct erg_member *m, uint32_t index, uint64_t *offset) {
     struct erg_record *r = &m->table->records[index];
     *offset = r->result.offset;

@@ -80,6 +80,8 @@ int erg_record_cancel(struct erg_member *m, erg_handle handle);
 /* By its submitter, once DONE (or still ENTERED: then as if it had never been). Frees argument and result blocks the
  * record still owns. The index must not be used afterwards. */
 void erg_record_free(struct erg_member *m, uint32_t index);
+/* By its submitter, while ENTERED, its result in place: DONE with that outcome, without having been run. */
+void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome outcome);
 /* The result's arena block belongs to the caller from now on (offset 0: it was inline). */
 void erg_record_take_result(struct erg_member *m, uint32_t index, uint64_t *offset);
 

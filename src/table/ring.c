@@ -13,12 +13,13 @@ static uint64_t cell_full(uint32_t lap, erg_handle handle) {
            (uint64_t)ERG_HANDLE_INDEX(handle) << 1 | FULL;
 }
 
-static _Atomic uint64_t *cell_at(struct erg_table *t, struct erg_lane *lane, uint64_t position) {
+static _Atomic uint64_t *cell_at(struct erg_table *t, struct erg_ring_lane *lane,
+                                 uint64_t position) {
     _Atomic uint64_t *cells = erg_table_at(t, lane->cells_offset);
     return &cells[position & lane->mask];
 }
 
-static uint32_t lap_of(const struct erg_lane *lane, uint64_t position) {
+static uint32_t lap_of(const struct erg_ring_lane *lane, uint64_t position) {
     return (uint32_t)(position >> lane->shift) & LAP_MASK;
 }
 
@@ -33,7 +34,8 @@ static void advance(_Atomic uint64_t *hint, uint64_t from, uint64_t to) {
 
 /* Fills the cell at `position` if it is empty in that lap. 1: filled; 0: it was filled before, in this lap, so
  * the tail is behind; -1: it still holds an entry of the lap before. */
-static int fill(struct erg_table *t, struct erg_lane *lane, uint64_t position, erg_handle handle) {
+static int fill(struct erg_table *t, struct erg_ring_lane *lane, uint64_t position,
+                erg_handle handle) {
     _Atomic uint64_t *cell = cell_at(t, lane, position);
     uint32_t lap = lap_of(lane, position);
     uint64_t seen = CELL_EMPTY(lap);
@@ -45,7 +47,7 @@ static int fill(struct erg_table *t, struct erg_lane *lane, uint64_t position, e
     return (seen & FULL) && CELL_LAP(seen) == ((lap - 1) & LAP_MASK) ? -1 : 0;
 }
 
-static size_t lane_push(struct erg_table *t, struct erg_lane *lane, const erg_handle *handles,
+static size_t lane_push(struct erg_table *t, struct erg_ring_lane *lane, const erg_handle *handles,
                         size_t n) {
     size_t done = 0;
     while (done < n) {
@@ -81,7 +83,7 @@ int erg_ring_push(struct erg_table *t, struct erg_ring *ring, erg_handle handle)
     return (int)erg_ring_push_many(t, ring, &handle, 1);
 }
 
-static int lane_peek(struct erg_table *t, struct erg_lane *lane, struct erg_ring_peek *peek) {
+static int lane_peek(struct erg_table *t, struct erg_ring_lane *lane, struct erg_ring_peek *peek) {
     for (;;) {
         uint64_t position = atomic_load_explicit(&lane->head, memory_order_acquire);
         uint32_t lap = lap_of(lane, position);
@@ -110,7 +112,7 @@ int erg_ring_peek(struct erg_table *t, struct erg_ring *ring, struct erg_ring_pe
 }
 
 int erg_ring_take(struct erg_table *t, const struct erg_ring_peek *peek) {
-    struct erg_lane *lane = peek->lane;
+    struct erg_ring_lane *lane = peek->lane;
     uint32_t after = (lap_of(lane, peek->position) + 1) & LAP_MASK;
     uint64_t seen = peek->cell;
     int won = atomic_compare_exchange_strong_explicit(cell_at(t, lane, peek->position), &seen,

@@ -23,7 +23,7 @@ size_t erg_ring_push_many(struct erg_table *t, struct erg_ring *ring, const erg_
 
 /* Looking and taking are two steps so that a consumer can note what it is about to take. */
 struct erg_ring_peek {
-    struct erg_lane *lane;
+    struct erg_ring_lane *lane;
     uint64_t position, cell;
     uint32_t index;
     uint32_t gen; /* as far as the cell holds it */
@@ -38,9 +38,11 @@ static inline int erg_ring_names(const struct erg_ring_peek *peek, uint64_t stat
 /* 1: it is the caller's; 0: somebody else took it. */
 int erg_ring_take(struct erg_table *t, const struct erg_ring_peek *peek);
 
-static inline uint64_t erg_lane_len(const struct erg_lane *lane) {
-    uint64_t head = atomic_load_explicit(&((struct erg_lane *)lane)->head, memory_order_relaxed);
-    uint64_t tail = atomic_load_explicit(&((struct erg_lane *)lane)->tail, memory_order_relaxed);
+static inline uint64_t erg_lane_len(const struct erg_ring_lane *lane) {
+    uint64_t head =
+        atomic_load_explicit(&((struct erg_ring_lane *)lane)->head, memory_order_relaxed);
+    uint64_t tail =
+        atomic_load_explicit(&((struct erg_ring_lane *)lane)->tail, memory_order_relaxed);
     return tail > head ? tail - head : 0;
 }
 /* How many entries there are, more or less. */

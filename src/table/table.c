@@ -123,7 +123,7 @@ static void ring_init(struct erg_ring *ring, const struct plan *p, uint64_t offs
     uint32_t shift[ERG_RING_LANES] = {short_shift(p), p->ring_shift};
     ring->lanes = p->ring_shift > ERG_RING_SHORT_SHIFT ? 2 : 1;
     for (uint32_t i = 0; i < ring->lanes; i++) {
-        struct erg_lane *lane = &ring->lane[i];
+        struct erg_ring_lane *lane = &ring->lane[i];
         lane->shift = shift[i];
         lane->mask = ((uint64_t)1 << shift[i]) - 1;
         lane->cells_offset = offset;

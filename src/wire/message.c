@@ -543,11 +543,12 @@ int erg_msg_result_decode(const unsigned char *bytes, size_t len, int whole, uin
 
 /* --- what tasks need -------------------------------------------------------------------------------------------------- */
 size_t erg_msg_func_size(const struct erg_msg_func *m) {
-    return 4 + 8 + 8 + m->name.len + m->path.len + payload_size(&m->payload);
+    return 4 + 8 + 4 + 8 + m->name.len + m->path.len + payload_size(&m->payload);
 }
 size_t erg_msg_func_encode(const struct erg_msg_func *m, unsigned char *out) {
     struct out o = {out + 4};
     put64(&o, m->uid);
+    put32(&o, m->flags);
     put_text(&o, m->name);
     put_text(&o, m->path);
     put_payload(&o, &m->payload);
@@ -562,6 +563,7 @@ int erg_msg_func_decode(const unsigned char *bytes, size_t len, int whole, uint6
         return status;
     }
     m->uid = get64(&i);
+    m->flags = get32(&i);
     m->name = get_text(&i);
     m->path = get_text(&i);
     return get_payload(&i, &m->payload, ERG_MSG_FUNC, data.bytes, data.len, err);

@@ -127,6 +127,7 @@ struct erg_msg_fail { /* the session is over */
  * FETCH. They stay until DROP. */
 struct erg_msg_func {
     uint64_t uid;
+    uint32_t flags;       /* the runtime's own */
     struct erg_text name; /* for messages and traces */
     struct erg_text path; /* the runtime's module search path, if it changed */
     struct erg_msg_payload payload;

@@ -17,36 +17,15 @@ struct pl_blob {
     uint64_t head;
 };
 
-static void blob_free(struct pl_core *core, uint64_t offset) {
-    struct erg_blob_head *head = erg_table_at(core->table, offset);
-    erg_payload_free_refs(core->member, erg_table_at(core->table, head->offset), head->len);
-    erg_arena_free(core->member, head->offset);
-    erg_arena_free(core->member, offset);
-}
-
-static int blob_held(struct pl_core *core, uint64_t offset) {
-    struct erg_blob_head *head = erg_table_at(core->table, offset);
-    for (uint32_t i = 0; i < core->table->header->members_max; i++) {
-        uint32_t holder = atomic_load_explicit(&head->held[i], memory_order_acquire);
-        if (!holder)
-            continue;
-        const struct erg_member_slot *slot = &core->table->members[i];
-        if (holder % 2 == 1 ||
-            (atomic_load(&slot->serial) == holder / 2 && atomic_load(&slot->phase) != ERG_M_FREE))
-            return 1;
-    }
-    return 0;
-}
-
 void pl_blob_sweep(struct pl_core *core) {
     for (struct pl_blob **link = &core->blobs; *link;) {
         struct pl_blob *blob = *link;
-        if (blob_held(core, blob->head)) {
+        if (erg_blob_held(core->table, blob->head)) {
             link = &blob->next;
             continue;
         }
         *link = blob->next;
-        blob_free(core, blob->head);
+        erg_blob_free(core->member, blob->head);
         PyMem_Free(blob);
     }
 }
@@ -124,13 +103,14 @@ static void handle_dealloc(struct pl_handle *self) {
     if (self->head && !pl_core_foreign(core)) {
         struct erg_blob_head *head = erg_table_at(core->table, self->head);
         atomic_store_explicit(&head->dead, 1, memory_order_release);
-        struct pl_blob *blob = blob_held(core, self->head) ? PyMem_Malloc(sizeof *blob) : NULL;
+        struct pl_blob *blob =
+            erg_blob_held(core->table, self->head) ? PyMem_Malloc(sizeof *blob) : NULL;
         if (blob) {
             blob->head = self->head;
             blob->next = core->blobs;
             core->blobs = blob;
-        } else if (!blob_held(core, self->head)) {
-            blob_free(core, self->head);
+        } else if (!erg_blob_held(core->table, self->head)) {
+            erg_blob_free(core->member, self->head);
         }
     }
     Py_XDECREF(self->object);

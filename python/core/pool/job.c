@@ -209,6 +209,27 @@ static int count_loss(struct pl_job *job, Py_ssize_t position) {
     return rc < 0 ? -1 : (int)times;
 }
 
+/* Items that were at a host when it was lost: nobody knows which of them it had begun, so each of them counts as
+ * lost, with the error of the first. *after: the last chunk that was put in. 0 or -1. */
+static int lose_items(struct pl_job *job, struct pl_chunk **after, PyObject *error,
+                      Py_ssize_t position, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct pl_chunk *one = pl_chunk_new(job, *after, position + i);
+        if (!one)
+            return -1;
+        one->error = Py_NewRef(error);
+        *after = one;
+    }
+    return 0;
+}
+
+/* The back of a chunk that a host gave away while it ran, and that nobody has taken yet. */
+static int enter_rest(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record) {
+    uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+    return pl_job_enter(job, chunk, chunk->args, record->first + ready, erg_range_end(record),
+                        chunk->position + ready);
+}
+
 /* The chunk's worker died, or it was cancelled, with items left: the one it was in the middle of counts as lost
  * (or runs again), those not begun go to another worker. */
 static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record) {
@@ -232,7 +253,11 @@ static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_rec
             PyErr_GetRaisedException(); /* the pool broke, or was terminated: nobody will run the rest */
         return 0;
     }
-    uint32_t from = again ? current : current + 1;
+    uint32_t from = again ? current : begun ? next : current + 1;
+    struct pl_chunk *after = chunk;
+    if (begun && !again && next > current + 1 &&
+        lose_items(job, &after, chunk->error, chunk->position + ready + 1, next - current - 1) < 0)
+        return -1;
     if (end < next)
         end = next;
     if (from >= end)
@@ -244,7 +269,7 @@ static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_rec
         Py_XSETREF(chunk->error, PyErr_GetRaisedException());
         return 0;
     }
-    return pl_job_enter(job, chunk, chunk->args, from, end,
+    return pl_job_enter(job, after, chunk->args, from, end,
                         chunk->position + (from - record->first));
 }
 
@@ -326,8 +351,8 @@ int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value) {
     if (!done)
         return 0;
     enum erg_outcome outcome = erg_record_outcome(record);
-    if (outcome != ERG_OUT_OK && !chunk->error && erg_range_end(record) > record->first + ready &&
-        chunk_lost(job, chunk, record) < 0)
+    if (!chunk->error && erg_range_end(record) > record->first + ready &&
+        (outcome == ERG_OUT_OK ? enter_rest : chunk_lost)(job, chunk, record) < 0)
         return -1;
     if (outcome == ERG_OUT_OK && ready)
         erg_balance_measure(&job->balance, ready, (int64_t)(record->end_ns - record->start_ns));

@@ -66,7 +66,7 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
     core->jobs = job;
     job->star = star;
     pl_options_copy(&job->options, options);
-    erg_balance_init(&job->balance, (uint32_t)(core->processes + core->threads));
+    erg_balance_init(&job->balance, pl_core_workers(core));
     size_t width = (size_t)PyTuple_GET_SIZE(iterables);
     job->last = PyMem_Calloc(width, sizeof *job->last);
     job->repeated = PyMem_Calloc(width, sizeof *job->repeated);
@@ -206,7 +206,7 @@ static void items_drop(PyObject **items, Py_ssize_t n) {
 
 /* --- entering -------------------------------------------------------------------------------------------------- */
 
-static struct pl_chunk *chunk_new(struct pl_job *job, struct pl_chunk *after, Py_ssize_t position) {
+struct pl_chunk *pl_chunk_new(struct pl_job *job, struct pl_chunk *after, Py_ssize_t position) {
     struct pl_chunk *chunk = PyMem_Calloc(1, sizeof *chunk);
     if (!chunk)
         return (struct pl_chunk *)PyErr_NoMemory();
@@ -243,7 +243,7 @@ static PyObject *item_error(void) {
 /* An item that could not even be sent: its exception takes its turn. 0, or -1 when it is more than that. */
 static int error_chunk(struct pl_job *job, Py_ssize_t position) {
     PyObject *error = item_error();
-    struct pl_chunk *chunk = error ? chunk_new(job, job->tail, position) : NULL;
+    struct pl_chunk *chunk = error ? pl_chunk_new(job, job->tail, position) : NULL;
     if (!chunk) {
         Py_XDECREF(error);
         return -1;
@@ -256,7 +256,7 @@ static int error_chunk(struct pl_job *job, Py_ssize_t position) {
 static int feed_call(struct pl_job *job, PyObject **items) {
     struct pl_core *core = job->core;
     PyObject *args = job_arguments(job, items);
-    struct pl_chunk *chunk = args ? chunk_new(job, job->tail, job->pulled - 1) : NULL;
+    struct pl_chunk *chunk = args ? pl_chunk_new(job, job->tail, job->pulled - 1) : NULL;
     if (!chunk) {
         Py_XDECREF(args);
         return args ? -1 : error_chunk(job, job->pulled - 1);
@@ -287,7 +287,7 @@ int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock 
     uint32_t index;
     if (pl_record_new(core, member, &index) < 0)
         return -1;
-    struct pl_chunk *chunk = chunk_new(job, after, position);
+    struct pl_chunk *chunk = pl_chunk_new(job, after, position);
     if (!chunk) {
         erg_record_free(member, index);
         return -1;

@@ -87,6 +87,7 @@ struct pl_core {
     struct erg_member *member; /* tasks are entered through it */
     uint64_t uid;              /* same number in every process */
     int processes, threads;
+    int places;          /* hosts */
     int by_reference;    /* only threads: objects go over as they are */
     int closing;         /* close() was called: no new calls, maps that have begun go on */
     struct pl_job *jobs; /* maps and iterators that are alive */
@@ -132,6 +133,9 @@ int pl_core_check(struct pl_core *core);
 /* At the interpreter's end daemon threads that still use a pool end without a word, as SystemExit makes them: 1 if it was
  * set, in the place of an exception that says the pool is gone. */
 int pl_exit_quietly(struct pool_state *state);
+
+/* Workers that can run tasks by value: here, and at places that are up. */
+uint32_t pl_core_workers(struct pl_core *core);
 
 /* Per call options; pool.options() keeps one. */
 struct pl_options {
@@ -443,6 +447,8 @@ void pl_job_abandon(struct pl_job *job, int interrupt);
 /* The caller is inside no more. 0; -1: the job was given up meanwhile and is gone, and an exception of it is cleared. */
 int pl_job_leave(struct pl_job *job);
 void pl_job_free(struct pl_job *job);
+/* An empty chunk behind `after` (NULL: the first). NULL with an exception. */
+struct pl_chunk *pl_chunk_new(struct pl_job *job, struct pl_chunk *after, Py_ssize_t position);
 void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk);
 void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args);
 
@@ -477,6 +483,14 @@ struct pl_pool {
 PyObject *pl_pool_by_uid(PyObject *module, PyObject *uid);
 PyObject *pl_parse_resource(PyObject *module, PyObject *text); /* options.c */
 int pl_pool_register(struct pool_state *state);
+
+/* --- places.c --- */
+/* A list of dicts (python/ergon/_places.py) or NULL; to be freed with pl_places_free. 0 or -1. */
+int pl_places_parse(PyObject *list, struct erg_place_spec **specs, int *n);
+void pl_places_free(struct erg_place_spec *specs, int n);
+/* A dict for each place. */
+PyObject *pl_places_info(struct pl_core *core);
+PyObject *pl_agent_main(PyObject *module, PyObject *args);
 
 /* --- exception.c --- */
 /* What to pickle in the place of an exception: itself, or (class, args, attributes). New reference. */

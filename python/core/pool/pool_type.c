@@ -55,18 +55,26 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"processes", "threads",      "setup",   "max_tasks", "stop_limit",
-                            "grace",     "thread_setup", "preload", NULL};
+                            "grace",     "thread_setup", "preload", "places",    NULL};
     int processes, threads, max_tasks = 0, preload = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
-    PyObject *thread_setup = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOi", names, &processes, &threads,
+    PyObject *thread_setup = Py_None, *places = NULL;
+    struct erg_place_spec *specs;
+    int nspecs;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiO", names, &processes, &threads,
                                      &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
-                                     &preload))
+                                     &preload, &places))
         return -1;
+    if (pl_places_parse(places, &specs, &nspecs) < 0) {
+        PyBuffer_Release(&setup);
+        return -1;
+    }
     preload = preload < 0 ? 0 : preload > 2 ? 2 : preload;
     struct erg_pool_spec spec = {.processes = processes,
                                  .threads = threads,
+                                 .places = specs,
+                                 .places_len = nspecs,
                                  .init = setup.buf,
                                  .init_len = (size_t)setup.len,
                                  .max_tasks_per_worker = max_tasks,
@@ -75,6 +83,7 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     struct pool_state *state = core_state_of(core_module_of(Py_TYPE(self)))->pool;
     struct pl_core *core = pl_core_new(state, &spec, thread_setup, preload);
     PyBuffer_Release(&setup);
+    pl_places_free(specs, nspecs);
     if (!core)
         return -1;
     struct pl_core *old = self->core;
@@ -575,6 +584,14 @@ static PyObject *pool_workers(struct pl_pool *self, PyObject *ignored) {
     return list;
 }
 
+PyDoc_STRVAR(places_doc, "_places($self, /)\n--\n\nA dict for each host of the pool.");
+
+static PyObject *pool_places(struct pl_pool *self, PyObject *ignored) {
+    (void)ignored;
+    struct pl_core *core = own_core(self);
+    return core ? pl_places_info(core) : NULL;
+}
+
 PyDoc_STRVAR(
     counts_doc,
     "_counts($self, /)\n--\n\nWhat happened to workers and tasks since the pool was opened.");
@@ -662,6 +679,7 @@ static PyMethodDef pool_methods[] = {
     {"__reduce__", CORE_METHOD(pool_reduce), METH_NOARGS,
      "A pickled pool is a handle on the pool a task runs in."},
     {"_workers", CORE_METHOD(pool_workers), METH_NOARGS, workers_doc},
+    {"_places", CORE_METHOD(pool_places), METH_NOARGS, places_doc},
     {"_counts", CORE_METHOD(pool_counts), METH_NOARGS, counts_doc},
     {NULL, NULL, 0, NULL},
 };

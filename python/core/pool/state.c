@@ -45,7 +45,8 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     core->thread_setup = thread_setup == Py_None ? NULL : Py_XNewRef(thread_setup);
     core->processes = spec->processes;
     core->threads = spec->threads;
-    core->by_reference = spec->processes == 0;
+    core->places = spec->places_len;
+    core->by_reference = spec->processes == 0 && spec->places_len == 0;
     struct erg_pool_spec full = *spec;
     full.user = core;
     struct erg_error err = {0};
@@ -172,6 +173,13 @@ void pl_core_unref(struct pl_core *core) {
     }
     core->refs++; /* ending it may take and drop references */
     core_end(core);
+}
+
+uint32_t pl_core_workers(struct pl_core *core) {
+    int n = core->processes + core->threads;
+    if (core->places && pl_core_pool(core))
+        n += erg_pool_places_up(core->pool);
+    return n > 0 ? (uint32_t)n : 1;
 }
 
 #define CLOSED_TEXT "the pool is closed and takes no more tasks: restart() it or open a new one"
@@ -309,6 +317,9 @@ static PyMethodDef methods[] = {
      "options."},
     {"_pool_by_uid", pl_pool_by_uid, METH_O,
      "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
+    {"_agent_main", pl_agent_main, METH_VARARGS,
+     "_agent_main($module, zygote_argv, tag, python, session, lease, /)\n--\n\nBody of an agent's "
+     "process."},
     {"_parse_resource", pl_parse_resource, METH_O,
      "_parse_resource($module, text, /)\n--\n\n(kind, count, options, user, host, port) of a "
      "resource "

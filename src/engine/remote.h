@@ -1,0 +1,52 @@
+/* engine/remote: a pool's places on other hosts.
+ *
+ * To the table they are one member of kind PLACE; here each has a link to an agent, which is reconnected when it breaks,
+ * and tasks on their way. Two threads of the pool's own: one sleeps on the member's wake word and sends what becomes
+ * ready at once, the other reads the links and watches the time. Neither ever takes the engine's lock: callers may hold
+ * it. All functions may be called from any thread unless they say otherwise. */
+#ifndef ERG_ENGINE_REMOTE_H
+#define ERG_ENGINE_REMOTE_H
+
+#include "base/error.h"
+#include "engine/pool.h"
+
+struct erg_remote;
+
+/* Specs are copied. Starts connecting at once. `owner` is the pool's member 0. bell_fd: an eventfd to be written when
+ * something changed that the pool's loop wants to look at; stays the caller's. */
+int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs, int n, int bell_fd,
+                   struct erg_remote **remote, struct erg_error *err);
+/* Begins to end: says goodbye to the agents. cancel: tasks that are there are finished as cancelled first; else there
+ * must be none. Idempotent. */
+void erg_remote_stop(struct erg_remote *remote, int cancel);
+/* 1 once every agent, program and link is gone. */
+int erg_remote_down(const struct erg_remote *remote);
+/* After that: connects anew. */
+void erg_remote_restart(struct erg_remote *remote);
+/* Ends it (waits for that, a few seconds at most) and frees it. NULL is fine. */
+void erg_remote_free(struct erg_remote *remote);
+
+/* Tasks that are at a place. */
+uint32_t erg_remote_leased(const struct erg_remote *remote);
+/* Tasks that ever came back. */
+uint64_t erg_remote_finished(const struct erg_remote *remote);
+/* Workers of places that are up; *starting: places that may still come up. */
+int erg_remote_up(const struct erg_remote *remote, int *starting);
+/* Why places are not there, in one sentence for all of them; "" if they are. */
+const char *erg_remote_failures(struct erg_remote *remote, char *text, size_t size);
+/* The task runs at a place: asks that it be interrupted. 1: asked; 0: it is at none (any more). */
+int erg_remote_cancel(struct erg_remote *remote, erg_handle task);
+int erg_remote_info(struct erg_remote *remote, struct erg_place_info *out, int max);
+/* Queue for tasks that only the places whose name or host matches one of `names` (n of them) may run. ERG_ENOTFOUND
+ * when none does, with words; ERG_EFULL when there are too many such sets. */
+int erg_remote_queue(struct erg_remote *remote, const char *const *names, int n, uint32_t *queue,
+                     struct erg_error *err);
+/* Queues (ERG_QUEUE_BIT mask) of such sets of which no place is left. */
+uint32_t erg_remote_dead_queues(struct erg_remote *remote);
+
+/* Around fork: lock, unlock in the parent; in the child all descriptors are closed and nothing else may be called. */
+void erg_remote_before_fork(struct erg_remote *remote);
+void erg_remote_after_fork_parent(struct erg_remote *remote);
+void erg_remote_after_fork_child(struct erg_remote *remote);
+
+#endif

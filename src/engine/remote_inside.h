@@ -1,0 +1,170 @@
+/* engine/remote_inside: what remote.c (threads, the interface), remote_link.c (links of a place) and remote_task.c (tasks)
+ * know of each other. remote->lock guards everything that is not marked otherwise. */
+#ifndef ERG_ENGINE_REMOTE_INSIDE_H
+#define ERG_ENGINE_REMOTE_INSIDE_H
+
+#include "base/map.h"
+#include "engine/linkio.h"
+#include "engine/parcel.h"
+#include "engine/remote.h"
+#include "launch/reach.h"
+#include "sched/lease.h"
+#include "sched/retry.h"
+#include "table/lease.h"
+#include "table/record.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define MS ((int64_t)1000000)
+#define SECOND (1000 * MS)
+#define NEVER INT64_MAX
+
+/* Something that was sent to a place and stays there: a function, an object, another task's result. */
+struct sent {
+    uint64_t id;     /* uid, or handle */
+    uint64_t offset; /* functions, objects: of its head here */
+    uint32_t kind;   /* enum erg_drop_kind */
+    uint32_t users;  /* tasks at the place that need it */
+    int arrived; /* a task that needed it has come back: smaller messages may pass its own no more */
+    int small;   /* it went the fast way: nothing can pass it */
+    int64_t idle_at; /* since when nobody needs it */
+};
+
+/* A task at a place. */
+struct leased {
+    struct place *place; /* NULL: free */
+    erg_handle task;
+    uint64_t bytes;
+    int64_t sent_at;
+    uint32_t next; /* in the list of free ones */
+    uint8_t lane;
+    uint8_t cut_asked;
+    uint8_t recalled;
+    uint64_t last_block; /* CHUNK: of the results that came so far */
+    uint32_t nneeds, needs_cap;
+    struct sent **needs, *few_needs[2];
+    uint32_t before, after; /* in the place's list, oldest first; ERG_NIL */
+};
+
+/* A way to a place that is being gone, or left, by a thread of its own: both may take a while. It frees itself. */
+struct errand {
+    struct erg_remote *remote;
+    struct place *place;               /* NULL: nobody waits for it any more */
+    const struct erg_reach_spec *spec; /* NULL: an end, not a beginning */
+    int cancel_fd;
+    struct erg_reached reached;
+    int code; /* of erg_reach */
+    struct erg_error err;
+};
+
+struct place {
+    struct erg_remote *remote;
+    uint32_t number;
+    char *name, *host_option;
+    struct erg_reach_spec reach; /* what it points to is ours */
+    char *tag;
+    void *init;
+    size_t init_len;
+    int64_t connect_ns, reconnect_ns;
+    uint32_t want_slots;
+    int64_t stop_limit_ns, grace_ns;
+    uint32_t max_tasks;
+    uint32_t queues; /* it serves */
+    /* its state */
+    enum erg_place_state state;
+    struct erg_error failure;
+    unsigned char id[16];
+    int id_given; /* by whoever made the spec, whose command names it as well */
+    struct erg_session *session;
+    struct erg_linkio io;
+    struct errand *connecting;
+    struct erg_reached reached; /* what the link came from */
+    int has_reached;
+    int greeted, watched_out, said_bye;
+    int doomed; /* a message has made an end of it: failure says why; acted on once the session is done reading */
+    int dirty;        /* something was queued since it was last written */
+    int64_t since;    /* when the state began */
+    int64_t start_at; /* the next attempt to connect; NEVER */
+    int64_t backoff;
+    int64_t heard_at, ping_at, tick_at;
+    uint32_t slots, cores;
+    int32_t pid;
+    char host[128], python[64];
+    struct erg_lease lease;
+    struct erg_map sent[4]; /* by enum erg_drop_kind: id -> struct sent */
+    uint32_t first, last;   /* of its leased tasks */
+    uint64_t tasks, tasks_lost, bytes_in, bytes_out;
+    uint64_t busy_ns;
+};
+
+struct name_set {
+    char *names; /* NUL-separated, sorted as given; the key */
+    size_t len;
+    uint32_t queue;
+};
+
+struct erg_remote {
+    pthread_mutex_t lock;
+    struct erg_member *owner, *m;
+    struct erg_table *table;
+    int bell_fd; /* not ours */
+    int epoll, wake_fd;
+    pthread_t reader, scout;
+    int threads;      /* started so far */
+    int errands;      /* under way */
+    _Atomic int stop; /* the threads end */
+    int stopping, cancelling, down;
+    struct place *places;
+    int nplaces;
+    _Atomic uint32_t leased_count;
+    _Atomic uint64_t finished;
+    struct leased *leases;
+    uint32_t leases_cap, leases_free;
+    uint32_t *lease_of; /* by record: lease + 1 */
+    size_t lease_of_bytes;
+    struct erg_retry retry;
+    struct name_set sets[ERG_QUEUES - ERG_QUEUE_NAMED];
+    int nsets;
+    int64_t balance_at, sweep_at;
+    uint32_t turn; /* the place that is served first */
+};
+
+/* remote.c */
+int64_t erg_remote_now(void);
+void erg_remote_tell_pool(struct erg_remote *r);
+
+/* remote_link.c: lock held */
+void erg_site_start(struct place *p, int64_t now);
+void erg_site_on_event(struct place *p, int which, int64_t now);
+enum { EVENT_IN, EVENT_OUT, EVENTS };
+/* What is due; returns when to look again. */
+int64_t erg_site_look(struct place *p, int64_t now);
+void erg_site_write(struct place *p);
+void erg_site_bye(struct place *p, int64_t now);
+int erg_site_gone(const struct place *p);
+/* A way was found, or not. */
+void erg_site_on_reached(struct errand *e, int64_t now);
+/* Lets go of what is being reached or was. */
+void erg_site_abandon(struct place *p);
+void erg_site_fini(struct place *p);
+int erg_site_send(struct place *p, enum erg_lane lane, uint16_t type, const void *head, size_t len);
+
+/* remote_task.c: lock held */
+void erg_remote_dispatch(struct erg_remote *r);
+int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,
+                        struct erg_error *err);
+int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
+                     uint64_t data_len, struct erg_bulk *to, struct erg_error *err);
+int erg_site_on_done(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
+                     struct erg_bulk *got, struct erg_error *err);
+void erg_site_on_drop(struct erg_bulk *got);
+/* Its tasks will not come back (the session is freed): retried, or failed with these words. */
+void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
+/* What nobody needs over there is dropped. */
+void erg_site_sweep(struct place *p, int64_t now);
+void erg_remote_balance(struct erg_remote *r, int64_t now);
+struct leased *erg_remote_find(struct erg_remote *r, erg_handle task);
+void erg_remote_tasks_fini(struct erg_remote *r);
+
+#endif
