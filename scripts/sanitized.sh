@@ -37,7 +37,8 @@ asan)
     status=0
     "$@" || status=$?
     for report in "$reports".*; do
-        [ -f "$report" ] || continue
+        # A warning that there is no memory for an absurd length is none: tests ask for that.
+        { [ -f "$report" ] && grep -qv 'WARNING: AddressSanitizer failed to allocate' "$report"; } || continue
         head -n 60 "$report"
         status=1
     done

@@ -87,7 +87,9 @@ def _descriptors(pid: int | str = "self") -> dict[int, str]:
     folder = PROC / str(pid) / "fd"
     for entry in os.listdir(folder):
         with contextlib.suppress(OSError):
-            found[int(entry)] = os.readlink(folder / entry)
+            target = os.readlink(folder / entry)
+            if "/sanitizer." not in target:  # a sanitizer's report: scripts/sanitized.sh reads it
+                found[int(entry)] = target
     return found
 
 
