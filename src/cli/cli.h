@@ -18,6 +18,7 @@ int erg_cli_report(int argc, char **argv);
 int erg_cli_doctor(int argc, char **argv);
 int erg_cli_hosts(int argc, char **argv);
 int erg_cli_ports(int argc, char **argv);
+int erg_cli_top(int argc, char **argv);
 int erg_cli_tunnel(int argc, char **argv);
 
 /* One line on stderr, "ergon COMMAND: …"; returns ERG_CLI_FAILED. */

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"explain", "run a program and show what of it ran in parallel, and what did not and why",
      erg_cli_explain, false},
     {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
+    {"top", "show the pools of running programs, live", erg_cli_top, false},
     {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts, false},
     {"tunnel", "make a port lead to a port of another host, through ssh", erg_cli_tunnel, false},
     {"ports", "print free ports", erg_cli_ports, false},
