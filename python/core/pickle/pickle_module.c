@@ -365,12 +365,18 @@ static PyObject *core_registered(PyObject *module, PyObject *unused) {
 }
 
 PyDoc_STRVAR(importable_doc, "importable($module, obj, /)\n--\n\n"
-                             "Whether obj (a class or function) travels by reference.");
+                             "Whether obj (a class, function or module) travels by reference.");
 
 static PyObject *core_importable(PyObject *module, PyObject *obj) {
     struct pickler p;
     PyObject *module_name, *qualname;
     pk_pickler_init(&p, module);
+    if (PyModule_Check(obj)) {
+        PyObject *name = PyModule_GetNameObject(obj);
+        int by_ref = name ? pk_module_by_reference(p.st, obj, name) : -1;
+        Py_XDECREF(name);
+        return by_ref < 0 ? NULL : PyBool_FromLong(by_ref);
+    }
     int rc = pk_by_reference(&p, obj, NULL, &module_name, &qualname);
     if (rc > 0) {
         Py_DECREF(module_name);

@@ -219,6 +219,8 @@ int pk_write_global(struct pickler *p, PyObject *obj, PyObject *module, PyObject
 int pk_save_name(struct pickler *p, PyObject *name);
 int pk_write_helper(struct pickler *p, enum pk_helper which);
 int pk_save_module(struct pickler *p, PyObject *obj);
+/* 1: the module of this name travels by reference, 0: by value, -1 */
+int pk_module_by_reference(struct pk_state *st, PyObject *module, PyObject *name);
 
 /* --- save_function.c, save_class.c, save_std.c, save_buffer.c --- */
 int pk_save_function(struct pickler *p, PyObject *obj);

@@ -352,22 +352,24 @@ static int save_module_content(struct pickler *p, PyObject *module) {
     return rc;
 }
 
-int pk_save_module(struct pickler *p, PyObject *obj) {
-    struct pk_state *st = p->st;
-    PyObject *name = PyModule_GetNameObject(obj), *there = NULL;
-    if (!name || PyDict_GetItemRef(PyImport_GetModuleDict(), name, &there) < 0) {
-        Py_XDECREF(name);
+int pk_module_by_reference(struct pk_state *st, PyObject *module, PyObject *name) {
+    PyObject *there;
+    if (PyDict_GetItemRef(PyImport_GetModuleDict(), name, &there) < 0)
         return -1;
-    }
-    int by_ref = there == obj;
+    int by_ref = there == module;
     Py_XDECREF(there);
-    if (by_ref && !is_main(st, name)) {
-        by_ref = wanted_by_value(st, name);
-        if (by_ref >= 0)
-            by_ref = by_ref ? 0 : importable(st, obj);
-    }
+    if (!by_ref || is_main(st, name))
+        return by_ref;
+    by_ref = wanted_by_value(st, name);
+    return by_ref < 0 ? -1 : by_ref ? 0 : importable(st, module);
+}
+
+int pk_save_module(struct pickler *p, PyObject *obj) {
+    PyObject *name = PyModule_GetNameObject(obj);
+    int rc = -1, by_ref = name ? pk_module_by_reference(p->st, obj, name) : -1;
+    if (!name)
+        return -1;
     static const char call[] = {OP_TUPLE1, OP_REDUCE};
-    int rc = -1;
     if (by_ref >= 0 && pk_write_helper(p, by_ref ? PK_HELPER_IMPORT : PK_HELPER_MODULE) == 0 &&
         pk_save_name(p, name) == 0 && pk_write(p, call, sizeof call) == 0 &&
         pk_memoize(p, obj) == 0) {
