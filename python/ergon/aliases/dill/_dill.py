@@ -4,6 +4,7 @@ Where nothing needs dill's ways (data, and instances of importable classes) a st
 as soon as it meets something else, `Pickler`, the standard library's pickler with the table of `_save`, writes it.
 """
 
+import abc
 import builtins
 import io
 import os
@@ -159,7 +160,7 @@ class _NotPlain(Exception):
 
 def _plain_type(cls):
     """Whether instances are pickled in the common way, and the class is importable."""
-    if type(cls) is not type or cls in Pickler.dispatch or cls in StockPickler.dispatch:
+    if type(cls) not in (type, abc.ABCMeta) or cls in Pickler.dispatch or cls in StockPickler.dispatch:
         return False
     if not _locate_function(cls):
         return False
@@ -174,7 +175,7 @@ def _plain_type(cls):
 class _Plain(_FastPickler):
     def reducer_override(self, obj):
         if isinstance(obj, type):
-            if type(obj) is type and _plain_type(obj):
+            if _plain_type(obj):
                 return NotImplemented
         elif _plain_type(type(obj)):
             return NotImplemented

@@ -216,9 +216,13 @@ def save_global(pickler, obj, name=None):
 
 @saves(dict)
 def save_module_dict(pickler, obj):
-    if refers_to_main(pickler, obj) and is_dill(pickler, child=True):
-        with tracing(pickler, "D1", obj):
-            pickler.write(GLOBAL + b"__builtin__\n__main__\n")
+    if refers_to_main(pickler, obj):
+        # The first only dill's unpickler understands: it may be loading the state of another module.
+        named, label = (
+            (b"__builtin__\n__main__\n", "D1") if is_dill(pickler, False) else (b"__main__\n__dict__\n", "D3")
+        )
+        with tracing(pickler, label, obj):
+            pickler.write(GLOBAL + named)
         return
     name = dict.get(obj, "__name__")
     if type(name) is str and obj is getattr(sys.modules.get(name), "__dict__", None) and name != "__main__":
