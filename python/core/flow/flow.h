@@ -174,15 +174,16 @@ struct fl_run {
         forward; /* object of the program -> private copy, or Unknown when its contents are not known */
     struct fl_map owned; /* objects made by this pass: may be changed */
     uint64_t steps, limit;
-    struct fl_frame *top; /* that runs; borrowed */
-    int depth;            /* of nested fl_exec */
-    int barrier;          /* > 0: inside a module-level function */
-    void *base;           /* frame the session was begun in */
-    unsigned at_place;    /* functional calls the real function made from where it is */
-    unsigned approximate; /* counts made-up answers: what came of them is not known */
-    int numpy;            /* NumPy is being called: arrays go there read-only */
-    unsigned skip;        /* functional calls that the real function has had already */
-    PyObject *handled;    /* exception being handled; strong */
+    struct fl_frame *top;  /* that runs; borrowed */
+    int depth;             /* of nested fl_exec */
+    int barrier;           /* > 0: inside a module-level function */
+    void *base;            /* frame the session was begun in */
+    PyObject *const *args; /* of the functional the real function called */
+    unsigned at_place;     /* functional calls the real function made from where it is */
+    unsigned approximate;  /* counts made-up answers: what came of them is not known */
+    int numpy;             /* NumPy is being called: arrays go there read-only */
+    unsigned skip;         /* functional calls that the real function has had already */
+    PyObject *handled;     /* exception being handled; strong */
     enum fl_why why;
     const char *what; /* words about why */
 };
@@ -310,9 +311,8 @@ PyObject *fl_scheduled_generator(struct flow_state *st, void **caller);
 int fl_fork_suspended(struct fl_run *run, PyObject *coroutine);
 /* Names the place the real function is at. */
 struct fl_place {
-    void *frame;
+    void *frame, *code; /* only compared */
     int lasti;
-    PyObject *top; /* borrowed, only compared */
 };
 void fl_place_now(struct fl_place *place);
 /* From begin to end no Python code runs in this thread but what is trusted (session->trusted), and no garbage is

@@ -10,7 +10,7 @@ void fl_place_now(struct fl_place *place) {
     iframe *i = frame_current();
     place->frame = i;
     place->lasti = i ? frame_at(i) : -1;
-    place->top = NULL;
+    place->code = i ? frame_code(i) : NULL;
 }
 
 /* What an instruction that is under way has on the stack, when native code called Python on its behalf: 1 all of it is
@@ -185,8 +185,11 @@ static int repeat_native(struct fl_run *run, struct fl_frame *f) {
     if (has_iterator(run, &c))
         run->skip = 0;
     PyObject *r = NULL;
+    struct fl_frame *top = run->top;
+    run->top = f; /* whose call it is */
     if (!c.self)
         r = fl_call(run, c.callable, c.args, c.nargs, c.kwnames);
+    run->top = top;
     if (!r)
         return c.self ? 1 : -1;
     Py_DECREF(r);
@@ -199,11 +202,18 @@ static int repeat_native(struct fl_run *run, struct fl_frame *f) {
     return 0;
 }
 
-static int enter_innermost(struct fl_run *run, struct fl_frame *f, PyObject *functional,
+/* functools.partial with one argument of its own puts that where the callable lies on the stack, while it calls. */
+static int is_prefixed(struct fl_run *run, iframe *i, const struct fl_frame *f,
+                       const struct calling *c) {
+    return c->args && run->args == i->localsplus + f->code->nlocalsplus + f->sp - c->operands + 1;
+}
+
+static int enter_innermost(struct fl_run *run, iframe *i, struct fl_frame *f, PyObject *functional,
                            PyObject *value) {
     struct calling c;
     if (calling_of(f, &c) &&
-        (is_it(c.callable, functional) || (c.self && is_it(c.self, functional)))) {
+        (is_it(c.callable, functional) || (c.self && is_it(c.self, functional)) ||
+         is_prefixed(run, i, f, &c))) {
         run->skip = 0;
         complete(f, c.operands, c.next, value);
         return 0;
@@ -439,7 +449,7 @@ int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
         return 1;
     struct fl_frame *f = copy_frame(run, i, -1, 0);
     run->handled = PyErr_GetHandledException();
-    int rc = f ? enter_innermost(run, f, functional, value) : -1;
+    int rc = f ? enter_innermost(run, i, f, functional, value) : -1;
     if (rc == 0) {
         rc = follow(run, i, f, run->base);
         f = NULL;

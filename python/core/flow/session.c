@@ -25,6 +25,7 @@ struct entry {
     struct entry *older, *newer; /* in order of entering */
     struct fl_sig sig;
     PyObject *functional; /* strong */
+    uint64_t site;        /* where it is called; 0: not known */
     struct pl_task task;
     struct fl_job *job;          /* an async functional's, instead of the task; strong */
     PyObject *value, *exception; /* once decoded; strong */
@@ -60,7 +61,9 @@ struct fl_session {
     unsigned arrived; /* entries done since the last pass */
     struct entry *awaited;
     struct fl_place place;
-    unsigned at_place;    /* functional calls from this place in a row */
+    PyObject *const *args; /* of the call that is waited for */
+    uint64_t sites[16];    /* bits of the places passes met calls at */
+    unsigned at_place;     /* functional calls from this place in a row */
     unsigned quick;       /* calls in a row that were foreseen and done when they were wanted … */
     uint64_t quick_since; /* … since then */
 };
@@ -89,13 +92,42 @@ static struct entry **bucket_of(struct fl_session *s, const struct fl_sig *sig) 
     return &s->buckets[sig->a % BUCKETS];
 }
 
+/* Equal calls from different places are not taken for one another: that would leave the one behind to be made anew when it
+ * is its turn, and what depends on it late. */
+static uint64_t site_of(const void *code, int unit) {
+    return (((uint64_t)(uintptr_t)code ^ (uint64_t)(unsigned)unit << 48) *
+            UINT64_C(0x9E3779B97F4A7C15)) |
+           1;
+}
+
+static int site_met(const struct fl_session *s, uint64_t site) {
+    return s->sites[site >> 60] >> (site >> 54 & 63) & 1;
+}
+
+static uint64_t meet_site(struct fl_run *run) {
+    uint64_t site = run->top ? site_of(run->top->code->code, run->top->at) : 0;
+    if (site)
+        run->session->sites[site >> 60] |= (uint64_t)1 << (site >> 54 & 63);
+    return site;
+}
+
+/* Where the real function is; 0: no pass has met a call there. CPython 3.11 may be at the PRECALL in front of the call. */
+static uint64_t real_site(const struct fl_session *s) {
+    for (int more = 0; more <= 2; more += 2) {
+        uint64_t site = site_of(s->place.code, s->place.lasti + more);
+        if (site_met(s, site))
+            return site;
+    }
+    return 0;
+}
+
 /* The oldest that is the same call; `unmet`: and that this pass has not met. */
 static struct entry *find(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
-                          int unmet) {
+                          int unmet, uint64_t site) {
     struct entry *best = NULL;
     for (struct entry *e = *bucket_of(s, sig); e; e = e->chain)
         if (e->sig.a == sig->a && e->sig.b == sig->b && e->functional == functional &&
-            (!unmet || e->pass != s->pass))
+            (!unmet || e->pass != s->pass) && (!site || !e->site || e->site == site))
             best = e; /* chains begin with the youngest */
     return best;
 }
@@ -147,13 +179,41 @@ static int signature(struct fl_session *s, struct fl_run *run, PyObject *functio
     return 0;
 }
 
+/* Names that the code looks up have other values among the pass's own globals; so for functions of the same module that they
+ * name. */
+static int names_changed(PyObject *globals, PyObject *now, PyObject *o, int depth) {
+    PyCodeObject *code = (PyCodeObject *)o;
+    if (depth <= 0)
+        return 1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(code->co_names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(code->co_names, i);
+        PyObject *value = PyDict_GetItem(globals, name);
+        if (value != PyDict_GetItem(now, name))
+            return 1;
+        if (value && PyFunction_Check(value) && PyFunction_GET_GLOBALS(value) == globals &&
+            PyFunction_GET_CODE(value) != o &&
+            names_changed(globals, now, PyFunction_GET_CODE(value), depth - 1))
+            return 1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(code->co_consts); i++) {
+        PyObject *inner = PyTuple_GET_ITEM(code->co_consts, i);
+        if (PyCode_Check(inner) && names_changed(globals, now, inner, depth - 1))
+            return 1;
+    }
+    return 0;
+}
+
+enum { NAMES_DEPTH = 4 };
+
 /* The pass changed something the function may look at: what it would be sent with is not what it will see. */
 static int changed_by_pass(struct fl_run *run, PyObject *functional) {
     PyObject *function = ((struct fl_functional *)functional)->function;
     if (!run->forward.used || !PyFunction_Check(function))
         return 0;
     PyObject *globals = PyFunction_GET_GLOBALS(function), *cells = PyFunction_GET_CLOSURE(function);
-    if (fl_map_has(&run->forward, globals))
+    PyObject *now = fl_see(run, globals);
+    if (now != globals && (!PyDict_CheckExact(now) ||
+                           names_changed(globals, now, PyFunction_GET_CODE(function), NAMES_DEPTH)))
         return 1;
     for (Py_ssize_t i = 0; cells && i < PyTuple_GET_SIZE(cells); i++) {
         PyObject *cell = PyTuple_GET_ITEM(cells, i), *inside = PyCell_GET(cell);
@@ -342,6 +402,7 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
                          .session = s,
                          .limit = STEPS_FIRST,
                          .base = s->base,
+                         .args = s->args,
                          .skip = functional ? s->at_place : 0,
                          .at_place = functional ? s->at_place : 0};
     s->passing = 1;
@@ -408,6 +469,7 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
     }
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), made = 0;
     PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
+    uint64_t site = meet_site(run);
     int unknown = 0;
     struct fl_sig sig;
     s->trusted++; /* serializers may be Python */
@@ -423,13 +485,14 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
         s->blocked = 1;
         r = fl_unknown(st);
     } else {
-        struct entry *e = find(s, functional, &sig, 1);
+        struct entry *e = find(s, functional, &sig, 1, site);
         if (!e && is_full(s, functional))
             fl_stop(run, FL_WHY_CAP, "enough is under way");
         else if (!e && !(e = enter(s, functional, &sig, flat, nargs, kwnames)))
             fl_stop(run, FL_WHY_OTHER, "a call that cannot travel");
         if (e) {
             e->pass = s->pass;
+            e->site = site;
             if (is_done(s, e))
                 decode(s, e);
             if (e->exception)
@@ -690,8 +753,9 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         PyErr_Clear();
         return call_here(f, args, nargs, kwnames);
     }
-    struct entry *e = find(s, functional, &sig, 0);
+    struct entry *e = find(s, functional, &sig, 0, real_site(s));
     int foreseen = e != NULL;
+    s->args = args;
     if (foreseen && !e->job && worth_trying(s, e, f)) {
         unlink_entry(s, e);
         e->bytes = 0;
@@ -839,7 +903,7 @@ static struct fl_job *take_job(struct fl_session *s, PyObject *functional, PyObj
     struct fl_sig sig;
     if (signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0)
         return NULL;
-    struct entry *e = find(s, functional, &sig, 0);
+    struct entry *e = find(s, functional, &sig, 0, 0);
     *foreseen = e != NULL;
     if (!e && !(e = enter(s, functional, &sig, args, nargs, kwnames)))
         return NULL;
