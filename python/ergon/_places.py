@@ -50,7 +50,7 @@ def specs(places, initializer=None, initargs=()):
         out.append(
             {
                 "name": place.name,
-                "label": place.host if place.kind != "exec" else place.name,
+                "label": "\n".join([*([] if place.kind == "exec" else [place.host]), *place.tags]),
                 "slots": place.slots or 0,
                 "tag": tag(),
                 "init": init,

@@ -22,7 +22,7 @@
 
 #define PROCESS_QUEUES                                                                             \
     (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_PROCESS) |                             \
-     ERG_QUEUE_BIT(ERG_QUEUE_FIRST))
+     ERG_QUEUE_BIT(ERG_QUEUE_FIRST) | ERG_QUEUE_BIT(ERG_QUEUE_LOCAL))
 #define STATUS_WAIT_NS (1 * SECOND)
 #define LIMBO_NS (500 * MS)
 #define STRAY_NS (30 * SECOND)

@@ -38,8 +38,9 @@ struct erg_pool;
 
 /* A place on another host, or a process of its own beside us: see remote.h. Everything is copied. */
 struct erg_place_spec {
-    const char *name;            /* as the user wrote it: every word about it names it so */
-    const char *host;            /* what resources={"host": …} calls it; NULL: the name */
+    const char *name; /* as the user wrote it: every word about it names it so */
+    const char *
+        host; /* what resources={"host": …} may call it besides, names with a line feed between them; or NULL */
     int slots;                   /* workers; 0: what it has cores */
     struct erg_reach_spec reach; /* how to get there; name, session and timeout are filled in */
     const char *tag;             /* what the agent must have as well, see agent.h; NULL: anything */

@@ -146,10 +146,10 @@ static int place_init(struct erg_remote *r, uint32_t number, const struct erg_pl
                         .last = ERG_NIL,
                         .init_len = spec->init_len};
     p->name = strdup(spec->name);
-    p->host_option = strdup(spec->host ? spec->host : spec->name);
+    p->labels = strdup(spec->host ? spec->host : "");
     p->tag = strdup(spec->tag ? spec->tag : "");
     p->init = malloc(spec->init_len + 1);
-    if (!p->name || !p->host_option || !p->tag || !p->init)
+    if (!p->name || !p->labels || !p->tag || !p->init)
         return ERG_ENOMEM;
     if (spec->init_len)
         memcpy(p->init, spec->init, spec->init_len);
@@ -375,9 +375,20 @@ int erg_remote_info(struct erg_remote *r, struct erg_place_info *out, int max) {
 
 /* --- tasks for some of the places only ---------------------------------------------------------------------------------- */
 
+/* Is it one of the lines of the text? */
+static int has_line(const char *text, const char *line) {
+    size_t len = strlen(line);
+    for (const char *at = text; at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, line, len) == 0 && (at[len] == '\0' || at[len] == '\n'))
+            return 1;
+    }
+    return 0;
+}
+
 static int is_named(const struct place *p, const char *const *names, int n) {
     for (int i = 0; i < n; i++)
-        if (strcmp(names[i], p->name) == 0 || strcmp(names[i], p->host_option) == 0)
+        if (strcmp(names[i], p->name) == 0 || has_line(p->labels, names[i]))
             return 1;
     return 0;
 }

@@ -61,7 +61,7 @@ struct errand {
 struct place {
     struct erg_remote *remote;
     uint32_t number;
-    char *name, *host_option;
+    char *name, *labels;
     struct erg_reach_spec reach; /* what it points to is ours */
     char *tag;
     void *init;

@@ -515,7 +515,7 @@ void erg_site_fini(struct place *p) {
     erg_session_free(p->session);
     p->session = NULL;
     free(p->name);
-    free(p->host_option);
+    free(p->labels);
     free(p->tag);
     free(p->init);
     erg_reach_copy_free(&p->reach);

@@ -11,7 +11,7 @@
 
 #define THREAD_QUEUES                                                                              \
     (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_THREAD) |                              \
-     ERG_QUEUE_BIT(ERG_QUEUE_FIRST))
+     ERG_QUEUE_BIT(ERG_QUEUE_FIRST) | ERG_QUEUE_BIT(ERG_QUEUE_LOCAL))
 
 void erg_holder_unref(struct table_holder *h) {
     if (atomic_fetch_sub(&h->refs, 1) != 1)

@@ -1,6 +1,6 @@
 #include "sched/lease.h"
 
-enum { MEAN_WEIGHT = 16, RTT_WEIGHT = 8 };
+enum { MEAN_WEIGHT = 64, RTT_WEIGHT = 8 };
 
 void erg_lease_init(struct erg_lease *l, uint32_t slots) {
     *l = (struct erg_lease){.slots = slots ? slots : 1};

@@ -47,7 +47,8 @@ enum {
     ERG_QUEUE_PROCESS = 1,
     ERG_QUEUE_THREAD = 2,
     ERG_QUEUE_FIRST = 3,
-    ERG_QUEUE_NAMED = 4
+    ERG_QUEUE_LOCAL = 4, /* for workers of this host only */
+    ERG_QUEUE_NAMED = 5
 };
 #define ERG_QUEUE_BIT(queue) (1u << (queue))
 

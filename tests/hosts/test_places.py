@@ -197,6 +197,29 @@ def test_ten_thousand_small_calls(mixed):
     assert [f.result() for f in futures] == list(range(10_000))
 
 
+def test_where_a_call_may_run():
+    with ergon.Pool("local:1", place(1, tags="a,fast"), place(1, tags="b,fast")) as p:
+        assert p._wait_up(3, 30)
+
+        def parents(**resources):
+            return set(p.map(where, range(12), chunksize=1, resources=resources))
+
+        here, a, b = parents(host="local"), parents(host="a"), parents(tags="b")
+        assert len(here) == len(a) == len(b) == 1 and len(here | a | b) == 3
+        assert parents(host=["a", "b"]) == parents(tags="fast") == a | b
+        assert p.submit(where, resources={"host": "a"}).result() in a
+        assert p.options(resources={"host": "b"}).pipe(where) in b
+        with pytest.raises(ValueError, match="nobody"):
+            p.map(abs, [1], resources={"host": "nobody"})
+        with pytest.raises(ValueError, match="a name"):
+            p.map(abs, [1], resources={"host": 3})
+        os.kill(host(p)["pid"], signal.SIGKILL)
+        wait_until(lambda: host(p)["state"] == "lost")
+        with pytest.raises(ergon.errors.WorkerLost, match="tags=a"):
+            p.map(abs, [1], resources={"host": "a"})
+        assert p.map(abs, [-1], resources={"host": "b"}) == [1]
+
+
 def test_timeouts_and_cancelling(pool):
     with pytest.raises(ergon.errors.TaskTimeout):
         pool.options(timeout=0.2).pipe(time.sleep, 30)

@@ -3,6 +3,8 @@
 
 #include "engine/resource.h"
 
+#include <string.h>
+
 static int bad(const char *what, PyObject *value) {
     PyErr_Format(PyExc_ValueError, "%s, not %R", what, value);
     return -1;
@@ -32,9 +34,35 @@ static int set_timeout(struct pl_options *o, PyObject *value) {
     return 0;
 }
 
+static int set_kind(struct pl_options *o, PyObject *value) {
+    if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "process") == 0)
+        o->queue = ERG_QUEUE_PROCESS;
+    else if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "thread") == 0)
+        o->queue = ERG_QUEUE_THREAD;
+    else
+        return bad("resources={'kind': ...} is 'process' or 'thread'", value);
+    return 0;
+}
+
+static int set_hosts(struct pl_options *o, PyObject *value) {
+    PyObject *names = PyUnicode_Check(value) ? PyTuple_Pack(1, value) : PySequence_Tuple(value);
+    Py_ssize_t n = names ? PyTuple_GET_SIZE(names) : 0;
+    int good = n > 0 && n <= 64;
+    for (Py_ssize_t i = 0; good && i < n; i++)
+        good = PyUnicode_Check(PyTuple_GET_ITEM(names, i));
+    if (!good) {
+        PyErr_Clear();
+        Py_XDECREF(names);
+        return bad("resources={'host': ...} is a name, or a list of at most 64 of them", value);
+    }
+    Py_XSETREF(o->hosts, names);
+    return 0;
+}
+
 int pl_options_resources(struct pl_options *o, PyObject *resources) {
     if (resources == Py_None) {
         o->queue = ERG_QUEUE_ANY;
+        Py_CLEAR(o->hosts);
         return 0;
     }
     if (!PyDict_Check(resources)) {
@@ -46,18 +74,52 @@ int pl_options_resources(struct pl_options *o, PyObject *resources) {
     PyObject *key, *value;
     Py_ssize_t pos = 0;
     while (PyDict_Next(resources, &pos, &key, &value)) {
-        if (!PyUnicode_Check(key) || PyUnicode_CompareWithASCIIString(key, "kind") != 0) {
-            PyErr_Format(PyExc_ValueError,
-                         "resources= knows the key 'kind' ('process' or 'thread'), not %R", key);
+        const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : "";
+        if (!name)
             return -1;
+        int rc;
+        if (strcmp(name, "kind") == 0) {
+            rc = set_kind(o, value);
+        } else if (strcmp(name, "host") == 0 || strcmp(name, "tags") == 0) {
+            rc = set_hosts(o, value);
+        } else {
+            PyErr_Format(PyExc_ValueError,
+                         "resources= knows the keys 'host' (a name or a list of names), 'tags' and "
+                         "'kind' ('process' or 'thread'), not %R",
+                         key);
+            rc = -1;
         }
-        if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "process") == 0)
-            o->queue = ERG_QUEUE_PROCESS;
-        else if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "thread") == 0)
-            o->queue = ERG_QUEUE_THREAD;
-        else
-            return bad("resources={'kind': ...} is 'process' or 'thread'", value);
+        if (rc < 0)
+            return -1;
     }
+    return 0;
+}
+
+enum { HOSTS_MAX = 64 };
+
+int pl_options_resolve(struct pl_core *core, struct pl_options *o) {
+    if (!o->hosts)
+        return 0;
+    const char *names[HOSTS_MAX];
+    Py_ssize_t n = PyTuple_GET_SIZE(o->hosts);
+    struct erg_error err = {0};
+    uint32_t queue = ERG_QUEUE_LOCAL;
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (!(names[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(o->hosts, i))))
+            return -1;
+    struct erg_pool *pool = pl_core_pool(core);
+    int local = n == 1 && strcmp(names[0], "local") == 0 && core->processes + core->threads > 0;
+    if (!local && !pool) {
+        PyErr_SetString(PyExc_ValueError,
+                        "resources={'host': ...} is for the process that opened the pool");
+        return -1;
+    }
+    if (!local && erg_pool_queue(pool, names, (int)n, &queue, &err) < 0) {
+        PyErr_SetString(PyExc_ValueError, err.text);
+        return -1;
+    }
+    o->queue = (int)queue;
+    Py_CLEAR(o->hosts);
     return 0;
 }
 
@@ -110,10 +172,12 @@ PyObject *pl_check_options(PyObject *module, PyObject *const *args, Py_ssize_t n
 void pl_options_copy(struct pl_options *to, const struct pl_options *from) {
     *to = *from;
     Py_XINCREF(to->progress);
+    Py_XINCREF(to->hosts);
 }
 
 void pl_options_clear(struct pl_options *o) {
     Py_CLEAR(o->progress);
+    Py_CLEAR(o->hosts);
 }
 
 PyObject *pl_parse_resource(PyObject *module, PyObject *text) {

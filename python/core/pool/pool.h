@@ -143,12 +143,16 @@ struct pl_options {
     double timeout;       /* seconds a task may run, <= 0: any */
     int retries;
     int readonly;
-    int functional;     /* results as ergon/_functional.py writes them */
-    int queue;          /* ERG_QUEUE_* */
+    int functional; /* results as ergon/_functional.py writes them */
+    int queue;      /* ERG_QUEUE_* */
+    PyObject
+        *hosts; /* tuple of names that are yet to become a queue: pl_options_resolve; or NULL */
     PyObject *progress; /* strong or NULL */
 };
 /* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
 int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
+/* What hosts it means in this pool. 0, or -1 with an exception. */
+int pl_options_resolve(struct pl_core *core, struct pl_options *options);
 int pl_options_resources(struct pl_options *options, PyObject *resources);
 PyObject *pl_check_options(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames);

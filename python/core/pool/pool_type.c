@@ -114,7 +114,7 @@ static PyObject *call_mapper(struct pl_pool *self, PyObject *const *args, Py_ssi
     pl_options_copy(&options, &self->options);
     PyObject *iterables = NULL, *result = NULL;
     if (pl_options_parse(&options, args + nargs, kwnames) == 0 &&
-        (iterables = PyTuple_New(nargs - 1))) {
+        pl_options_resolve(core, &options) == 0 && (iterables = PyTuple_New(nargs - 1))) {
         for (Py_ssize_t i = 1; i < nargs; i++)
             PyTuple_SET_ITEM(iterables, i - 1, Py_NewRef(args[i]));
         result = map(core, args[0], iterables, flag, &options);
@@ -296,7 +296,8 @@ static PyObject *submit_keywords(struct pl_pool *self, PyObject *const *args, Py
     struct pl_options options;
     pl_options_copy(&options, &self->options);
     PyObject *after = NULL, *rest = NULL, *future = NULL, *rest_values[64];
-    if (split_keywords(args + nargs, kwnames, &options, &after, &rest, rest_values) == 0) {
+    if (split_keywords(args + nargs, kwnames, &options, &after, &rest, rest_values) == 0 &&
+        pl_options_resolve(self->core, &options) == 0) {
         Py_ssize_t nrest = rest ? PyTuple_GET_SIZE(rest) : 0;
         PyObject **all = PyMem_New(PyObject *, nargs + nrest);
         if (all) {
@@ -356,7 +357,8 @@ static PyObject *pool_options(struct pl_pool *self, PyObject *const *args, Py_ss
     pl_options_copy(&view->options, &self->options);
     if (self->dict && !(view->dict = PyDict_Copy(self->dict)))
         Py_CLEAR(view);
-    else if (pl_options_parse(&view->options, args, kwnames) < 0)
+    else if (pl_options_parse(&view->options, args, kwnames) < 0 ||
+             pl_options_resolve(core, &view->options) < 0)
         Py_CLEAR(view);
     return (PyObject *)view;
 }
