@@ -10,6 +10,7 @@ __all__ = [
     "Future",
     "Pool",
     "ProcessPool",
+    "RemotePool",
     "SerialPool",
     "ThreadPool",
     "config",
@@ -36,7 +37,7 @@ _LATER = frozenset(
 )  # modules of the facade that are imported when first used
 
 
-_POOLS = frozenset({"Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"})
+_POOLS = frozenset({"Future", "Pool", "ProcessPool", "RemotePool", "SerialPool", "ThreadPool"})
 
 
 def shutdown():

@@ -8,9 +8,10 @@
 from . import _core
 from ._core import Future
 from ._methods import Methods
+from .errors import LaunchError
 from .serial import SerialPool
 
-__all__ = ["Future", "Pool", "ProcessPool", "SerialPool", "ThreadPool"]
+__all__ = ["Future", "Pool", "ProcessPool", "RemotePool", "SerialPool", "ThreadPool"]
 
 
 def _cores():
@@ -43,8 +44,11 @@ class Pool(Methods, _core.Pool):
     """A pool of any mix of resources: ``Pool("local:4", "threads:2")``; without any, those of the configuration file
     (see `ergon.config`), and without a file every core of this machine.
 
-    Resources: ``"local:N"`` worker processes, ``"threads:N"`` worker threads, ``"serial"`` one worker thread. With
+    Resources: ``"local:N"`` worker processes, ``"threads:N"`` worker threads, ``"serial"`` one worker thread,
+    ``"ssh://user@host:22?slots=8"`` workers of another host, ``"tcp://host:port?key=FILE"`` those of a server (docs/hosts.md). With
     processes in the mix arguments are copies, as with multiprocessing; a pool of threads alone passes objects as they are.
+    Calls start as soon as one resource is up; the others join as they come. Only when none comes up, calls raise LaunchError
+    naming all of them; require="all": the constructor waits for all of them, and raises it for any that does not come.
 
     initializer(*initargs) runs in each worker before its first task. max_tasks: a worker process is replaced after that
     many calls. stop_limit: seconds a worker may be stopped (SIGSTOP) before it counts as lost. grace: seconds between
@@ -53,15 +57,28 @@ class Pool(Methods, _core.Pool):
 
     _preload = 0  # what the process that workers are forked from has imported: _worker.zygote_argv
 
-    def __init__(self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0):
+    def __init__(
+        self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, require="first"
+    ):
         from ._resources import split
 
         processes, threads, places = split(resources or _configured() or ("local",), _cores)
-        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace, places)
+        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace, places, require)
 
     def _open(
-        self, processes, threads, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, places=()
+        self,
+        processes,
+        threads,
+        initializer=None,
+        initargs=(),
+        max_tasks=0,
+        stop_limit=30.0,
+        grace=1.0,
+        places=(),
+        require="first",
     ):
+        if require not in ("first", "all"):
+            raise ValueError(f"require is 'first' or 'all', not {require!r}")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be callable")
         if max_tasks is not None and max_tasks < 0:
@@ -85,6 +102,24 @@ class Pool(Methods, _core.Pool):
             preload=self._preload,
             places=hosts,
         )
+        if require == "all":
+            self._wait_for_all()
+
+    def _wait_for_all(self):
+        """Waits until every resource is up; ends the pool and raises LaunchError when one does not come up."""
+        import time
+
+        wanted = self.processes + self.threads
+        try:
+            while any(place["state"] == "starting" for place in self._places()):
+                time.sleep(0.005)
+            missing = [place["words"] for place in self._places() if place["state"] in ("failed", "lost")]
+            if missing:
+                raise LaunchError("; ".join(missing))
+            self._wait_up(wanted + sum(place["slots"] for place in self._places()), -1)
+        except BaseException:
+            self.terminate()
+            raise
 
     @property
     def nodes(self):
@@ -116,7 +151,8 @@ class Pool(Methods, _core.Pool):
 
     def __repr__(self):
         state = "closed" if self.closed else "open"
-        return f"<ergon.{type(self).__name__} {state}, {self.processes} processes, {self.threads} threads>"
+        hosts = f", {len(places)} hosts" if (places := self._places()) else ""
+        return f"<ergon.{type(self).__name__} {state}, {self.processes} processes, {self.threads} threads{hosts}>"
 
 
 class ProcessPool(Pool):
@@ -131,3 +167,18 @@ class ThreadPool(Pool):
 
     def __init__(self, n=None, **keywords):
         self._open(0, _count(n, "ThreadPool"), **keywords)
+
+
+class RemotePool(Pool):
+    """A pool of workers on other hosts, reached through ssh: ``RemotePool("a", "user@b:8")``.
+
+    The number behind the colon is that of workers, one for each of the host's cores without it. Resources such as
+    ``"ssh://b:22?slots=8"`` and ``"tcp://…"`` stand for themselves.
+    """
+
+    def __init__(self, *hosts, **keywords):
+        from ._resources import remote
+
+        if not hosts:
+            raise TypeError("RemotePool takes the names of hosts")
+        self._open(0, 0, places=[remote(host) for host in hosts], **keywords)
