@@ -81,6 +81,8 @@ static PyObject *ordinary(struct fl_run *run, PyObject *o, PyObject *name) {
 
 PyObject *fl_getattr(struct fl_run *run, PyObject *o, PyObject *name) {
     struct flow_state *st = run->st;
+    if (PyGen_CheckExact(o) && !(o = fl_own(run, o)))
+        return NULL;
     PyTypeObject *type = Py_TYPE(o);
     if (fl_is_unknown(st, o))
         return fl_unknown(st);
@@ -112,6 +114,10 @@ int fl_setattr(struct fl_run *run, PyObject *o, PyObject *name, PyObject *value)
     if (fl_is_unknown(run->st, o))
         return 0;
     PyTypeObject *type = Py_TYPE(o);
+    if (PyFunction_Check(o) && fl_map_has(&run->owned, o)) { /* functools.wraps does it */
+        value = value ? fl_see(run, value) : NULL;
+        return value && fl_is_unknown(run->st, value) ? 0 : PyObject_GenericSetAttr(o, name, value);
+    }
     if (PyModule_Check(o) || PyType_Check(o) || PyFunction_Check(o) ||
         type->tp_setattro != PyObject_GenericSetAttr)
         return fl_stop(run, FL_WHY_BARRIER,

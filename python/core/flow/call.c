@@ -358,6 +358,8 @@ static PyObject *call_class(struct fl_run *run, PyTypeObject *type, PyObject *co
         }
         return call_native(run, (PyObject *)type, args, nargs, kwnames, NULL);
     }
+    if (strcmp(type->tp_name, "functools.partial") == 0) /* it only keeps what it is given */
+        return PyObject_Vectorcall((PyObject *)type, args, (size_t)nargs, kwnames);
     if (fl_user_class(st, type) && Py_TYPE(type)->tp_call == PyType_Type.tp_call)
         return new_instance(run, type, args, nargs, kwnames);
     fl_stop(run, FL_WHY_BARRIER, "a class that is not plain");
@@ -428,6 +430,31 @@ static int is_method_call(struct fl_run *run, PyObject *callable, PyObject *cons
     return fl_kind(run->st, type) && PyType_IsSubtype(type, PyDescr_TYPE(callable));
 }
 
+/* A method of a generator, by name. */
+static PyObject *call_generator_method(struct fl_run *run, PyObject *generator, const char *name,
+                                       PyObject *const *args, Py_ssize_t nargs) {
+    PyObject *mine = PyGen_CheckExact(generator) ? fl_own(run, generator) : generator;
+    if (!mine || fl_is_unknown(run->st, mine))
+        return Py_XNewRef(mine);
+    if (strcmp(name, "send") == 0 && nargs == 1)
+        return fl_gen_send(run, mine, args[0]);
+    if (strcmp(name, "__next__") == 0 && nargs == 0)
+        return fl_gen_send(run, mine, Py_None);
+    if (strcmp(name, "close") == 0 && nargs == 0)
+        return PyObject_CallMethod(mine, "close", NULL);
+    fl_stop(run, FL_WHY_OTHER, "an exception for a generator");
+    return NULL;
+}
+
+static int is_generator_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                             Py_ssize_t nargs) {
+    if (Py_TYPE(callable) != &PyMethodDescr_Type || nargs == 0)
+        return 0;
+    PyObject *o = fl_see(run, args[0]);
+    return (PyGen_CheckExact(o) || fl_gen_check(run->st, o)) &&
+           (PyDescr_TYPE(callable) == &PyGen_Type || PyDescr_TYPE(callable) == run->st->gen_type);
+}
+
 static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *kwnames) {
     struct flow_state *st = run->st;
@@ -435,6 +462,10 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     PyObject *special = pure ? NULL : fl_special(run, callable, args, nargs, kwnames, &done);
     if (!pure && done)
         return special;
+    if (PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable) &&
+        fl_gen_check(st, PyCFunction_GET_SELF(callable)))
+        return call_generator_method(run, PyCFunction_GET_SELF(callable),
+                                     ((PyCFunctionObject *)callable)->m_ml->ml_name, args, nargs);
     if (pure == FL_PURE_CLOCK)
         return fl_unknown(st);
     if (pure == FL_PURE_NUMPY) {
@@ -495,6 +526,10 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
         return fl_unknown(st);
     if (PyCFunction_Check(callable))
         return call_builtin(run, callable, args, nargs, kwnames);
+    if (is_generator_call(run, callable, args, nargs))
+        return call_generator_method(run, fl_see(run, args[0]),
+                                     ((PyMethodDescrObject *)callable)->d_method->ml_name, args + 1,
+                                     nargs - 1);
     if (is_method_call(run, callable, args, nargs))
         return call_builtin_method(run, args[0], callable, args + 1, nargs - 1, kwnames);
     if (type == st->functional_type && ((struct fl_functional *)callable)->is_async)

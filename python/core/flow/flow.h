@@ -183,6 +183,9 @@ struct fl_run {
     unsigned approximate;  /* counts made-up answers: what came of them is not known */
     int numpy;             /* NumPy is being called: arrays go there read-only */
     unsigned skip;         /* functional calls that the real function has had already */
+    int guesses;           /* > 0: branches may still be guessed; this pass follows guesses */
+    int guessed;           /* a branch was: what is entered may be for nothing */
+    int room, room_async;  /* calls that may still be entered then */
     PyObject *handled;     /* exception being handled; strong */
     enum fl_why why;
     const char *what; /* words about why */
@@ -393,8 +396,8 @@ void fl_raise(PyObject *exception);
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames);
 
-/* The pass left something out that depends on a result. */
-void fl_session_blocked(struct fl_session *session);
+/* The pass left something out that depends on a result, or, if `guessable`, a way that might have been guessed. */
+void fl_session_blocked(struct fl_session *session, int guessable);
 /* The pass has used up its steps: 0, it may go on, or -1. */
 int fl_session_more(struct fl_run *run);
 

@@ -27,6 +27,10 @@ static int operands_live(int op) {
     case BINARY_SUBSCR:
     case COMPARE_OP:
         return 1;
+#if PY_VERSION_HEX < 0x030C0000
+    case BEFORE_WITH: /* __exit__, bound, has taken the manager's place */
+        return 1;
+#endif
     case CALL_FUNCTION_EX:
         return 2;
     default:
@@ -315,8 +319,18 @@ static int leave_native(struct fl_run *run, iframe *i, PyObject *value, struct f
         complete(outer, 2, after(outer), value);
         return 0;
     }
+    if (op == BEFORE_WITH) {
+        fl_push(outer, Py_NewRef(value));
+        outer->ip = after(outer);
+        return 0;
+    }
     if (!calling_of(outer, &c) || !c.callable)
         return 1;
+    if (c.callable == frame_function(i) ||
+        (PyMethod_Check(c.callable) && PyMethod_GET_FUNCTION(c.callable) == frame_function(i))) {
+        complete(outer, c.operands, c.next, value);
+        return 0;
+    }
     if (Py_TYPE(c.callable) == run->st->schedule_type &&
         fl_unwrap(run->st, c.callable) == frame_function(i)) {
         complete(outer, c.operands, c.next, value);

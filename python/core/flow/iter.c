@@ -105,10 +105,32 @@ static void gen_dealloc(PyObject *o) {
 
 #define SLOT(name, function)                                                                       \
     { name, (void *)(function) }
+static PyObject *gen_send(PyObject *o, PyObject *value) {
+    return fl_gen_send(((struct fl_gen *)o)->run, o, value);
+}
+
+/* What a generator does when it is closed is left out. */
+static PyObject *gen_close(PyObject *o, PyObject *none) {
+    struct fl_frame *frame = ((struct fl_gen *)o)->frame;
+    (void)none;
+    ((struct fl_gen *)o)->frame = NULL;
+    fl_frame_free(frame);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef gen_methods[] = {
+    {"send", gen_send, METH_O, NULL},
+    {"close", gen_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static PyType_Slot gen_slots[] = {
-    SLOT(Py_tp_dealloc, gen_dealloc), SLOT(Py_tp_traverse, gen_traverse),
-    SLOT(Py_tp_clear, gen_clear),     SLOT(Py_tp_iter, PyObject_SelfIter),
-    SLOT(Py_tp_iternext, gen_next),   {0, NULL},
+    SLOT(Py_tp_methods, gen_methods),
+    SLOT(Py_tp_dealloc, gen_dealloc),
+    SLOT(Py_tp_traverse, gen_traverse),
+    SLOT(Py_tp_clear, gen_clear),
+    SLOT(Py_tp_iter, PyObject_SelfIter),
+    SLOT(Py_tp_iternext, gen_next),
+    {0, NULL},
 };
 static PyType_Spec gen_spec = {
     .name = "ergon._core.PassGenerator",

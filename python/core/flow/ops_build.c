@@ -295,7 +295,6 @@ static int set_function_part(PyObject *function, int bit, PyObject *o) {
 }
 
 static int op_make_function(struct fl_run *run, struct fl_frame *f, int flags) {
-    (void)run;
     PyObject *code = fl_pop(f), *function = PyFunction_New(code, f->globals), *o;
     Py_DECREF(code);
     int rc = function ? 0 : -1;
@@ -309,7 +308,7 @@ static int op_make_function(struct fl_run *run, struct fl_frame *f, int flags) {
     }
     if (rc < 0)
         Py_CLEAR(function);
-    return push(f, function);
+    return push(f, fl_mine(run, function));
 }
 
 static int op_set_function_attribute(struct fl_run *run, struct fl_frame *f, int bit) {

@@ -196,7 +196,7 @@ static int await_known(struct fl_run *run, struct fl_frame *f, PyObject *it, int
     if (!r)
         return -1;
     if (fl_is_unknown(run->st, r))
-        fl_session_blocked(run->session);
+        fl_session_blocked(run->session, 0);
     finish_send(f, r);
     f->ip += arg;
     return 0;
@@ -429,6 +429,35 @@ static int op_match_keys(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+/* A tuple of the attributes: the first `count` of __match_args__, then those named; None: one is missing; NULL. */
+static PyObject *match_attributes(struct fl_run *run, PyObject *o, PyTypeObject *type, int count,
+                                  PyObject *names) {
+    PyObject *first = count ? PyObject_GetAttrString((PyObject *)type, "__match_args__") : NULL;
+    Py_ssize_t more = PyTuple_GET_SIZE(names);
+    PyObject *r = NULL;
+    if (count && (!first || !PyTuple_Check(first) || PyTuple_GET_SIZE(first) < count)) {
+        PyErr_Clear();
+        fl_stop(run, FL_WHY_OTHER, "a pattern that does not fit the class");
+    } else {
+        r = PyTuple_New(count + more);
+    }
+    for (Py_ssize_t i = 0; r && r != Py_None && i < count + more; i++) {
+        PyObject *name =
+            i < count ? PyTuple_GET_ITEM(first, i) : PyTuple_GET_ITEM(names, i - count);
+        PyObject *value = fl_getattr(run, o, name);
+        if (value) {
+            PyTuple_SET_ITEM(r, i, value);
+        } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+            Py_SETREF(r, Py_NewRef(Py_None));
+        } else {
+            Py_CLEAR(r);
+        }
+    }
+    Py_XDECREF(first);
+    return r;
+}
+
 static int op_match_class(struct fl_run *run, struct fl_frame *f, int count) {
     PyObject *names = fl_pop(f), *type = fl_pop(f), *o = fl_pop(f), *subject = fl_see(run, o),
              *r = NULL;
@@ -439,6 +468,8 @@ static int op_match_class(struct fl_run *run, struct fl_frame *f, int count) {
     } else if (PyType_Check(type) && PyTuple_GET_SIZE(names) == 0 &&
                (count == 0 || (count == 1 && fl_kind(run->st, (PyTypeObject *)type)))) {
         r = count ? PyTuple_Pack(1, subject) : PyTuple_New(0);
+    } else if (PyType_Check(type) && fl_user_class(run->st, (PyTypeObject *)type)) {
+        r = match_attributes(run, subject, (PyTypeObject *)type, count, names);
     } else {
         fl_stop(run, FL_WHY_OTHER, "matches the attributes of a class");
     }

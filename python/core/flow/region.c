@@ -254,13 +254,80 @@ static int walk(struct region *r) {
     return 0;
 }
 
+/* --- guessing ------------------------------------------------------------------------------------------------ */
+
+/* How many units can be reached from `unit` before `stop`; *back: the branch `at` among them. -1: no memory. */
+static int reach(const struct fl_code *c, int unit, int stop, int at, int *back) {
+    uint8_t *seen = PyMem_Calloc((size_t)c->units + 1, 1);
+    int *todo = PyMem_New(int, c->units + 1), n = 0, count = 0;
+    *back = 0;
+    for (int next = unit; seen && todo; next = todo[--n]) {
+        for (int k = -1; k < 2; k++) {
+            int to = k < 0 ? unit : c->succ[k][next];
+            if (k < 0 && count)
+                continue;
+            if (to == at)
+                *back = 1;
+            if (to < 0 || to >= c->units || to == stop || to == at || seen[to])
+                continue;
+            seen[to] = 1;
+            count++;
+            todo[n++] = to;
+        }
+        if (n == 0)
+            break;
+    }
+    int rc = seen && todo ? count : -1;
+    PyMem_Free(seen);
+    PyMem_Free(todo);
+    return rc;
+}
+
+enum { SHORT = 16, LONGER = 4 };
+
+/* Of a branch one way of which leaves the loop or the function: where the other goes on. -1: no such branch. It stays in
+ * the loop until that is known to end, and does not take a short way out of the function. */
+static int staying_way(const struct fl_code *c, const struct fl_frame *f, int join) {
+    int a = c->succ[0][f->at], b = c->succ[1][f->at], back[2];
+    if (a < 0 || b < 0 || a >= c->units || b >= c->units || c->depth[a] != f->sp - 1 ||
+        c->depth[b] != f->sp - 1)
+        return -1;
+    int size_a = reach(c, a, join, f->at, &back[0]), size_b = reach(c, b, join, f->at, &back[1]);
+    if (size_a < 0 || size_b < 0)
+        return -1;
+    if (back[0] != back[1])
+        return back[0] ? a : b;
+    if (back[0] || join != c->units)
+        return -1;
+    if (size_a < SHORT && size_a * LONGER < size_b)
+        return b;
+    return size_b < SHORT && size_b * LONGER < size_a ? a : -1;
+}
+
+/* 1: the pass goes on as if it knew the way; 0. */
+static int guess(struct fl_run *run, struct fl_frame *f, int join) {
+    int way = staying_way(f->code, f, join);
+    if (way < 0)
+        return 0;
+    fl_session_blocked(run->session, 1);
+    if (run->guesses <= 0)
+        return 0;
+    run->guesses--;
+    run->guessed = 1;
+    Py_XDECREF(fl_pop(f));
+    f->ip = way;
+    return 1;
+}
+
 int fl_skip_region(struct fl_run *run, struct fl_frame *f, int drop) {
     struct fl_code *c = f->code;
     (void)drop;
-    fl_session_blocked(run->session);
+    fl_session_blocked(run->session, 0);
     int join = fl_code_join(c, f->at);
     if (join == -2)
         return -1;
+    if (guess(run, f, join))
+        return 0;
     if (join < 0 || (join < c->units && c->depth[join] < 0))
         return fl_stop(run, FL_WHY_BRANCH, "what comes next depends on a result");
     struct region r = {.run = run, .f = f, .join = join};

@@ -15,6 +15,8 @@ enum {
     STEPS_MAX = 2000000,
     CHEAP_CALLS = 4,
     JOBS_MAX = 10000,
+    JOBS_GUESSED = 16,
+    GUESSES_MAX = 1000,
     QUICK_CALLS = 64
 };
 static const size_t BYTES_MAX = 64u << 20, LOOK_BYTES = 64u << 10;
@@ -58,6 +60,8 @@ struct fl_session {
     int dirty;        /* the function made a call no pass had foreseen */
     int blocked;      /* the last pass left something out for want of a result */
     int capped;       /* … or because enough was under way */
+    int guessable;    /* … or a way it might have guessed */
+    int bold;         /* calls of async functionals are entered on a guess */
     unsigned arrived; /* entries done since the last pass */
     struct entry *awaited;
     struct fl_place place;
@@ -397,21 +401,18 @@ static PyObject *value_for(struct fl_session *s, struct entry *e, PyObject *cons
 
 /* --- passes ------------------------------------------------------------------------------------------------ */
 
-static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
-    struct fl_run run = {.st = s->st,
-                         .session = s,
-                         .limit = STEPS_FIRST,
-                         .base = s->base,
-                         .args = s->args,
-                         .skip = functional ? s->at_place : 0,
-                         .at_place = functional ? s->at_place : 0};
+/* One pass; run.guesses > 0: one that follows guesses. 0, or not: it could not begin. */
+static int one_pass(struct fl_session *s, PyObject *functional, PyObject *value,
+                    struct fl_run run) {
+    run.st = s->st;
+    run.session = s;
+    run.limit = STEPS_FIRST;
+    run.base = s->base;
+    run.args = s->args;
+    run.skip = run.at_place = functional ? s->at_place : 0;
     s->passing = 1;
     s->st->passing++;
     s->pass++;
-    s->blocked = 0;
-    s->arrived = 0;
-    s->capped = 0;
-    fl_pure_look(s->st); /* NumPy may have been imported meanwhile */
     int rc = 1;
     if (fl_guard_begin(s->st) == 0) {
         rc = functional ? fl_fork_pass(&run, functional, value)
@@ -419,10 +420,7 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
         PyErr_Clear();
         fl_guard_end(s->st);
     }
-    *failed = rc != 0;
-    if (rc == 0)
-        s->dirty = 0;
-    s->capped = run.why == FL_WHY_CAP;
+    s->capped |= run.why == FL_WHY_CAP;
     s->blocked |= run.why == FL_WHY_BRANCH || run.why == FL_WHY_VALUE;
     s->st->passes++;
     s->st->steps += run.steps;
@@ -431,11 +429,43 @@ static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value
     Py_CLEAR(run.handled);
     s->passing = 0;
     s->st->passing--;
-    s->st->last_why = run.what ? run.what : "the function ends";
+    if (!run.guessed)
+        s->st->last_why = run.what ? run.what : "the function ends";
+    return rc;
 }
 
-void fl_session_blocked(struct fl_session *s) {
+/* How many calls may be entered on a guess: as many as nobody else has use for. */
+static struct fl_run room_for_guesses(struct fl_session *s) {
+    int tasks = 0, jobs = 0;
+    for (struct entry *e = s->oldest; e; e = e->newer)
+        if (!is_done(s, e))
+            *(e->job ? &jobs : &tasks) += 1;
+    int workers = s->core ? (int)(s->core->processes + s->core->threads) : 0;
+    return (struct fl_run){.guesses = GUESSES_MAX,
+                           .room = workers - tasks - (s->awaited && !s->awaited->job),
+                           .room_async = s->bold ? JOBS_GUESSED - jobs : 0};
+}
+
+static void run_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
+    s->blocked = 0;
+    s->arrived = 0;
+    s->capped = 0;
+    s->guessable = 0;
+    fl_pure_look(s->st); /* NumPy may have been imported meanwhile */
+    int rc = one_pass(s, functional, value, (struct fl_run){0});
+    *failed = rc != 0;
+    if (rc == 0)
+        s->dirty = 0;
+    if (rc == 0 && s->guessable && !s->capped) {
+        struct fl_run run = room_for_guesses(s);
+        if (run.room > 0 || run.room_async > 0)
+            one_pass(s, functional, value, run);
+    }
+}
+
+void fl_session_blocked(struct fl_session *s, int guessable) {
     s->blocked = 1;
+    s->guessable |= guessable;
 }
 
 int fl_session_more(struct fl_run *run) {
@@ -453,6 +483,12 @@ static int is_full(struct fl_session *s, PyObject *functional) {
         return 1;
     return ((struct fl_functional *)functional)->is_async ? s->jobs >= JOBS_MAX
                                                           : s->count - s->jobs >= s->cap;
+}
+
+/* On a guess a call is entered only where nobody else has use for the worker. */
+static int has_room(struct fl_run *run, PyObject *functional) {
+    int *room = ((struct fl_functional *)functional)->is_async ? &run->room_async : &run->room;
+    return (*room)-- > 0;
 }
 
 PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *const *args,
@@ -486,7 +522,9 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
         r = fl_unknown(st);
     } else {
         struct entry *e = find(s, functional, &sig, 1, site);
-        if (!e && is_full(s, functional))
+        if (!e && run->guessed && !has_room(run, functional))
+            fl_stop(run, FL_WHY_STEPS, "far ahead on a guess");
+        else if (!e && is_full(s, functional))
             fl_stop(run, FL_WHY_CAP, "enough is under way");
         else if (!e && !(e = enter(s, functional, &sig, flat, nargs, kwnames)))
             fl_stop(run, FL_WHY_OTHER, "a call that cannot travel");
@@ -806,6 +844,7 @@ static struct fl_session *session_new(struct flow_state *st) {
     s->st = st;
     s->base = fl_frame_base();
     s->dirty = 1;
+    s->bold = 1;
     return s;
 }
 

@@ -12,20 +12,24 @@ import itertools
 import sys
 
 import pytest
-from ergon import functional, schedule
+from ergon import _core, functional, schedule
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 12), reason="calls run ahead on CPython 3.11 alone")
 
-under_way = most = 0
+
+class Gauge:
+    under_way = most = 0
+
+
+gauge = Gauge()
 
 
 @functional
 async def f(x, *more, **named):
-    global under_way, most
-    under_way += 1
-    most = max(most, under_way)
+    gauge.under_way += 1
+    gauge.most = max(gauge.most, gauge.under_way)
     await asyncio.sleep(0.01)
-    under_way -= 1
+    gauge.under_way -= 1
     return x + sum(more) + sum(named.values())
 
 
@@ -329,7 +333,7 @@ def walrus_decides():
     return [y for i in range(8) if (y := f(i)) % 2]
 
 
-@overlaps(6)
+@overlaps(5)
 def boolean_operators():
     return f(1) and f(2), f(3) or f(4), not f(5), f(6) if f(7) else f(8), 0 < f(9) < f(10)
 
@@ -528,7 +532,9 @@ def iterators():
 @overlaps(6)
 def reduce_and_partial():
     g = functools.partial(f, 1)
-    return functools.reduce(lambda a, b: a + b, [g(i) for i in range(6)]), functools.reduce(lambda a, b: a + f(b), range(6), 0)
+    return functools.reduce(lambda a, b: a + b, [g(i) for i in range(6)]), functools.reduce(
+        lambda a, b: a + f(b), range(6), 0
+    )
 
 
 @overlaps(6)
@@ -599,7 +605,7 @@ def retries():
     return out
 
 
-@overlaps(6)
+@overlaps(3)
 def class_body():
     class Table:
         rows = [f(i) for i in range(3)]
@@ -612,7 +618,7 @@ def class_body():
     return Table().total(), Table.first, Table.other
 
 
-@overlaps(6)
+@overlaps(4)
 def exception_groups():
     out = []
     for i in range(6):
@@ -634,10 +640,12 @@ def long_first_and_short_behind():
 
 @pytest.mark.parametrize(("main", "at_least"), programs)
 def test_overlap(main, at_least, capsys):
-    global most, under_way
-    most = under_way = 0
+    gauge.most = gauge.under_way = 0
+    before = _core._flow_stats()
     found = schedule(main)()
-    assert most >= at_least
+    after = _core._flow_stats()
+    assert gauge.most >= at_least
+    assert after["foreseen"] - before["foreseen"] >= (after["calls"] - before["calls"]) // 2
     printed = capsys.readouterr().out
     assert found == asyncio_free(main)
     assert capsys.readouterr().out == printed
@@ -645,7 +653,11 @@ def test_overlap(main, at_least, capsys):
 
 def asyncio_free(main):
     """The program, one call after the other."""
-    plain = {"f": lambda x, *more, **named: x + sum(more) + sum(named.values()), "fails": failing, "leaves": plain_leaves}
+    plain = {
+        "f": lambda x, *more, **named: x + sum(more) + sum(named.values()),
+        "fails": failing,
+        "leaves": plain_leaves,
+    }
     kept = {name: globals()[name] for name in plain}
     globals().update(plain)
     try:
