@@ -178,8 +178,7 @@ def getmodule(object: Any, _filename: str | None = None, force: bool = False) ->
     module = inspect.getmodule(object, _filename)
     if module or not force:
         return module
-    name = getattr(object, "__name__", None) or type(object).__name__
-    return builtins if hasattr(builtins, str(name)) else None
+    return builtins if hasattr(builtins, str(getattr(object, "__name__", None))) else None
 
 
 def outermost(func: Any) -> Any:

@@ -310,6 +310,15 @@ def check(obj, *args, **kwds):
 # --- what the names stand for --------------------------------------------------------------------------------------------------
 
 
+def __getattr__(name):
+    # Where older programs look for them; session.py needs this module first.
+    if name in ("dump_session", "load_session", "_stash_modules", "_restore_modules"):
+        from . import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _repr_dict(obj):
     return f"<dict object at {id(obj):#x}>"
 

@@ -64,6 +64,7 @@ def class_namespace(cls):
         for name, value in vars(cls).items()
         if not (isinstance(value, types.GetSetDescriptorType) and value.__objclass__ is cls)
     }
+    namespace.pop("__slotnames__", None)  # what copyreg remembers of it
     for name in ("__abstractmethods__", "_abc_impl"):
         if isinstance(cls, abc.ABCMeta):
             namespace.pop(name, None)
