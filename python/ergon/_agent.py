@@ -1,37 +1,97 @@
-"""Body of an agent: ``python -m ergon._agent [--session HEX] [--lease SECONDS]``, its link on standard input and output.
+"""``python -m ergon._agent agent|server …``: the processes behind the commands `ergon agent` and `ergon server`.
 
-Without a session it is this process and ends with its link; with one it is a daemon that this process finds or starts,
-and goes on when the link breaks.
+They lend their interpreter: what workers run needs one. Everything else is C.
 """
 
+import os
 import sys
 
-__all__ = ["main"]
+from . import _core
+from .errors import ConfigError, ErgonError
+
+__all__ = ["attach", "main", "protocol", "serve"]
 
 
-def main(argv=None):
-    """Serves until the client has gone. Returns the exit status."""
-    import argparse
+def protocol():
+    """The version of the protocol between hosts; only equal ones understand each other."""
+    return _core._protocol()
 
-    from . import _core
-    from ._places import tag
+
+def _zygote():
     from ._worker import zygote_argv
-    from .errors import ErgonError
 
-    parser = argparse.ArgumentParser(prog="ergon agent", description="The part of a pool that runs on another host.")
-    parser.add_argument("--stdio", action="store_true", help="the link is standard input and output (the default)")
-    parser.add_argument("--session", help="32 hexadecimal digits: attach to the daemon of that session")
-    parser.add_argument("--lease", type=float, default=0.0, help="seconds it lives without a link")
-    args = parser.parse_args(argv)
-    try:
-        session = bytes.fromhex(args.session) if args.session else None
-        zygote = [arg for arg in zygote_argv() if arg != "-S"]  # workers look for modules where this host has them
-        _core._agent_main(zygote, tag(), sys.version.split()[0], session, args.lease)
-    except (ErgonError, OSError, ValueError) as error:
-        print(f"ergon agent: {error}", file=sys.stderr)
-        return 1
+    return [arg for arg in zygote_argv() if arg != "-S"]  # workers look for modules where this host has them
+
+
+def _runtime():
+    from ._places import tag
+
+    return tag(), sys.version.split()[0]
+
+
+def attach(session=None, lease=0.0):
+    """Serves a pool over standard input and output until that connection is over; returns the exit status.
+
+    session: 32 hexadecimal digits: what serves is a daemon, found or started, which outlives the connection for `lease`
+    seconds (0: as the pool says). None: this process, which ends with it.
+    """
+    _core._agent_main(_zygote(), *_runtime(), bytes.fromhex(session) if session else None, lease)
     return 0
 
 
+def _key(path, host):
+    """The key of a server: of the file that was named, or of the usual one, which is made on a loopback address."""
+    from ._places import usual_key
+
+    if path is None and not _core._is_local(host):
+        raise ConfigError(
+            f"{host} can be reached by others: name a key file with --key (ergon server --new-key FILE makes one)"
+        )
+    usual = usual_key()
+    if path is None and not os.path.exists(usual):
+        os.makedirs(os.path.dirname(usual), 0o700, exist_ok=True)
+        return _core._make_key(usual)
+    return _core._read_key(path or usual)
+
+
+def serve(host="127.0.0.1", port=0, key=None, idle=0.0):
+    """A server for pools that hold the same key, until it is stopped or nobody was there for `idle` seconds (0: for ever).
+
+    Prints its address on stdout when it listens; returns the exit status. ConfigError, OSError.
+    """
+
+    def announce(number):
+        print(f"tcp://{f'[{host}]' if ':' in host else host}:{number}", flush=True)
+
+    return _core._server_run(host, port, _key(key, host), idle, announce, _zygote(), *_runtime())
+
+
+def _options(arguments):
+    """{"port": "0", …} of --port 0 or --port=0; the command line was checked by `ergon`."""
+    found, rest = {}, list(arguments)
+    while rest:
+        name, equal, value = rest.pop(0).lstrip("-").partition("=")
+        found[name] = value if equal or name == "stdio" else rest.pop(0)
+    return found
+
+
+def main(command="agent", *arguments):
+    """What `ergon agent` and `ergon server` become; the exit status."""
+    try:
+        options = _options(arguments)
+        if command == "agent":
+            return attach(options.get("session"), float(options.get("lease", "0")))
+        if "new-key" in options:
+            _core._make_key(options["new-key"])
+            return 0
+        port, idle = int(options.get("port", "0")), float(options.get("idle", "0"))
+        if not 0 <= port <= 65535 or not 0 <= idle <= 1e9:
+            raise ValueError("a port is a number from 0 to 65535, and idle a number of seconds")
+        return serve(options.get("host", "127.0.0.1"), port, options.get("key"), idle)
+    except (ErgonError, OSError, ValueError) as error:
+        print(f"ergon {command}: {error}", file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -1,9 +1,10 @@
 """Places as the engine is given them: how each is reached, and what its workers are told when they start."""
 
 import os
+import shlex
 import sys
 
-__all__ = ["specs", "tag"]
+__all__ = ["specs", "tag", "usual_key"]
 
 
 def tag():
@@ -11,19 +12,31 @@ def tag():
     return f"{sys.implementation.cache_tag}-{sys.platform}-{os.uname().machine}"
 
 
+def usual_key():
+    """The key file of servers, and of pools that use them, when none is named."""
+    return os.environ.get("ERGON_KEY") or os.path.join(os.path.expanduser("~"), ".config", "ergon", "key")
+
+
 def _key(place):
+    from . import _core
     from .errors import ConfigError
 
-    if place.key is None:
-        raise ConfigError(f"{place.name}: which key? Add ?key=FILE, the file `ergon server` was started with")
-    with open(os.path.expanduser(place.key), encoding="ascii") as f:
-        return bytes.fromhex(f.read().strip())
+    path = os.path.expanduser(place.key) if place.key else usual_key()
+    if not os.path.exists(path):
+        raise ConfigError(f"{place.name}: no key file {path}: add ?key=FILE, the file `ergon server` was started with")
+    return _core._read_key(path)
 
 
 def _reach(place, session):
     """The engine's words for the way there."""
     if place.kind == "exec":
-        return {"kind": "exec", "argv": ["/bin/sh", "-c", place.host]}
+        if "$ERGON_AGENT" not in place.host:
+            return {"kind": "exec", "argv": ["/bin/sh", "-c", place.host]}
+        from . import _seed
+
+        way = _seed.bootstrap(place, session)
+        start = f"ERGON_AGENT={shlex.quote(way.pop('command'))}; "
+        return {"kind": "exec", "argv": ["/bin/sh", "-c", start + place.host], **way}
     if place.kind == "tcp":
         return {"kind": "tcp", "host": place.host, "port": place.port, "key": _key(place)}
     from . import _seed

@@ -106,7 +106,7 @@ def _give_up(pool):
 
 
 def configure(workers=None, ssh_config=None):
-    """Says where functionals run: the list that the configuration file has under ``workers``; replaces it.
+    """Says where functionals and pools that name no resources run: the list that the configuration file has under ``workers``; replaces it.
 
     ``configure(workers=[{"type": "multicore", "cores": 4}])``. None: the configuration file counts again. Workers that
     run already end. ssh_config: the configuration file for OpenSSH to use instead of the user's (also

@@ -24,9 +24,14 @@ def _cores():
 
 
 def _configured():
-    """The resources of the configuration file, None without one."""
+    """The resources configure() was given, or those of the configuration file; None without either."""
+    import sys
+
     from . import config
 
+    schedule = sys.modules.get(f"{__package__}._schedule")  # where configure() is
+    if schedule is not None and schedule._workers is not None:
+        return config.resources(schedule._workers)
     return None if config.find() is None else config.resources(config.workers() or ())
 
 

@@ -13,7 +13,7 @@ import re
 from . import tree
 
 ROOMS = ["base", "os", "table", "wire", "sched", "launch", "engine", "cli"]
-CORE_MAY_USE = {"base", "os", "table", "sched", "launch", "engine"}
+CORE_MAY_USE = {"base", "os", "table", "wire", "sched", "launch", "engine"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 
 

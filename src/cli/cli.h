@@ -12,6 +12,8 @@
 
 enum { ERG_CLI_OK = 0, ERG_CLI_FAILED = 1, ERG_CLI_USAGE = 2 };
 
+int erg_cli_agent(int argc, char **argv);
+int erg_cli_server(int argc, char **argv);
 int erg_cli_run(int argc, char **argv);
 int erg_cli_explain(int argc, char **argv);
 int erg_cli_report(int argc, char **argv);

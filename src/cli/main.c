@@ -18,6 +18,8 @@ static const struct command commands[] = {
      false},
     {"explain", "run a program and show what of it ran in parallel, and what did not and why",
      erg_cli_explain, false},
+    {"agent", "what pools start on other hosts", erg_cli_agent, true},
+    {"server", "let pools elsewhere use this machine", erg_cli_server, false},
     {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
     {"top", "show the pools of running programs, live", erg_cli_top, false},
     {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts, false},

@@ -28,6 +28,8 @@
 #define OPENING_LOOK_NS (2 * MS)   /* are workers up? */
 #define LAST_WORDS_NS (2 * SECOND) /* for a FAIL to be written */
 #define SESSION_BOUND ((size_t)256 << 20)
+#define LOG_PART 4096
+#define LOG_BOUND (1 << 20)
 
 static int64_t now_ns(void) {
     return (int64_t)erg_clock_ns();
@@ -88,6 +90,21 @@ static void say_ready(struct erg_agent *a) {
                               .python = text_of(a->python),
                               .tag = text_of(a->tag)};
     say(a, ERG_MSG_READY, head, erg_msg_ready_encode(&m, head));
+}
+
+void erg_agent_log(struct erg_agent *a, uint32_t level, const char *bytes, size_t len) {
+    unsigned char head[LOG_PART + 64];
+    while (len) {
+        size_t part = len < LOG_PART ? len : LOG_PART;
+        struct erg_msg_log m = {.level = level, .text = {bytes, part}};
+        pthread_mutex_lock(&a->lock);
+        if (erg_session_unsent(a->session) < LOG_BOUND)
+            say(a, ERG_MSG_LOG, head, erg_msg_log_encode(&m, head));
+        pthread_mutex_unlock(&a->lock);
+        bytes += part;
+        len -= part;
+    }
+    ring(a);
 }
 
 static int say_hello(struct erg_agent *a) {

@@ -41,6 +41,8 @@ int erg_agent_attach(struct erg_agent *agent, int fd_in, int fd_out, struct erg_
 int erg_agent_run(struct erg_agent *agent, struct erg_error *err);
 /* Makes erg_agent_run return. Any thread, async-signal-safe. */
 void erg_agent_stop(struct erg_agent *agent);
+/* Output of workers on its way to the client; what nobody fetches for long is dropped. Any thread. */
+void erg_agent_log(struct erg_agent *agent, uint32_t level, const char *bytes, size_t len);
 /* Ends the pool and its workers (bounded, a few seconds). NULL is fine. */
 void erg_agent_free(struct erg_agent *agent);
 

@@ -8,6 +8,7 @@
 #include "engine/remote_inside.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 
 #define PING_NS (1 * SECOND)
 #define SILENCE_NS (15 * SECOND) /* a link that says nothing for so long is broken */
+#define LOG_PATIENCE_MS 200
 #define TICK_NS (20 * MS)
 #define BACKOFF_FIRST (100 * MS)
 #define BACKOFF_MOST (5 * SECOND)
@@ -187,6 +189,9 @@ static void leave(struct place *p) {
 /* It is over with this agent. state: FAILED or LOST. */
 static void give_up(struct place *p, enum erg_place_state state, int64_t now, const char *words) {
     char text[ERG_ERROR_TEXT_SIZE - 40];
+    size_t named = strlen(p->name); /* what reaches it says so already */
+    if (strncmp(words, p->name, named) == 0 && strncmp(words + named, ": ", 2) == 0)
+        words += named + 2;
     snprintf(text, sizeof text, "%s", words); /* may be p->failure's own */
     close_link(p);
     leave(p);
@@ -311,6 +316,24 @@ static int on_pong(struct place *p, const unsigned char *body, size_t len, struc
     return code;
 }
 
+/* What workers there write is written here as well. Whoever reads it too slowly loses some: the link does not wait. */
+static int on_log(const unsigned char *body, size_t len, struct erg_error *err) {
+    struct erg_msg_log m;
+    int code = erg_msg_log_decode(body, len, &m, err);
+    if (code < 0 || m.level > ERG_LOG_ERROR)
+        return code;
+    struct pollfd p = {.fd = m.level == ERG_LOG_ERROR ? STDERR_FILENO : STDOUT_FILENO,
+                       .events = POLLOUT};
+    for (size_t at = 0; at < m.text.len;) {
+        ssize_t n =
+            poll(&p, 1, LOG_PATIENCE_MS) > 0 ? write(p.fd, m.text.bytes + at, m.text.len - at) : -1;
+        if (n < 0)
+            break;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
 static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_t len,
                       struct erg_error *err) {
     struct place *p = ctx;
@@ -319,6 +342,8 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
     if (!p->greeted)
         return erg_error_set(err, ERG_EPROTOCOL, "what answers there does not greet");
     switch (type) {
+    case ERG_MSG_LOG:
+        return on_log(body, len, err);
     case ERG_MSG_PONG:
         return on_pong(p, body, len, err);
     case ERG_MSG_READY:

@@ -101,8 +101,10 @@ static int receive_pair(int sock, int fds[2]) {
 struct daemon {
     const struct erg_daemon_ops *ops;
     void *ctx;
-    int listener, output;
-    int attached; /* the connection of who attached last, -1 */
+    int listener;
+    int output[2]; /* what is written on stdout and stderr is read here; -1 */
+    int attached;  /* the connection of who attached last, -1 */
+    int over;      /* an end of a pipe whose other end is closed when run has returned */
 };
 
 /* For the signal handler; a daemon is the only thing in its process. */
@@ -139,20 +141,25 @@ static void take_connection(struct daemon *d) {
 static void *serve_connections(void *arg) {
     struct daemon *d = arg;
     for (;;) {
-        struct pollfd polled[3] = {{.fd = d->listener, .events = POLLIN},
-                                   {.fd = d->output, .events = POLLIN},
-                                   {.fd = d->attached, .events = POLLIN}};
-        if (poll(polled, 3, -1) < 0) {
+        struct pollfd polled[5] = {{.fd = d->listener, .events = POLLIN},
+                                   {.fd = d->output[0], .events = POLLIN},
+                                   {.fd = d->output[1], .events = POLLIN},
+                                   {.fd = d->attached, .events = POLLIN},
+                                   {.fd = d->over, .events = POLLIN}};
+        if (poll(polled, 5, -1) < 0) {
             continue;
         }
-        if (polled[1].revents) {
+        for (int i = 0; i < 2; i++) {
             char bytes[4096];
-            ssize_t n = read(d->output, bytes, sizeof bytes);
+            ssize_t n = polled[1 + i].revents ? read(d->output[i], bytes, sizeof bytes) : 0;
             if (n > 0) {
-                d->ops->output(d->ctx, bytes, (size_t)n);
+                d->ops->output(d->ctx, 1 + i, bytes, (size_t)n);
             }
         }
-        if (polled[2].revents) { /* it says nothing any more: it is gone */
+        if (polled[4].revents) {
+            return NULL;
+        }
+        if (polled[3].revents) { /* it says nothing any more: it is gone */
             close(d->attached);
             d->attached = -1;
         }
@@ -160,7 +167,6 @@ static void *serve_connections(void *arg) {
             take_connection(d);
         }
     }
-    return NULL;
 }
 
 static void prepare_signals(void) {
@@ -181,18 +187,20 @@ static void prepare_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* stdout and stderr become a pipe of our own, so that nobody who writes there is hurt when a connection breaks. */
+/* stdout and stderr become pipes of our own, so that nobody who writes there is hurt when a connection breaks. */
 static int prepare_output(struct daemon *d) {
-    int fds[2] = {-1, -1}, to;
-    if (d->ops->output && pipe2(fds, O_CLOEXEC) < 0) {
-        return -1;
+    for (int i = 0; i < 2; i++) {
+        int fds[2] = {-1, -1};
+        if (d->ops->output && pipe2(fds, O_CLOEXEC) < 0) {
+            return -1;
+        }
+        int to = d->ops->output ? fds[1] : open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (to < 0 || dup2(to, 1 + i) < 0) {
+            return -1;
+        }
+        close(to);
+        d->output[i] = fds[0];
     }
-    to = d->ops->output ? fds[1] : open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (to < 0 || dup2(to, 1) < 0 || dup2(to, 2) < 0) {
-        return -1;
-    }
-    close(to);
-    d->output = fds[0];
     return 0;
 }
 
@@ -205,9 +213,11 @@ static void complain(const char *text) {
 }
 
 static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ctx) {
-    struct daemon d = {.ops = ops, .ctx = ctx, .listener = LISTENER, .output = -1, .attached = -1};
+    struct daemon d = {
+        .ops = ops, .ctx = ctx, .listener = LISTENER, .output = {-1, -1}, .attached = -1};
     struct erg_error err = {.text = "cannot set up an agent's process"};
     pthread_t thread;
+    int over[2] = {-1, -1};
     the_daemon = &d;
     setsid();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -229,12 +239,22 @@ static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ct
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     sigprocmask(SIG_BLOCK, &term, NULL); /* for the main thread alone */
-    if (prepare_output(&d) < 0 || pthread_create(&thread, NULL, serve_connections, &d) != 0) {
+    if (prepare_output(&d) < 0 || pipe2(over, O_CLOEXEC) < 0) {
+        complain(err.text);
+        _exit(1);
+    }
+    d.over = over[0];
+    if (pthread_create(&thread, NULL, serve_connections, &d) != 0) {
         complain(err.text);
         _exit(1);
     }
     sigprocmask(SIG_UNBLOCK, &term, NULL);
     ops->run(ctx);
+    close(over[1]);
+    pthread_join(thread, NULL);
+    close(LISTENER); /* who wants this session from now on makes another one */
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    ops->end(ctx);
     _exit(0);
 }
 

@@ -24,10 +24,13 @@ struct erg_daemon_ops {
     int (*make)(void *ctx, struct erg_error *err);
     /* A connection: the descriptors are taken over. From a thread of the daemon's own. */
     int (*attach)(void *ctx, int fd_in, int fd_out, struct erg_error *err);
-    /* What the daemon and whatever it starts write on stdout and stderr; same thread. NULL: it goes to /dev/null. */
-    void (*output)(void *ctx, const char *bytes, size_t len);
-    /* Serves, in the main thread, until it is over; ends what it made. */
+    /* What the daemon and whatever it starts write on stdout (fd 1) and stderr (2); same thread. NULL: it goes to
+     * /dev/null. */
+    void (*output)(void *ctx, int fd, const char *bytes, size_t len);
+    /* Serves, in the main thread, until it is over. */
     void (*run)(void *ctx);
+    /* Ends what make made: after run, when nothing else is called any more. */
+    void (*end)(void *ctx);
     /* Makes run return; in a signal handler. */
     void (*stop)(void *ctx);
 };

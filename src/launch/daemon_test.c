@@ -28,7 +28,7 @@ struct echo {
     int in, out;
     pthread_mutex_t lock;
     int refuses; /* make fails */
-    char said[256];
+    int broken;
 };
 
 static int echo_make(void *ctx, struct erg_error *err) {
@@ -62,11 +62,12 @@ static int echo_attach(void *ctx, int fd_in, int fd_out, struct erg_error *err) 
     return 0;
 }
 
-static void echo_output(void *ctx, const char *bytes, size_t len) {
+static void echo_output(void *ctx, int fd, const char *bytes, size_t len) {
     struct echo *e = ctx;
+    assert_int_equal(fd, 1);
     pthread_mutex_lock(&e->lock);
     if (e->out >= 0 && write(e->out, bytes, len) < 0) {
-        e->said[0] = 0;
+        e->broken = 1;
     }
     pthread_mutex_unlock(&e->lock);
 }
@@ -80,9 +81,9 @@ static void echo_run(void *ctx) {
     struct echo *e = ctx;
     for (;;) {
         pthread_mutex_lock(&e->lock);
-        int in = e->in; /* another thread attaches */
+        struct pollfd p[2] = {{.fd = e->bell[0], .events = POLLIN},
+                              {.fd = e->in, .events = POLLIN}};
         pthread_mutex_unlock(&e->lock);
-        struct pollfd p[2] = {{.fd = e->bell[0], .events = POLLIN}, {.fd = in, .events = POLLIN}};
         char byte, answer[64];
         if (poll(p, 2, -1) < 0) {
             continue;
@@ -90,27 +91,36 @@ static void echo_run(void *ctx) {
         if (p[0].revents && read(e->bell[0], &byte, 1) == 1 && byte == 's') {
             return;
         }
+        ssize_t n = -2;
         pthread_mutex_lock(&e->lock);
-        int same = p[1].revents && e->in == in; /* else it was closed, and another took its place */
-        ssize_t n = same ? read(in, &byte, 1) : 0;
-        if (same && n <= 0) {
+        if (p[1].revents && p[1].fd == e->in) {
+            n = read(e->in, &byte, 1);
+        }
+        if (n == 0 || n == -1) {
             close(e->in);
             close(e->out);
             e->in = e->out = -1;
         } else if (n == 1 && byte != 'q' && byte != 'p') {
             int len = snprintf(answer, sizeof answer, "%d %c\n", getpid(), byte);
-            if (write(e->out, answer, (size_t)len) < 0) {
-                e->said[0] = 0;
-            }
+            n = write(e->out, answer, (size_t)len) < 0 ? -1 : 0;
         }
         pthread_mutex_unlock(&e->lock);
-        if (n == 1 && (byte == 'q' || (byte == 'p' && write(1, "printed\n", 8) < 0))) {
+        if (n == 1 && byte == 'q') {
+            return;
+        }
+        if (n == 1 && byte == 'p' && write(1, "printed\n", 8) < 0) {
             return;
         }
     }
 }
 
-static const struct erg_daemon_ops ops = {echo_make, echo_attach, echo_output, echo_run, echo_stop};
+static void echo_end(void *ctx) {
+    struct echo *e = ctx;
+    pthread_mutex_destroy(&e->lock);
+}
+
+static const struct erg_daemon_ops ops = {echo_make, echo_attach, echo_output,
+                                          echo_run,  echo_end,    echo_stop};
 
 /* --- what ssh would be ---------------------------------------------------------------------------------------------------- */
 struct client {

@@ -155,33 +155,52 @@ static int start(char *const *argv, char *const *env, const char *name, struct e
 }
 
 /* --- words --------------------------------------------------------------------------------------------------------- */
+/* A line of ornament, as ssh frames its warnings with. */
+static int ornament(const char *line, size_t len) {
+    return len > 8 && strncmp(line, "@@@@@@@@", 8) == 0;
+}
+
+/* The last lines that fit, one behind the other. */
 const char *erg_reached_words(const struct erg_reached *r, char *buffer, size_t size) {
-    char tail[1024];
+    char tail[4096], joined[sizeof tail * 2];
     struct stat about;
+    size_t used = 0, from = 0;
     buffer[0] = 0;
     if (r->words < 0 || fstat(r->words, &about) < 0) {
         return buffer;
     }
     off_t start = about.st_size > (off_t)sizeof tail ? about.st_size - (off_t)sizeof tail : 0;
     ssize_t len = pread(r->words, tail, sizeof tail, start);
-    size_t used = 0;
-    for (ssize_t i = 0; i < len && used + 3 < size; i++) {
-        unsigned char c = (unsigned char)tail[i];
-        if (c == '\n' || c == '\r') {
-            if (used &&
-                buffer[used - 1] != ' ') { /* the lines of one message, one behind the other */
-                buffer[used++] = ';';
-                buffer[used++] = ' ';
-            }
-        } else if (c >= ' ') {
-            buffer[used++] = (char)c;
+    size_t end = len > 0 ? (size_t)len : 0;
+    for (size_t at = 0, stop; at < end; at = stop + 1) {
+        for (stop = at; stop < end && tail[stop] != '\n' && tail[stop] != '\r'; stop++) {
+            tail[stop] = (unsigned char)tail[stop] < ' ' ? ' ' : tail[stop];
         }
+        size_t last = stop;
+        while (last > at && (tail[last - 1] == '.' || tail[last - 1] == ' ')) {
+            last--;
+        }
+        if (last == at || ornament(tail + at, last - at)) {
+            continue;
+        }
+        if (used) {
+            joined[used++] = ';';
+            joined[used++] = ' ';
+        }
+        memcpy(joined + used, tail + at, last - at);
+        used += last - at;
     }
-    while (used &&
-           (buffer[used - 1] == ' ' || buffer[used - 1] == ';' || buffer[used - 1] == '.')) {
-        used--;
+    while (used - from >= size) { /* whole lines, while there is more than one */
+        char *next = memchr(joined + from, ';', used - from);
+        size_t more = next ? (size_t)(next + 2 - joined) : used;
+        if (more >= used) {
+            from = used - size + 1;
+            break;
+        }
+        from = more;
     }
-    buffer[used] = 0;
+    memcpy(buffer, joined + from, used - from);
+    buffer[used - from] = 0;
     return buffer;
 }
 

@@ -206,8 +206,9 @@ struct erg_msg_stats {
     uint64_t memory_free; /* bytes */
     uint64_t tasks, bytes_in, bytes_out;
 };
+enum erg_log_level { ERG_LOG_OUTPUT, ERG_LOG_ERROR }; /* what workers write on stdout, on stderr */
 struct erg_msg_log {
-    uint32_t level; /* 0: the worker's output, 1: a warning */
+    uint32_t level; /* enum erg_log_level; others are ignored */
     struct erg_text text;
 };
 struct erg_msg_ping { /* PING and PONG */

@@ -46,7 +46,9 @@ def test_help_lists_the_commands() -> None:
         assert "zygote" not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "explain", "report", "top", "hosts", "tunnel", "ports", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "explain", "report", "top", "hosts", "server", "agent", "tunnel", "ports", "doctor"]
+)
 def test_every_command_has_help(command: str) -> None:
     for arguments in ([command, "--help"], [command, "-h"], ["help", command]):
         done = call(*arguments)

@@ -3,6 +3,7 @@
 
 #include "engine/agent.h"
 #include "launch/daemon.h"
+#include "wire/message.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -189,9 +190,18 @@ static int host_attach(void *ctx, int fd_in, int fd_out, struct erg_error *err) 
     return erg_agent_attach(h->agent, fd_in, fd_out, NULL, err);
 }
 
+static void host_output(void *ctx, int fd, const char *bytes, size_t len) {
+    struct host *h = ctx;
+    erg_agent_log(h->agent, fd == 2 ? ERG_LOG_ERROR : ERG_LOG_OUTPUT, bytes, len);
+}
+
 static void host_run(void *ctx) {
     struct host *h = ctx;
     h->code = erg_agent_run(h->agent, &h->err);
+}
+
+static void host_end(void *ctx) {
+    struct host *h = ctx;
     erg_agent_free(h->agent);
     h->agent = NULL;
 }
@@ -218,6 +228,7 @@ static int serve_here(struct host *h, struct erg_error *err) {
         code = host_attach(h, in, out, err);
     if (code == 0)
         host_run(h);
+    host_end(h);
     if (code == 0 && h->code < 0 && h->code != ERG_ETIMEOUT)
         *err = h->err;
     return code < 0 ? code : h->code == ERG_ETIMEOUT ? 0 : h->code;
@@ -242,8 +253,12 @@ PyObject *pl_agent_main(PyObject *module, PyObject *args) {
         return NULL;
     struct erg_runtime runtime = {.name = "python", .zygote_argv = argv};
     struct erg_error err = {0};
-    static const struct erg_daemon_ops ops = {
-        .make = host_make, .attach = host_attach, .run = host_run, .stop = host_stop};
+    static const struct erg_daemon_ops ops = {.make = host_make,
+                                              .attach = host_attach,
+                                              .output = host_output,
+                                              .run = host_run,
+                                              .end = host_end,
+                                              .stop = host_stop};
     h.config.runtime = &runtime;
     h.config.lease_ns = (int64_t)(lease * 1e9);
     int code;

@@ -15,6 +15,7 @@
  *   handle_type.c  Handle (put)
  *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks
  *   runtime.c      how workers of Python come into being
+ *   server.c       servers and their keys
  */
 #ifndef ERG_CORE_POOL_H
 #define ERG_CORE_POOL_H
@@ -568,6 +569,15 @@ const struct erg_runtime *pl_runtime(struct pool_state *state,
                                      int preload); /* NULL with an exception */
 void pl_runtime_fini(struct pool_state *state);
 PyObject *pl_zygote_main(PyObject *module, PyObject *args);
+/* A list of strings as a command line; freed entry by entry with PyMem_Free. NULL with an exception. */
+char **pl_argv_make(PyObject *list);
+
+/* --- server.c ------------------------------------------------------------------------------------------ */
+PyObject *pl_protocol(PyObject *module, PyObject *args);
+PyObject *pl_read_key(PyObject *module, PyObject *path);
+PyObject *pl_make_key(PyObject *module, PyObject *path);
+PyObject *pl_is_local(PyObject *module, PyObject *host);
+PyObject *pl_server_run(PyObject *module, PyObject *args);
 PyObject *pl_thread_main(PyObject *module, PyObject *args);
 PyObject *pl_leave(PyObject *module, PyObject *status);
 

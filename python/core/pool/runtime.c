@@ -134,7 +134,7 @@ static void argv_free(char **argv) {
     PyMem_Free(argv);
 }
 
-static char **argv_make(PyObject *list) {
+char **pl_argv_make(PyObject *list) {
     Py_ssize_t n = PyList_GET_SIZE(list);
     char **argv = PyMem_Calloc((size_t)n + 1, sizeof *argv);
     if (!argv)
@@ -163,7 +163,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
         return runtime;
     PyObject *helper = PyImport_ImportModule("ergon._worker");
     PyObject *list = helper ? PyObject_CallMethod(helper, "zygote_argv", "i", preload) : NULL;
-    char **argv = list ? argv_make(list) : NULL;
+    char **argv = list ? pl_argv_make(list) : NULL;
     Py_XDECREF(list);
     Py_XDECREF(helper);
     if (!argv)
