@@ -205,8 +205,10 @@ def dump_module(filename: Any = None, module: Any = None, refimported: bool = Fa
         module = kwds.pop("main")
     main = _module(module)
     saved = _stash_modules(main) if refimported else main
+    state = io.BytesIO()  # what is in the file stays there until there is something to put in its place
+    _home("._session").save(state, saved, main, **kwds)
     with _opened(filename, "wb") as file:
-        _home("._session").save(file, saved, main, **kwds)
+        file.write(state.getbuffer())
 
 
 def load_module(filename: Any = None, module: Any = None, **kwds: Any) -> ModuleType | None:

@@ -16,12 +16,13 @@ def run(tmp_path):
     def start(text, *path, python=sys.executable):
         file = tmp_path / "program.py"
         file.write_text(textwrap.dedent(text))
+        inherited = [folder for folder in [os.environ.get("PYTHONPATH")] if folder]
         done = subprocess.run(
             [python, str(file)],
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, path), *inherited])},
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -128,6 +128,25 @@ def test_files_are_private_and_links_are_not_followed(program, kind):
     """)
 
 
+@pytest.mark.parametrize("kind", ["ergon.pickle", "dill"])
+def test_a_state_that_cannot_be_saved_leaves_the_last_one(program, kind):
+    program(f"""
+        import sys, {kind} as p
+        x = 1
+        p.dump_module("state.pkl")
+        frame = sys._getframe()
+        try:
+            p.dump_module("state.pkl")
+        except (TypeError, p.PicklingError) as error:
+            assert "frame" in str(error)
+        else:
+            raise AssertionError("a frame was saved")
+        x = 2
+        p.load_module("state.pkl")
+        assert x == 1
+    """)
+
+
 def test_what_is_no_state_says_so(program):
     program("""
         import io, ergon, ergon.pickle as p

@@ -226,6 +226,19 @@ def save_generic_alias(pickler, obj):
             pickler.save_reduce(*reduced, obj=obj)
 
 
+@saves(typing.TypeVar, typing.ParamSpec)
+def save_type_variable(pickler, obj):
+    """Of the main module, say; one that can be imported goes by name."""
+    with tracing(pickler, "Tv", obj):
+        if _locate_function(obj, pickler):
+            save_global(pickler, obj, obj.__name__)
+            return
+        kwds = {"bound": obj.__bound__, "covariant": obj.__covariant__, "contravariant": obj.__contravariant__}
+        constraints = getattr(obj, "__constraints__", ())
+        args = (type(obj), obj.__name__, constraints, {name: value for name, value in kwds.items() if value})
+        pickler.save_reduce(make._create_ftype, args, (None, {"__module__": obj.__module__}), obj=obj)
+
+
 @saves(dataclasses._HAS_DEFAULT_FACTORY_CLASS, label="DcHDF")
 def save_dataclasses_HAS_DEFAULT_FACTORY_CLASS(pickler, obj):
     pickler.write(GLOBAL + b"dataclasses\n_HAS_DEFAULT_FACTORY\n")
