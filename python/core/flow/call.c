@@ -338,9 +338,34 @@ static PyObject *new_instance(struct fl_run *run, PyTypeObject *type, PyObject *
     return o;
 }
 
+/* By its __new__, which is Python's and calls tuple.__new__ (fl_special). */
+static PyObject *new_namedtuple(struct fl_run *run, PyTypeObject *type, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *made = core_type_lookup(type, run->st->s_new),
+             *init = core_type_lookup(type, run->st->s_init);
+    PyObject *function = made && Py_TYPE(made) == &PyStaticMethod_Type
+                             ? PyObject_GetAttrString(made, "__func__")
+                             : NULL;
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **flat = PyMem_New(PyObject *, total + 1), *r = NULL;
+    if (!function || !PyFunction_Check(function) || (init && PyFunction_Check(init))) {
+        fl_stop(run, FL_WHY_BARRIER, "a class that is not plain");
+    } else if (flat) {
+        flat[0] = (PyObject *)type;
+        for (Py_ssize_t i = 0; i < total; i++)
+            flat[i + 1] = args[i];
+        r = call_function(run, function, flat, nargs + 1, kwnames);
+    }
+    Py_XDECREF(function);
+    PyMem_Free(flat);
+    return r;
+}
+
 static PyObject *call_class(struct fl_run *run, PyTypeObject *type, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *kwnames) {
     struct flow_state *st = run->st;
+    if (fl_like_tuple(type) && Py_TYPE(type)->tp_call == PyType_Type.tp_call)
+        return new_namedtuple(run, type, args, nargs, kwnames);
     if (fl_kind(st, type) ||
         (PyExceptionClass_Check(type) && !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))) {
         if (type == &PyUnicode_Type && !all_plain(run, args, nargs))

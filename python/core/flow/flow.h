@@ -96,7 +96,7 @@ struct flow_state {
     struct fl_code *codes;   /* all, chained */
     struct fl_map code_ptrs; /* code object -> capsule of its fl_code */
     /* names that are looked up often */
-    PyObject *s_enter, *s_exit, *s_init, *s_call, *s_getattribute;
+    PyObject *s_enter, *s_exit, *s_init, *s_new, *s_call, *s_getattribute;
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject
         *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */
@@ -250,6 +250,8 @@ int fl_has_unknown(struct fl_run *run, PyObject *o, int depth);
 int fl_plain(struct fl_run *run, PyObject *o, int depth);
 enum fl_kind { FL_ATOM = 1, FL_SEQ, FL_MUTABLE, FL_ITER };
 int fl_kind(struct flow_state *st, PyTypeObject *type); /* 0: not a type known to be harmless */
+int fl_like_tuple(
+    PyTypeObject *type); /* a namedtuple: a tuple with names, and nothing else different */
 int fl_user_class(struct flow_state *st,
                   PyTypeObject *type); /* instances may be made and copied plainly */
 
@@ -312,12 +314,13 @@ PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator);
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller);
 /* A pass from where a coroutine of the program's is suspended. As fl_fork_pass; 1 also if it is not suspended. */
 int fl_fork_suspended(struct fl_run *run, PyObject *coroutine);
-/* Names the place the real function is at. */
+/* Names the place the real function is at; args: of the call it makes. */
 struct fl_place {
     void *frame, *code; /* only compared */
     int lasti;
+    int direct; /* the frame itself called, not native code that it called */
 };
-void fl_place_now(struct fl_place *place);
+void fl_place_now(struct fl_place *place, PyObject *const *args);
 /* From begin to end no Python code runs in this thread but what is trusted (session->trusted), and no garbage is
  * collected. -1: cannot be had. */
 int fl_guard_begin(struct flow_state *st);

@@ -6,11 +6,14 @@
 
 #if FL_FRAMES
 
-void fl_place_now(struct fl_place *place) {
+void fl_place_now(struct fl_place *place, PyObject *const *args) {
     iframe *i = frame_current();
     place->frame = i;
     place->lasti = i ? frame_at(i) : -1;
     place->code = i ? frame_code(i) : NULL;
+    place->direct =
+        i && args >= i->localsplus &&
+        args < i->localsplus + frame_code(i)->co_nlocalsplus + frame_code(i)->co_stacksize;
 }
 
 /* What an instruction that is under way has on the stack, when native code called Python on its behalf: 1 all of it is
@@ -247,9 +250,86 @@ static int drains(struct fl_run *run, const struct calling *c) {
            fl_poison(run, self) == 0;
 }
 
+/* The loop is over. */
+static void leave_loop(struct fl_frame *outer, int arg) {
+    Py_DECREF(fl_pop(outer));
+    outer->ip = after(outer) + arg + FL_FOR_SKIP;
+}
+
+/* What zip, which `it` is, makes of the value its iterator `theirs` gave: new reference; NULL without exception: nothing, another
+ * one is exhausted. */
+static PyObject *zip_item(struct fl_run *run, PyObject *iterators, PyObject *theirs,
+                          PyObject *value) {
+    PyObject *item = PyTuple_New(PyTuple_GET_SIZE(iterators));
+    int before = 1;
+    for (Py_ssize_t i = 0; item && i < PyTuple_GET_SIZE(iterators); i++) {
+        PyObject *it = PyTuple_GET_ITEM(iterators, i), *one = NULL;
+        int rc = 1;
+        if (it == theirs) {
+            before = 0;
+            one = Py_NewRef(value);
+        } else if (before) { /* zip has it already */
+            one = fl_unknown(run->st);
+        } else {
+            rc = fl_next(run, it, &one);
+        }
+        if (!one || rc <= 0)
+            Py_CLEAR(item);
+        else
+            PyTuple_SET_ITEM(item, i, one);
+    }
+    return item;
+}
+
+/* A generator inside zip, enumerate or map (on top of outer's stack) gave a value to a loop: that goes on with the item. 0; -1; 1:
+ * something else. */
+static int leave_wrapped(struct fl_run *run, struct fl_frame *outer, int arg, PyObject *theirs,
+                         PyObject *gen, PyObject *value) {
+    PyObject *it = *fl_at(outer, 1), *item = NULL;
+    PyTypeObject *type = Py_TYPE(it);
+    if (type != &PyZip_Type && type != &PyEnum_Type && type != &PyMap_Type)
+        return 1;
+    if (!gen) {
+        leave_loop(outer, arg);
+        return 0;
+    }
+    PyObject *reduced = PyObject_CallMethod(it, "__reduce__", NULL);
+    PyObject *args = reduced && PyTuple_Check(reduced) ? PyTuple_GET_ITEM(reduced, 1) : NULL;
+    int rc = args && fl_map_set(&run->forward, theirs, gen) == 0 ? 0 : -1;
+    if (rc == 0 && type == &PyZip_Type) {
+        item = zip_item(run, args, theirs, value);
+    } else if (rc == 0 && type == &PyMap_Type && PyTuple_GET_SIZE(args) == 2) {
+        item = fl_call(run, PyTuple_GET_ITEM(args, 0), &value, 1, NULL);
+    } else if (rc == 0 && type == &PyEnum_Type) {
+        PyObject *one = PyLong_FromLong(1);
+        PyObject *next = one ? PyNumber_Add(PyTuple_GET_ITEM(args, 1), one) : NULL;
+        PyObject *made =
+            next ? PyObject_CallFunctionObjArgs((PyObject *)type, gen, next, NULL) : NULL;
+        if (made && fl_mark_owned(run, made) == 0 && fl_map_set(&run->forward, it, made) == 0)
+            item = PyTuple_Pack(2, PyTuple_GET_ITEM(args, 1), value);
+        Py_XDECREF(one);
+        Py_XDECREF(next);
+        Py_XDECREF(made);
+    } else if (rc == 0) {
+        rc = 1;
+    }
+    Py_XDECREF(reduced);
+    if (item) {
+        fl_push(outer, item);
+        outer->ip = after(outer);
+    } else if (rc == 0 && PyErr_Occurred()) {
+        rc = -1;
+    } else if (rc == 0) {
+        leave_loop(outer, arg);
+    }
+    return rc;
+}
+
 /* A generator of the program's that runs (its frame is f) was asked for an item by an instruction of outer. 0, 1, -1. */
-static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject *value,
-                           struct fl_frame *outer, int native) {
+static int leave_generator(struct fl_run *run, iframe *i, struct fl_frame **inner, PyObject *value,
+                           struct fl_frame *outer) {
+    int native = frame_is_entry(i);
+    PyObject *running = (PyObject *)_PyFrame_GetGenerator(i);
     struct calling c;
     int arg, op = opcode_at(outer, &arg);
     if (op == SEND && !native)
@@ -271,12 +351,13 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
             fl_push(outer, Py_NewRef(value));
             outer->ip = after(outer);
         } else if (value) {
-            Py_DECREF(fl_pop(outer));
-            outer->ip = after(outer) + arg + FL_FOR_SKIP;
+            leave_loop(outer, arg);
         } else {
             rc = -1;
         }
         Py_DECREF(theirs);
+    } else if (op == FOR_ITER && value) {
+        rc = leave_wrapped(run, outer, arg, running, gen, value);
     } else if (op == SEND) {
         if (yielded)
             rc = fl_map_set(&run->forward, *fl_at(outer, 2), gen);
@@ -291,10 +372,18 @@ static int leave_generator(struct fl_run *run, struct fl_frame **inner, PyObject
         rc = fl_map_set(&run->forward, c.args[0], gen);
         complete(outer, c.operands, c.next, value);
     } else if (calling_of(outer, &c) && value && c.callable && drains(run, &c)) {
-        PyObject *item;
-        rc = 0;
-        while (gen && (rc = fl_next(run, gen, &item)) > 0)
+        PyObject *item, *source = c.args && c.nargs > 0 ? c.args[0] : NULL;
+        /* Where something is between, all of that is run through, for what else is in it. */
+        int wrapped = gen && source && source != running &&
+                      fl_kind(run->st, Py_TYPE(fl_see(run, source))) == FL_ITER;
+        rc = wrapped ? fl_map_set(&run->forward, running, gen) : 0;
+        while (rc == 0 && gen && (rc = fl_next(run, wrapped ? source : gen, &item)) > 0) {
+            rc = wrapped && fl_is_unknown(run->st, fl_see(run, source)) ? 2 : 0;
             Py_DECREF(item);
+            if (rc == 2)
+                break;
+        }
+        rc = rc == 2 ? 0 : rc;
         PyObject *u = rc == 0 ? fl_unknown(run->st) : NULL;
         rc = u ? 0 : -1;
         if (u)
@@ -384,7 +473,7 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
             copy_frame(run, prev, native ? -1 : held(prev), native ? 0 : frame_next(prev));
         rc = outer ? 0 : -1;
         if (outer && i->owner == FRAME_OWNED_BY_GENERATOR)
-            rc = leave_generator(run, &f, value, outer, native);
+            rc = leave_generator(run, i, &f, value, outer);
         else if (outer && value && native)
             rc = leave_native(run, i, value, outer);
         if (rc == 1 && value && native && i->owner != FRAME_OWNED_BY_GENERATOR &&
@@ -508,7 +597,8 @@ int fl_fork_suspended(struct fl_run *run, PyObject *coroutine) {
     (void)run, (void)coroutine;
     return 1;
 }
-void fl_place_now(struct fl_place *place) {
+void fl_place_now(struct fl_place *place, PyObject *const *args) {
+    (void)args;
     memset(place, 0, sizeof *place);
 }
 void *fl_frame_base(void) {

@@ -12,7 +12,15 @@ int fl_kind(struct flow_state *st, PyTypeObject *type) {
         seen->value = kind ? (int)PyLong_AsLong(kind) : 0;
         seen->key = type;
     }
-    return seen->value;
+    return seen->value ? seen->value : fl_like_tuple(type) ? FL_SEQ : 0;
+}
+
+int fl_like_tuple(PyTypeObject *type) {
+    return type->tp_base == &PyTuple_Type && PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
+           type->tp_iter == PyTuple_Type.tp_iter && type->tp_hash == PyTuple_Type.tp_hash &&
+           type->tp_richcompare == PyTuple_Type.tp_richcompare &&
+           type->tp_getattro == PyObject_GenericGetAttr && !core_type_has_dict(type) &&
+           type->tp_as_mapping->mp_subscript == PyTuple_Type.tp_as_mapping->mp_subscript;
 }
 
 int fl_user_class(struct flow_state *st, PyTypeObject *type) {
@@ -189,7 +197,7 @@ int fl_has_unknown(struct fl_run *run, PyObject *o, int depth) {
         return 1;
     if (depth <= 0)
         return 0;
-    if (PyTuple_CheckExact(o) || PyList_CheckExact(o)) {
+    if (PyTuple_Check(o) || PyList_CheckExact(o)) {
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); i++)
             if (fl_has_unknown(run, PySequence_Fast_GET_ITEM(o, i), depth - 1))
                 return 1;
@@ -362,7 +370,15 @@ static PyObject *settle(struct settle *s, PyObject *o) {
     if (!list && !tuple && !PyDict_Check(o) && !fl_user_class(s->run->st, type) &&
         strcmp(type->tp_name, "types.SimpleNamespace") != 0) {
         /* Other containers are taken as they are, unless something in them may be stale. */
-        if (strcmp(type->tp_name, "collections.deque") == 0) {
+        if (PyTuple_Check(o)) {
+            for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(o) && !s->unknown; i++) {
+                PyObject *now = settle(s, PyTuple_GET_ITEM(o, i));
+                if (!now)
+                    return NULL;
+                s->unknown |= now != PyTuple_GET_ITEM(o, i);
+                Py_DECREF(now);
+            }
+        } else if (strcmp(type->tp_name, "collections.deque") == 0) {
             PyObject *items = PySequence_List(o);
             if (items && fl_has_unknown(s->run, items, 4))
                 s->unknown = 1;

@@ -387,15 +387,59 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
     return made;
 }
 
+/* o.__reduce__() without a word: for the iterators of itertools CPython 3.12 and 3.13 warn that it will be gone. */
+static PyObject *reduce(PyObject *o) {
+    PyObject *filters = NULL, *module = NULL, *name = NULL, *quiet = NULL, *r = NULL;
+    int warns = PY_VERSION_HEX >= 0x030C0000 && strncmp(Py_TYPE(o)->tp_name, "itertools.", 10) == 0;
+    if (warns) {
+        name = PyUnicode_FromString("warnings");
+        module = name ? PyImport_GetModule(name) : NULL;
+        filters = module ? PyObject_GetAttrString(module, "filters") : NULL;
+        quiet = Py_BuildValue("(sOOOi)", "ignore", Py_None, PyExc_DeprecationWarning, Py_None, 0);
+        PyErr_Clear();
+        warns = filters && PyList_Check(filters) && quiet && PyList_Insert(filters, 0, quiet) == 0;
+        if (!warns)
+            goto out;
+    }
+    r = PyObject_CallMethod(o, "__reduce__", NULL);
+    if (warns && PyList_GET_SIZE(filters) > 0 && PyList_GET_ITEM(filters, 0) == quiet) {
+        PyObject *error = PyErr_GetRaisedException();
+        if (PyList_SetSlice(filters, 0, 1, NULL) < 0)
+            PyErr_Clear();
+        if (error)
+            PyErr_SetRaisedException(error);
+    }
+out:
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    Py_XDECREF(filters);
+    Py_XDECREF(quiet);
+    return r;
+}
+
+/* What a sequence's plain iterator gave to be rebuilt from: that goes over an array of NumPy's. */
+static int is_of_array(struct flow_state *st, PyObject *reduced) {
+    PyObject *args = PyTuple_Check(reduced) && PyTuple_GET_SIZE(reduced) > 1
+                         ? PyTuple_GET_ITEM(reduced, 1)
+                         : NULL;
+    return args && PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 1 && st->ndarray_type &&
+           Py_TYPE(PyTuple_GET_ITEM(args, 0)) == st->ndarray_type;
+}
+
 PyObject *fl_iter_copy(struct fl_run *run, PyObject *o) {
     if (PyGen_CheckExact(o) || PyCoro_CheckExact(o))
         return fl_fork_generator(run, o);
     int chain = strcmp(Py_TYPE(o)->tp_name, "itertools.chain") == 0;
-    if (!chain && !can_be_rebuilt(o))
+    int array = Py_TYPE(o) == &PySeqIter_Type;
+    if (!chain && !array && !can_be_rebuilt(o))
         return NULL;
-    PyObject *reduced = PyObject_CallMethod(o, "__reduce__", NULL), *made = NULL;
+    PyObject *reduced = reduce(o), *made = NULL;
     if (!reduced)
         return NULL;
+    if (array && !is_of_array(run->st, reduced)) {
+        Py_DECREF(reduced);
+        return NULL;
+    }
     if (chain && PyTuple_Check(reduced)) {
         made = copy_chain(run, reduced);
         Py_DECREF(reduced);

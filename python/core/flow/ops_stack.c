@@ -181,6 +181,37 @@ static int op_load_fast_load_fast(struct fl_run *run, struct fl_frame *f, int ar
     return op_load_fast(run, f, arg >> 4) < 0 ? -1 : op_load_fast(run, f, arg & 15);
 }
 
+/* Modules that are there already. */
+static int op_import_name(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *from = fl_pop(f), *level = fl_pop(f), *module = NULL;
+    PyObject *name = PyTuple_GET_ITEM(f->code->code->co_names, arg);
+    Py_ssize_t size = PyUnicode_GET_LENGTH(name);
+    Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, size, 1);
+    if (PyLong_CheckExact(level) && PyLong_AsLong(level) == 0) {
+        module = PyImport_GetModule(name);
+        if (module && from == Py_None && dot > 0) { /* import a.b gives a */
+            PyObject *top = PyUnicode_Substring(name, 0, dot);
+            Py_SETREF(module, top ? PyImport_GetModule(top) : NULL);
+            Py_XDECREF(top);
+        }
+    }
+    Py_DECREF(from);
+    Py_DECREF(level);
+    if (!module && !PyErr_Occurred())
+        return fl_stop(run, FL_WHY_OTHER, "imports a module that is not there yet");
+    return push_new(f, module);
+}
+
+static int op_import_from(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *module = fl_see(run, *fl_at(f, 1));
+    PyObject *name = PyTuple_GET_ITEM(f->code->code->co_names, arg);
+    PyObject *dict = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
+    PyObject *o = dict ? PyDict_GetItemWithError(dict, name) : NULL;
+    if (!o)
+        return fl_stop(run, FL_WHY_OTHER, "imports a module that is not there yet");
+    return push_seen(run, f, o);
+}
+
 static int op_load_assertion_error(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)run, (void)arg;
     fl_push(f, Py_NewRef(PyExc_AssertionError));
@@ -208,6 +239,8 @@ void fl_ops_stack(fl_op *t) {
     t[LOAD_GLOBAL] = op_load_global;
     t[STORE_GLOBAL] = op_store_global;
     t[COPY] = op_copy;
+    t[IMPORT_NAME] = op_import_name;
+    t[IMPORT_FROM] = op_import_from;
     t[SWAP] = op_swap;
     t[LOAD_ASSERTION_ERROR] = op_load_assertion_error;
 }

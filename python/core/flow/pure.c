@@ -248,6 +248,8 @@ static int numpy_look(struct flow_state *st) {
     st->numpy_known = 1;
     st->ndarray_type = (PyTypeObject *)array;
     int rc = note(st->pure_types, array, FL_MUTABLE);
+    if (rc == 0) /* how arrays are iterated over */
+        rc = note(st->pure_types, (PyObject *)&PySeqIter_Type, FL_ITER);
     if (rc == 0)
         rc = note(st->pure_types, dtype, FL_ATOM);
     Py_DECREF(dtype);
@@ -474,6 +476,10 @@ PyObject *fl_special(struct fl_run *run, PyObject *c, PyObject *const *args, Py_
         int truth = fl_truth(run, args[0]);
         return truth == -1 ? NULL : truth == -2 ? fl_unknown(st) : PyBool_FromLong(truth);
     }
+    if (PyCFunction_Check(c) && PyCFunction_GET_SELF(c) == (PyObject *)&PyTuple_Type &&
+        named(c, "__new__") && nargs == 2 && !kwnames && PyType_Check(args[0]) &&
+        fl_like_tuple((PyTypeObject *)args[0]) && PyTuple_CheckExact(fl_see(run, args[1])))
+        return PyObject_Vectorcall(c, args, 2, NULL);
     *done = 0;
     if (PyCFunction_Check(c) && PyCFunction_GET_SELF(c) &&
         PyModule_Check(PyCFunction_GET_SELF(c))) {

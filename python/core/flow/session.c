@@ -115,8 +115,11 @@ static uint64_t meet_site(struct fl_run *run) {
     return site;
 }
 
-/* Where the real function is; 0: no pass has met a call there. CPython 3.11 may be at the PRECALL in front of the call. */
+/* Where the real function is; 0: native code calls, and no pass has met that there. CPython 3.11 may be at the PRECALL in front
+ * of the call. */
 static uint64_t real_site(const struct fl_session *s) {
+    if (s->place.direct)
+        return site_of(s->place.code, s->place.lasti);
     for (int more = 0; more <= 2; more += 2) {
         uint64_t site = site_of(s->place.code, s->place.lasti + more);
         if (site_met(s, site))
@@ -630,9 +633,9 @@ static PyObject *call_here(struct fl_functional *f, PyObject *const *args, Py_ss
 }
 
 /* How often the same place of the program has called in a row: what native code there has had already. */
-static void count_place(struct fl_session *s) {
+static void count_place(struct fl_session *s, PyObject *const *args) {
     struct fl_place now;
-    fl_place_now(&now);
+    fl_place_now(&now, args);
     s->at_place = now.frame == s->place.frame && now.lasti == s->place.lasti ? s->at_place + 1 : 1;
     s->place = now;
 }
@@ -784,7 +787,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
-    count_place(s);
+    count_place(s, args);
     if (signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return NULL;

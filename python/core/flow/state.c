@@ -100,8 +100,8 @@ int flow_exec(PyObject *module) {
         pk_register_ref_type(module, st->unknown_type) < 0)
         return -1;
     if (intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
-        intern(&st->s_init, "__init__") < 0 || intern(&st->s_call, "__call__") < 0 ||
-        intern(&st->s_getattribute, "__getattribute__") < 0)
+        intern(&st->s_init, "__init__") < 0 || intern(&st->s_new, "__new__") < 0 ||
+        intern(&st->s_call, "__call__") < 0 || intern(&st->s_getattribute, "__getattribute__") < 0)
         return -1;
     PyObject *weakref = PyImport_ImportModule("weakref");
     st->generators = weakref ? PyObject_CallMethod(weakref, "WeakKeyDictionary", NULL) : NULL;
@@ -178,6 +178,7 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->s_enter);
     Py_CLEAR(st->s_exit);
     Py_CLEAR(st->s_init);
+    Py_CLEAR(st->s_new);
     Py_CLEAR(st->s_call);
     Py_CLEAR(st->s_getattribute);
     fl_code_free_all(st);
