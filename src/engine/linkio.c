@@ -1,5 +1,7 @@
 #include "engine/linkio.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -9,6 +11,13 @@
 
 enum { PIECES = 64, READS = 16 };
 
+/* How fast a link is shows while it is behind with writing: measured over stretches of at least so much. Packing costs
+ * about what a link of SLOW does, so that below it pays. */
+#define STRETCH_NS 50000000u
+#define STRETCH_BYTES 262144u
+#define SLOW 60e6 /* bytes a second */
+#define FAST 150e6
+
 static int set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : 0;
@@ -16,7 +25,8 @@ static int set_nonblocking(int fd) {
 
 int erg_linkio_open(struct erg_linkio *io, struct erg_session *session, int in, int out,
                     struct erg_auth *auth, struct erg_error *err) {
-    *io = (struct erg_linkio){.in = in, .out = out};
+    *io = (struct erg_linkio){.in = in, .out = out, .session = session};
+    erg_session_compress(session, 0);
     int code = erg_link_new(session, auth, &io->link);
     if (code < 0) {
         erg_linkio_close(io);
@@ -66,6 +76,23 @@ static ssize_t write_pieces(int fd, struct iovec *pieces, size_t n) {
     return done;
 }
 
+/* `bytes` more were written while it is behind. */
+static void measure(struct erg_linkio *io, size_t bytes) {
+    io->behind_bytes += bytes;
+    if (io->behind_bytes < STRETCH_BYTES)
+        return;
+    uint64_t now = erg_clock_ns(), took = now - io->behind_since;
+    if (took < STRETCH_NS)
+        return;
+    double rate = (double)io->behind_bytes * 1e9 / (double)took;
+    if (rate < SLOW && !io->packing)
+        erg_session_compress(io->session, io->packing = 1);
+    else if (rate > FAST && io->packing)
+        erg_session_compress(io->session, io->packing = 0);
+    io->behind_since = now;
+    io->behind_bytes = 0;
+}
+
 int erg_linkio_flush(struct erg_linkio *io, struct erg_error *err) {
     struct iovec pieces[PIECES];
     if (io->out < 0)
@@ -73,15 +100,23 @@ int erg_linkio_flush(struct erg_linkio *io, struct erg_error *err) {
     io->blocked = 0;
     for (;;) {
         size_t n = erg_link_output(io->link, pieces, PIECES);
-        if (n == 0)
+        if (n == 0) {
+            io->behind_since = 0;
             return 0;
+        }
         ssize_t done = write_pieces(io->out, pieces, n);
         int error = errno;
         erg_link_sent(io->link, done < 0 ? 0 : (size_t)done);
+        if (done > 0 && io->behind_since)
+            measure(io, (size_t)done);
         if (done >= 0 || error == EINTR)
             continue;
         if (error == EAGAIN || error == EWOULDBLOCK) {
             io->blocked = 1;
+            if (!io->behind_since) {
+                io->behind_since = erg_clock_ns();
+                io->behind_bytes = 0;
+            }
             return 0;
         }
         if (error == EPIPE || error == ECONNRESET)

@@ -9,7 +9,11 @@
 struct erg_linkio {
     int in, out; /* -1: there is none; may be the same */
     struct erg_link *link;
-    int blocked; /* not everything could be written: wait until `out` is writable */
+    struct erg_session *session; /* the link's */
+    int blocked;                 /* not everything could be written: wait until `out` is writable */
+    int packing;                 /* the link is slow: bodies are packed */
+    uint64_t behind_since,
+        behind_bytes; /* when it last began to be behind, 0: it is not; written since */
 };
 
 #define ERG_LINKIO_NONE ((struct erg_linkio){.in = -1, .out = -1})

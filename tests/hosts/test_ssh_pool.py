@@ -91,6 +91,22 @@ def test_a_link_that_is_cut_for_seconds_loses_nothing(hosts):
     assert sorted(map(int, hosts["h2"].exec("cat", path).split())) == list(range(300))
 
 
+def test_slow_links_are_packed(make_hosts):
+    hosts = make_hosts(1, shaped=True)
+    host = next(iter(hosts))
+    host.shape(delay_us=2000, rate_kbit=30_000)
+    random, plain = os.urandom(4_000_000), bytes(4_000_000)
+    with ergon.Pool(f"ssh://{host.name}?slots=1") as pool:
+        pool.pipe(len, random)  # by now it is known to be slow
+
+        def took(data):
+            start = time.monotonic()
+            assert pool.pipe(len, data) == len(data)
+            return time.monotonic() - start
+
+        assert took(plain) * 2 < took(random)
+
+
 def test_those_that_come_up_are_used(hosts):
     hosts["h3"].crash()
     try:
