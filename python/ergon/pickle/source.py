@@ -61,6 +61,30 @@ def _code(obj: Any) -> types.CodeType | None:
 # --- finding lines ------------------------------------------------------------------------------------------------------
 
 
+def _typed(obj: Any) -> tuple[list[str], int] | None:
+    """The lines typed in an interactive session, and the last one that defines the object; None if there is none."""
+    readline = sys.modules.get("readline")
+    code = None if inspect.isclass(obj) else _code(obj)
+    if inspect.isclass(obj):
+        typed = obj.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    else:
+        typed = code is not None and code.co_filename == "<stdin>"
+    if readline is None or not typed:
+        return None
+    count = readline.get_current_history_length()
+    lines = [(readline.get_history_item(number) or "") + "\n" for number in range(1, count + 1)]
+    name = obj.__name__ if code is None else code.co_name
+    for number in range(len(lines) - 1, -1, -1):
+        words = lines[number].replace("(", " ").replace(":", " ").split()
+        if name == "<lambda>":
+            found = "lambda" in lines[number] and _matchlambda(obj, lines[number])
+        else:
+            found = name in words[1:3] and words[0] in ("def", "class", "async")
+        if found:
+            return lines, number
+    return None
+
+
 def _lines_of_file(obj: Any) -> list[str]:
     file = inspect.getsourcefile(obj) or inspect.getfile(obj)
     linecache.checkcache(file)
@@ -114,6 +138,9 @@ def findsource(object: Any) -> tuple[list[str], int]:
     OSError: there is no source code; TypeError: there cannot be any.
     """
     obj = _target(object)
+    found = _typed(obj)
+    if found:
+        return found
     lines = _lines_of_file(obj)
     if inspect.ismodule(obj):
         return lines, 0

@@ -58,6 +58,23 @@ def test_source(program, home):
     """)
 
 
+def test_source_of_what_was_typed(program):
+    program("""
+        import readline, __main__
+        from ergon.pickle import source
+        session = ["def old(x):", "    return 1", "", "def old(x):", "    if x:", "        return 2", "", "twice = lambda x: 2 * x",
+                   "class Typed:", "    def method(self): return 3", "", "old(1)"]
+        readline.clear_history()
+        for line in session: readline.add_history(line)
+        exec(compile("\\n".join(session[3:]), "<stdin>", "exec"), globals())
+        del __main__.__file__
+        assert source.getsource(old) == "def old(x):\\n    if x:\\n        return 2\\n", source.getsource(old)
+        assert source.getsource(twice) == "twice = lambda x: 2 * x\\n"
+        assert source.getsource(Typed) == "class Typed:\\n    def method(self): return 3\\n"
+        assert source.isdynamic(old) and source.importable(twice) == "twice = lambda x: 2 * x\\n"
+    """)
+
+
 @pytest.mark.parametrize("home", HOMES)
 def test_detect(program, home):
     program(f"""

@@ -1,5 +1,12 @@
 """The pickler of the alias: what programs that derive from it, or look into it, rely on."""
 
+import os
+import subprocess
+import sys
+import textwrap
+
+from ergon.aliases import folder
+
 
 def test_subclass_that_overrides_save(program):
     program("""
@@ -145,6 +152,29 @@ def test_many_threads_pickle_at_once(program):
         [t.join() for t in threads]
         assert not failed
     """)
+
+
+def test_same_bytes_under_every_hash_seed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+            import dill, hashlib
+            names = {"one", "two", "three"}
+            class Thing:
+                def one(self): return helper(names)
+                def two(self): return {"a", "b", "c", "d"} & names
+            def helper(x): return x in {"p", "q", "r", "s"} and Thing
+            things = [Thing, helper, Thing().two, names, frozenset(names)]
+            for kwds in ({}, {"recurse": True}):
+                print(hashlib.sha256(dill.dumps(things, **kwds)).hexdigest())
+        """)
+    )
+    found = set()
+    for seed in ("0", "1", "7", "42"):
+        path = os.pathsep.join(filter(None, [folder(), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path}
+        found.add(subprocess.check_output([sys.executable, str(program)], env=environment, timeout=60))
+    assert len(found) == 1
 
 
 def test_what_is_off_in_the_alias_is_on_in_ergon(program):

@@ -8,6 +8,7 @@ import sys
 import types
 import weakref
 from pickle import PicklingError
+from pickle import _Pickler as StockPickler
 
 from ergon.pickle import pointers
 
@@ -100,6 +101,17 @@ def save_context(pickler, obj):
         pickler.save_reduce(make._create_context, (list(obj.items()),), obj=obj)
     else:
         pickler.save_reduce(type(obj), (), obj=obj)
+
+
+@saves(set, frozenset)
+def save_set(pickler, obj):
+    """Sets of names in order: the same code gives the same bytes under every hash seed."""
+    if len(obj) > 1 and all(type(item) is str for item in obj):
+        pickler.save_reduce(type(obj), (sorted(obj),), obj=obj)
+    elif type(obj) is set:
+        StockPickler.save_set(pickler, obj)
+    else:
+        StockPickler.save_frozenset(pickler, obj)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------------------
