@@ -150,6 +150,11 @@ static int announce(struct erg_pool *p, struct erg_error *err) {
     return rc;
 }
 
+static void ran_elsewhere(void *ctx, const struct erg_elsewhere *run) {
+    struct erg_pool *p = ctx;
+    p->runtime->task_elsewhere(p->runtime->ctx, p, run);
+}
+
 /* The loop knows the pool by now, but nothing of its places yet. */
 static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
                        struct erg_error *err) {
@@ -158,6 +163,8 @@ static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
         erg_remote_new(p->owner, spec->places, spec->places_len, p->engine->bell_fd, &remote, err);
     if (rc != 0)
         return rc;
+    if (p->runtime->task_elsewhere)
+        erg_remote_on_run(remote, ran_elsewhere, p);
     pthread_mutex_lock(&p->engine->lock);
     p->remote = remote;
     pthread_mutex_unlock(&p->engine->lock);

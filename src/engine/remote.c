@@ -318,6 +318,14 @@ int erg_remote_up(const struct erg_remote *remote, int *starting) {
     return n;
 }
 
+void erg_remote_on_run(struct erg_remote *r, void (*fn)(void *ctx, const struct erg_elsewhere *run),
+                       void *ctx) {
+    pthread_mutex_lock(&r->lock);
+    r->on_run = fn;
+    r->on_run_ctx = ctx;
+    pthread_mutex_unlock(&r->lock);
+}
+
 const char *erg_remote_failures(struct erg_remote *r, char *text, size_t size) {
     size_t at = 0;
     text[0] = '\0';

@@ -19,6 +19,10 @@ int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs,
 /* Begins to end: says goodbye to the agents. cancel: tasks that are there are finished as cancelled first; else there
  * must be none. Idempotent. */
 void erg_remote_stop(struct erg_remote *remote, int cancel);
+/* Who is told of every run that ends while the table is traced: see task_elsewhere in runtime.h. To be called before
+ * the first task is entered. */
+void erg_remote_on_run(struct erg_remote *remote,
+                       void (*fn)(void *ctx, const struct erg_elsewhere *run), void *ctx);
 /* 1 once every agent, program and link is gone. */
 int erg_remote_down(const struct erg_remote *remote);
 /* After that: connects anew. */

@@ -42,6 +42,7 @@ struct leased {
     uint8_t cut_asked;
     uint8_t recalled;
     uint64_t last_block; /* CHUNK: of the results that came so far */
+    uint64_t fn, came;   /* for traces: record.fn when it was sent; bytes of a chunk's results */
     uint32_t nneeds, needs_cap;
     struct sent **needs, *few_needs[2];
     uint32_t before, after; /* in the place's list, oldest first; ERG_NIL */
@@ -128,6 +129,8 @@ struct erg_remote {
     int nsets;
     int64_t balance_at, sweep_at;
     uint32_t turn; /* the place that is served first */
+    void (*on_run)(void *ctx, const struct erg_elsewhere *run);
+    void *on_run_ctx;
 };
 
 /* remote.c */

@@ -45,9 +45,11 @@ static int lease_new(struct erg_remote *r, struct place *p, uint32_t index, uint
         return ERG_ENOMEM;
     uint32_t i = r->leases_free;
     struct leased *l = lease_at(r, i);
+    struct erg_record *record = erg_table_record(r->table, index);
     r->leases_free = l->next;
     *l = (struct leased){.place = p,
                          .task = erg_record_handle(r->table, index),
+                         .fn = record->user8 == 0 ? record->fn : 0,
                          .needs_cap = 2,
                          .before = p->last,
                          .after = ERG_NIL};
@@ -424,11 +426,38 @@ static int retried(struct erg_remote *r, uint32_t index) {
     return 1;
 }
 
+/* For traces. A chunk's results were counted as they came; a call's lies in its record. */
+static void tell(const struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
+    struct erg_remote *r = l->place->remote;
+    if (!r->on_run || !atomic_load_explicit(&r->table->header->tracing, memory_order_relaxed))
+        return;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    int chunk = record->kind == ERG_KIND_CHUNK;
+    struct erg_elsewhere run = {
+        .place = l->place->number,
+        .name = l->place->name,
+        .index = index,
+        .items = chunk ? atomic_load(&record->ndone) : 1,
+        .outcome = outcome,
+        .fn = l->fn,
+        .queued_ns = record->end_ns,
+        .run_ns = run_ns,
+        .bytes_in = l->bytes,
+        .bytes_out = l->came,
+    };
+    if (!chunk && outcome <= ERG_OUT_ERROR && record->result.offset)
+        run.bytes_out = erg_payload_size(erg_table_at(r->table, record->result.offset),
+                                         (size_t)record->result.len);
+    r->on_run(r->on_run_ctx, &run);
+}
+
 static void finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
     struct place *p = l->place;
     struct erg_remote *r = p->remote;
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     erg_lease_on_done(&p->lease, l->bytes, outcome == ERG_OUT_CANCELLED ? -1 : (int64_t)run_ns);
+    tell(l, outcome, run_ns);
     arrived(l);
     lease_free(r, l);
     p->tasks++;
@@ -524,6 +553,7 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
         if (code < 0)
             return code;
     }
+    l->came += in->has_parcel ? in->parcel.len : 0;
     if (in->has_parcel && in->parcel.items)
         add_items(l, record, &in->parcel);
     else if (in->has_parcel)
@@ -553,6 +583,7 @@ static int quick_result(struct place *p, const struct erg_msg_result *m) {
     memcpy(to, m->payload.data, len);
     if (!is_words(m))
         to[0] &= (unsigned char)~ERG_PAYLOAD_REFS;
+    l->came = len;
     finish(l, m->outcome, m->run_ns);
     return 1;
 }
@@ -703,6 +734,7 @@ void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *
         struct leased *l = lease_at(r, p->first);
         uint32_t index = ERG_HANDLE_INDEX(l->task);
         erg_lease_on_done(&p->lease, l->bytes, -1);
+        tell(l, outcome, 0);
         lease_free(r, l);
         if (outcome == ERG_OUT_LOST) {
             p->tasks_lost++;

@@ -21,6 +21,17 @@ struct erg_pool;
  * The runtime's handler compares slot.cancel with the slot's current claim and does nothing if they differ. */
 #define ERG_INTERRUPT_SIGNAL SIGURG
 
+/* A run at a place. `fn`: what record.fn was when the task was sent (for a chunk it is something else by then). */
+struct erg_elsewhere {
+    uint32_t place;   /* its number among the pool's */
+    const char *name; /* as the user wrote it */
+    uint32_t index, items;
+    enum erg_outcome outcome; /* ERG_OUT_NONE: lost, and run again */
+    uint64_t fn;
+    uint64_t queued_ns, run_ns; /* run_ns: as the host measured it */
+    uint64_t bytes_in, bytes_out;
+};
+
 struct erg_runtime {
     const char *name; /* for messages: "python", "native" */
 
@@ -43,6 +54,10 @@ struct erg_runtime {
      * lock held, so it neither waits nor calls the engine. NULL: nobody wants to know. */
     void (*task_lost)(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
                       enum erg_outcome outcome);
+
+    /* While the table is traced: a task ended at a place on another host. Called with the places' lock held and the
+     * record not yet done, so it neither waits nor calls the engine. NULL: nobody wants to know. */
+    void (*task_elsewhere)(void *ctx, struct erg_pool *pool, const struct erg_elsewhere *run);
 
     void *ctx;
 };

@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import sys
+import time
 
 import ergon
 import pytest
+from ergon import trace
 from ergon.errors import ConfigError, LaunchError
 
 HERE = str(pathlib.Path(ergon.__file__).resolve().parent.parent)
@@ -64,3 +66,37 @@ def test_pools_of_the_configuration_file(tmp_path, monkeypatch):
     with ergon.Pool(require="all") as pool:
         assert pool.nodes == 2
         assert len(set(pool.map(lambda _: os.getppid(), range(40), chunksize=1))) <= 2
+
+
+def long_enough(x):
+    time.sleep(0.002)
+    return bytes(1000)
+
+
+def test_the_trace_shows_hosts_and_transfers(tmp_path):
+    path = tmp_path / "trace.json"
+    with trace.record(path), ergon.Pool("local:1", f"{AGENT}?slots=2", require="all") as pool:
+        assert len(pool.map(long_enough, range(200))) == 200
+        assert len(pool.submit(long_enough, 1, resources={"host": f"{AGENT}?slots=2"}).result()) == 1000
+        tasks = [event for event in trace.events() if event.function == "long_enough"]
+    there = [event for event in tasks if event.worker_name == f"host {AGENT}?slots=2"]
+    assert sum(event.items for event in tasks) == 201 and 0 < len(there) < len(tasks) + 1
+    for event in there:
+        assert event.outcome == "ok" and event.bytes_out >= 1000 * event.items
+        assert event.end_ns - event.start_ns >= 0.002e9 * event.items
+    page = trace.report(path)
+    assert "host exec:" in pathlib.Path(page).read_text()
+
+
+def test_a_lost_host_in_the_trace():
+    with trace.record(), ergon.Pool(f"{AGENT}?slots=1") as pool:
+        future = pool.submit(time.sleep, 1000)
+        while not (pid := pool.stats["hosts"][0]["pid"]):
+            time.sleep(0.01)
+        while not pool.stats["hosts"][0]["leased"]:
+            time.sleep(0.01)
+        os.kill(pid, 9)
+        with pytest.raises(ergon.errors.WorkerLost):
+            future.result(30)
+        (event,) = [event for event in trace.events() if event.function == "sleep"]
+    assert event.outcome == "lost" and event.worker_name.startswith("host exec:")

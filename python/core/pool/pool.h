@@ -554,6 +554,7 @@ struct pl_trace_event {
 };
 void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *event);
 /* A worker died in the middle of a task. By the engine's loop thread, without the GIL. */
+void pl_trace_elsewhere(void *ctx, struct erg_pool *pool, const struct erg_elsewhere *run);
 void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
                    enum erg_outcome outcome);
 void pl_trace_fini(struct pl_core *core);

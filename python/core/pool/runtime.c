@@ -174,6 +174,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
                                     .start_thread = start_thread,
                                     .interrupt_thread = interrupt_thread,
                                     .task_lost = pl_trace_lost,
+                                    .task_elsewhere = pl_trace_elsewhere,
                                     .ctx = state};
     return runtime;
 }

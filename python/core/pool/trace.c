@@ -35,14 +35,28 @@ void pl_trace_record(struct pl_worker *worker, const struct pl_trace_event *even
 static const char *const outcomes[] = {"none", "ok",      "error",  "cancelled",
                                        "lost", "timeout", "retried"};
 enum { RETRIED = ERG_OUT_TIMEOUT + 1 };
+enum { PLACES_FROM = 10000 }; /* hosts among the numbers of workers, behind all of them */
 
-/* What a dead worker could not record itself. Pushed by the loop thread, never taken off before the pool is freed,
+/* What a dead worker could not record itself, and what ran on other hosts. Pushed by the engine's threads, never taken off before the pool is freed,
  * so that reading needs no lock. */
 struct pl_trace_lost {
     struct pl_trace_lost *next;
     uint32_t member;
+    uint32_t place; /* it ran at the pool's place of this number, counted from 1; 0: here */
+    char host[128];
     struct pl_trace_event event;
 };
+
+static void push(struct pl_core *core, struct pl_trace_lost *lost) {
+    lost->next = atomic_load_explicit(&core->trace_lost, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&core->trace_lost, &lost->next, lost,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+static uint64_t name_of(struct pl_core *core, uint64_t fn) {
+    return fn ? atomic_load(&((struct erg_fn_head *)erg_table_at(core->table, fn))->name) : 0;
+}
 
 void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t index,
                    enum erg_outcome outcome) {
@@ -57,10 +71,8 @@ void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t i
     lost->member = member;
     lost->event = (struct pl_trace_event){
         .task = erg_record_handle(core->table, index),
-        .name =
-            record->fn && record->user8 == 0 /* else it is no function, but where results begin */
-                ? atomic_load(&((struct erg_fn_head *)erg_table_at(core->table, record->fn))->name)
-                : 0,
+        /* else it is no function, but where results begin */
+        .name = record->user8 == 0 ? name_of(core, record->fn) : 0,
         .queued_ns = record->end_ns,
         .start_ns = record->start_ns,
         .end_ns = erg_clock_ns(),
@@ -68,10 +80,31 @@ void pl_trace_lost(void *ctx, struct erg_pool *pool, uint32_t member, uint32_t i
         .items = 1,
         .outcome = outcome == ERG_OUT_NONE ? RETRIED : outcome,
     };
-    lost->next = atomic_load_explicit(&core->trace_lost, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&core->trace_lost, &lost->next, lost,
-                                                  memory_order_release, memory_order_relaxed)) {
-    }
+    push(core, lost);
+}
+
+/* When a run began is not known here: clocks of two hosts differ. So it is taken to have ended when its result came. */
+void pl_trace_elsewhere(void *ctx, struct erg_pool *pool, const struct erg_elsewhere *run) {
+    (void)ctx;
+    struct pl_core *core = erg_pool_user(pool);
+    struct pl_trace_lost *one = core ? calloc(1, sizeof *one) : NULL;
+    if (!one)
+        return; /* the trace has a gap, the program goes on */
+    uint64_t now = erg_clock_ns();
+    one->place = run->place + 1;
+    snprintf(one->host, sizeof one->host, "%s", run->name);
+    one->event = (struct pl_trace_event){
+        .task = erg_record_handle(core->table, run->index),
+        .name = name_of(core, run->fn),
+        .queued_ns = run->queued_ns,
+        .start_ns = now > run->run_ns ? now - run->run_ns : now,
+        .end_ns = now,
+        .bytes_in = run->bytes_in,
+        .bytes_out = run->bytes_out,
+        .items = run->items,
+        .outcome = run->outcome == ERG_OUT_NONE ? RETRIED : run->outcome,
+    };
+    push(core, one);
 }
 
 void pl_trace_fini(struct pl_core *core) {
@@ -84,14 +117,18 @@ void pl_trace_fini(struct pl_core *core) {
 }
 
 /* (kind, pool, worker, worker name, task, function, items, queued, start, end, bytes in, bytes out, outcome) */
-static PyObject *event_tuple(struct pl_core *core, uint32_t member,
+static PyObject *event_tuple(struct pl_core *core, uint32_t member, const char *host,
                              const struct pl_trace_event *e) {
-    struct erg_member_slot *slot = erg_table_slot(core->table, member);
-    int thread = slot->kind == ERG_MEMBER_THREAD;
     PyObject *name = pl_fn_name(core, e->name);
     if (!name)
         return NULL;
-    PyObject *label = PyUnicode_FromFormat("%s %u", thread ? "thread" : "process", member);
+    PyObject *label;
+    if (host)
+        label = PyUnicode_FromFormat("host %s", host);
+    else if (erg_table_slot(core->table, member)->kind == ERG_MEMBER_THREAD)
+        label = PyUnicode_FromFormat("thread %u", member);
+    else
+        label = PyUnicode_FromFormat("process %u", member);
     return Py_BuildValue(
         "(sKIN"
         "KNIKKKKKs)",
@@ -101,11 +138,11 @@ static PyObject *event_tuple(struct pl_core *core, uint32_t member,
         (unsigned long long)e->bytes_out, outcomes[e->outcome <= RETRIED ? e->outcome : 0]);
 }
 
-static int append(struct pl_core *core, PyObject *list, uint32_t member,
+static int append(struct pl_core *core, PyObject *list, uint32_t member, const char *host,
                   const struct pl_trace_event *e) {
     if (e->end_ns < core->state->trace_since_ns)
         return 0;
-    PyObject *event = event_tuple(core, member, e);
+    PyObject *event = event_tuple(core, member, host, e);
     int rc = event ? PyList_Append(list, event) : -1;
     Py_XDECREF(event);
     return rc;
@@ -122,14 +159,15 @@ int pl_trace_collect(struct pl_core *core, PyObject *list) {
             struct pl_trace_block *block = erg_table_at(core->table, at);
             uint32_t n = atomic_load_explicit(&block->count, memory_order_acquire);
             for (uint32_t i = 0; i < n; i++)
-                if (append(core, list, m, &block->events[i]) < 0)
+                if (append(core, list, m, NULL, &block->events[i]) < 0)
                     return -1;
             at = block->previous;
         }
     }
     struct pl_trace_lost *lost = atomic_load_explicit(&core->trace_lost, memory_order_acquire);
     for (; lost; lost = lost->next)
-        if (append(core, list, lost->member, &lost->event) < 0)
+        if (append(core, list, lost->place ? PLACES_FROM + lost->place : lost->member,
+                   lost->place ? lost->host : NULL, &lost->event) < 0)
             return -1;
     return 0;
 }
