@@ -87,6 +87,12 @@ def main(command="agent", *arguments):
         port, idle = int(options.get("port", "0")), float(options.get("idle", "0"))
         if not 0 <= port <= 65535 or not 0 <= idle <= 1e9:
             raise ValueError("a port is a number from 0 to 65535, and idle a number of seconds")
+        if "through" in options:
+            from . import _through
+
+            if "host" in options or "key" in options:
+                raise ConfigError("--through makes a key of its own, and the server listens on loopback there")
+            return _through.main(options["through"], idle, port)
         return serve(options.get("host", "127.0.0.1"), port, options.get("key"), idle)
     except (ErgonError, OSError, ValueError) as error:
         print(f"ergon {command}: {error}", file=sys.stderr)

@@ -23,7 +23,15 @@ import threading
 from . import _resources
 from .errors import ConfigError, SshError
 
-__all__ = ["Copier", "Pipe", "Tunnel", "arguments"]
+__all__ = ["Copier", "Pipe", "Server", "Tunnel", "arguments"]  # noqa: F822
+
+
+def __getattr__(name):
+    if name == "Server":
+        from ._through import Server
+
+        return Server
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def arguments(host, program="ssh", *, user=None, port=None, config=None, options=(), password=False):

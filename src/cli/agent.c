@@ -26,6 +26,7 @@ static const char agent_usage[] =
 
 static const char server_usage[] =
     "Usage: ergon server [--host ADDRESS] [--port N] [--key FILE] [--idle SECONDS]\n"
+    "       ergon server --through HOST [--port N] [--idle SECONDS]\n"
     "\n"
     "Lets pools elsewhere use this machine: Pool(\"tcp://HOST:PORT\"). Both sides need the same\n"
     "key file; who does not hold the key is hung up on, and what travels is encrypted.\n"
@@ -38,6 +39,11 @@ static const char server_usage[] =
     "is\n"
     "                  made if it does not exist\n"
     "  --new-key FILE  make such a file, and end\n"
+    "  --through HOST  start a server on HOST, with ssh, and a tunnel to it; print the resource "
+    "for\n"
+    "                  pools here, and end both with Ctrl-C or the end of standard input. --port "
+    "is\n"
+    "                  then the tunnel's port here. HOST needs Ergon\n"
     "  --idle SECONDS  end when nobody was connected for so long; 0, the default: never\n"
     "  -h, --help      this text\n";
 
@@ -109,6 +115,7 @@ int erg_cli_agent(int argc, char **argv) {
 }
 
 int erg_cli_server(int argc, char **argv) {
-    static const char *const names[] = {"--host", "--port", "--key", "--new-key", "--idle", NULL};
+    static const char *const names[] = {"--host", "--port",    "--key", "--new-key",
+                                        "--idle", "--through", NULL};
     return run(server_usage, names, argc, argv);
 }

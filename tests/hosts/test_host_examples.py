@@ -23,6 +23,23 @@ def test_launch(sshd):
     assert "node: stopped, status 143" in said and "runs: True" in said
 
 
-def test_copy(sshd):
-    words = [line.split() for line in run("copy.py", "node").splitlines()]
+def test_transfer(sshd):
+    words = [line.split() for line in run("transfer.py", "node").splitlines()]
     assert words == [["4", "0.txt"], ["5", "1.txt"], ["5", "2.txt"], ["14", "total"]]
+
+
+def test_nested(sshd):
+    total, regions = run("nested.py", "node:2", "other:1").splitlines()
+    assert total == "sum 275293" and regions == "regions 36 by 3 workers"
+
+
+def test_mixed(sshd):
+    said = run("mixed.py", "node", "other").splitlines()
+    assert said[0] == "workers 6" and said[-2] == f"sum {sum(n * n for n in range(200))}"
+    assert said[-1] == "only there: [1, 2, 3]"
+    assert sum(int(line.split()[0]) for line in said if " calls by " in line) == 200
+
+
+def test_server(sshd):
+    first, result = run("server.py", "node").splitlines()
+    assert first.startswith("reached as tcp://127.0.0.1:") and result == "sum of squares 328350"

@@ -1,4 +1,4 @@
-"""Copy a folder to a host, work on it there, and copy the result back: copy.py HOST"""
+"""Copy a folder to a host, work on it there, and copy the result back: transfer.py HOST"""
 
 import pathlib
 import sys
