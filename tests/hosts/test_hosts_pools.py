@@ -1,0 +1,149 @@
+"""Pools on several hosts whose links are cut, whose keys change, who are not there; passwords; the configuration file."""
+
+import json
+import os
+import time
+
+import ergon
+import pytest
+from ergon.errors import LaunchError, WorkerLost
+
+pytestmark = pytest.mark.slow
+
+
+def where(_=None):
+    time.sleep(0.01)
+    return os.uname().nodename
+
+
+def states(pool):
+    return {host["name"]: host["state"] for host in pool.stats["hosts"]}
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_one_pool_of_all(hosts):
+    with ergon.Pool("local:1", "ssh://h1?slots=2", "ssh://h2?slots=1", "threads:1", require="all") as pool:
+        assert pool.nodes == 5
+        names = pool.map(where, range(200), chunksize=1)
+        assert set(names) == {"h1", "h2", os.uname().nodename}
+        assert set(pool.map(where, range(10), resources={"host": "h1"})) == {"h1"}
+        squares = [pool.submit(pow, i, 2) for i in range(50)]
+        assert pool.submit(lambda *found: sum(found), *squares).result() == sum(i * i for i in range(50))
+
+
+def test_remote_pools_and_schedule(hosts):
+    @ergon.functional
+    def square(x):
+        return x * x, os.uname().nodename
+
+    @ergon.schedule
+    def program(n):
+        return [square(i) for i in range(n)]
+
+    ergon.configure(workers=[{"type": "ssh", "hostname": "h1", "cores": 1}, "ssh://h2?slots=1"])
+    try:
+        found = program(40)
+    finally:
+        ergon.configure()
+    assert [value for value, _ in found] == [i * i for i in range(40)]
+    with ergon.RemotePool("h1:1", "h2:1", "h3:1", require="all") as pool:
+        assert set(pool.map(where, range(90), chunksize=1)) == {"h1", "h2", "h3"}
+
+
+def test_a_password(hosts, tmp_path, monkeypatch):
+    import sshd
+
+    entry = {"type": "ssh", "hostname": "h1-pw", "password": sshd.PASSWORD, "cores": 1, "tmp_dir": "/tmp"}
+    path = tmp_path / "ergon.conf"
+    path.write_text(json.dumps({"workers": [entry]}))
+    path.chmod(0o600)
+    monkeypatch.setenv("ERGON_CONF", str(path))
+    with ergon.Pool() as pool:
+        assert pool.pipe(os.getuid) == 64000
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            for what in ("cmdline", "environ"):
+                try:
+                    with open(f"/proc/{pid}/{what}", "rb") as file:
+                        assert sshd.PASSWORD.encode() not in file.read()
+                except OSError:
+                    pass
+    with ergon.Pool({**entry, "password": "wrong"}) as pool:
+        with pytest.raises(LaunchError, match="h1-pw: .*Permission denied"):
+            pool.pipe(abs, 1)
+
+
+def test_each_that_fails_is_named(hosts):
+    hosts["h2"].crash()
+    hosts["h3"].crash()
+    hosts["h3"].change_key()
+    hosts["h3"].boot()
+    try:
+        with ergon.RemotePool("h1:1", "h2:1", "h3:1", "nowhere.example.invalid") as pool:
+            assert pool.map(where, range(5)) == ["h1"] * 5
+            until(lambda: list(states(pool).values()).count("failed") == 3)
+        with pytest.raises(LaunchError) as caught:
+            ergon.RemotePool("h2", "ssh://h3?slots=1", "nowhere.example.invalid", require="all")
+        words = str(caught.value)
+        assert "h2: " in words and "ssh://h3?slots=1: " in words and "nowhere.example.invalid: " in words
+        assert "Host key verification failed" in words and "resolve" in words
+    finally:
+        hosts["h3"].crash()
+        hosts["h3"].host_key = "host_ed25519"
+        hosts["h3"].boot()
+        hosts["h2"].boot()
+
+
+def test_a_link_that_is_cut_for_a_while(hosts):
+    """What runs goes on, nothing is lost and nothing runs twice."""
+    log = hosts["h1"].tmp / "log"
+
+    def note(i, log=str(log)):
+        with open(log, "a") as file:
+            file.write(f"{i}\n")
+        time.sleep(0.05)
+        return i
+
+    with ergon.RemotePool("h1:2") as pool:
+        future = pool.amap(note, range(100), chunksize=1)
+        until(lambda: log.exists() and log.read_text().count("\n") > 10)
+        hosts["h1"].cut()
+        time.sleep(1.5)
+        hosts["h1"].disconnect()
+        hosts["h1"].heal()
+        assert future.result(60) == list(range(100))
+        assert sorted(map(int, log.read_text().split())) == list(range(100))
+    log.unlink()
+
+
+def test_a_host_that_crashes(hosts):
+    with ergon.RemotePool("h1:1", "h2:1", require="all") as pool:
+        future = pool.submit(time.sleep, 1000, resources={"host": "h2"})
+        retried = pool.submit(where, resources={"host": ["h1", "h2"]}, retries=3)
+        until(lambda: pool.stats["hosts"][1]["leased"] > 0)
+        for process in hosts["h2"].processes():
+            hosts["h2"].kill(process.pid)
+        with pytest.raises(WorkerLost, match="h2"):
+            future.result(60)
+        assert retried.result(60) in ("h1", "h2")
+        assert pool.map(where, range(5)) == ["h1"] * 5
+
+
+def test_nothing_stays_behind_when_the_program_is_killed(hosts):
+    import subprocess
+    import sys
+
+    program = (
+        "import ergon, time\npool = ergon.RemotePool('h3:2')\npool.pipe(abs, 1)\n"
+        "f = pool.amap(time.sleep, [1000] * 4)\nprint('up', flush=True)\ntime.sleep(1000)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"up\n"
+        assert hosts["h3"].processes()
+        owner.kill()
+    assert not hosts.left_over(patience=60)
