@@ -56,9 +56,16 @@ def specs(places, initializer=None, initargs=()):
     """A dict for each place, see python/core/pool/places.c."""
     from ._worker import message
 
-    init = message(initializer, initargs, elsewhere=True) if places else b""
+    inits = {}  # with the user's modules, and without
     out = []
     for place in places:
+        if place.modules not in inits:
+            modules = None
+            if place.modules == "ship":
+                from . import _ship
+
+                modules = _ship.pack()
+            inits[place.modules] = message(initializer, initargs, elsewhere=True, modules=modules)
         session = os.urandom(16)
         out.append(
             {
@@ -66,7 +73,7 @@ def specs(places, initializer=None, initargs=()):
                 "label": "\n".join([*([] if place.kind == "exec" else [place.host]), *place.tags]),
                 "slots": place.slots or 0,
                 "tag": tag(),
-                "init": init,
+                "init": inits[place.modules],
                 "session": session,
                 **_reach(place, session),
             }

@@ -30,6 +30,9 @@ _FIRST = (
 )
 
 
+_archive = None  # of this process: what it runs does not change any more
+
+
 def _sources():
     """(name in the archive, path) of everything a host needs, sorted."""
     found = []
@@ -122,6 +125,13 @@ def _cache():
 
 def archive():
     """(path, digest) of the seed of this installation; made now if it has to be. LaunchError."""
+    global _archive
+    if _archive is None or not os.path.exists(_archive[0]):
+        _archive = _find_archive()
+    return _archive
+
+
+def _find_archive():
     sources = _sources()
     key = hashlib.sha256()
     for name, path in sources:

@@ -90,8 +90,9 @@ def _is_standard(name):
     return file.removesuffix("/__init__.py").removesuffix(".py") == os.path.join(os.path.dirname(os.__file__), name)
 
 
-def message(initializer=None, initargs=(), elsewhere=False):
-    """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts."""
+def message(initializer=None, initargs=(), elsewhere=False, modules=None):
+    """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts. modules: what
+    _ship.pack() gave, for hosts that lack them."""
     import os
 
     from . import _core
@@ -104,6 +105,7 @@ def message(initializer=None, initargs=(), elsewhere=False):
     return _core.dumps(
         {
             "elsewhere": elsewhere,
+            "modules": modules,
             "path": list(sys.path),
             "argv": list(getattr(sys, "argv", [])),
             "prefix": (sys.prefix, sys.exec_prefix),
@@ -189,6 +191,10 @@ def _setup_process(m):
     sys.argv[:] = m["argv"]
     if _elsewhere:
         _add_path(m["path"])
+        if m["modules"] is not None:
+            from . import _ship
+
+            _ship.install(m["modules"])
     else:
         sys.path[:] = m["path"]
         sys.prefix, sys.exec_prefix = m["prefix"]

@@ -5,6 +5,7 @@ What pools do with links is the engine's business; here they are made and broken
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -40,7 +41,8 @@ class Link:
             bufsize=0,
             start_new_session=True,
         )
-        self.process.stdin.write(spec["script"])
+        with contextlib.suppress(BrokenPipeError):  # then it says why
+            self._write(spec["script"])
         self._lines(spec["seed"])
         self.tag = None
         if hello:

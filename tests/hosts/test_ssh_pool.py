@@ -91,6 +91,36 @@ def test_a_link_that_is_cut_for_seconds_loses_nothing(hosts):
     assert sorted(map(int, hosts["h2"].exec("cat", path).split())) == list(range(300))
 
 
+def test_modules_travel_where_they_are_missing(make_hosts, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("from . import inner\nfrom helper_of_mine import twice\n")
+    (tmp_path / "mine" / "inner.py").write_text("def fail():\n    raise ValueError('here')  # this line\n")
+    (tmp_path / "helper_of_mine.py").write_text("def twice(x):\n    return 2 * x\n")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, traceback, ergon\n"
+        "pool = ergon.Pool(sys.argv[1])\n"
+        "import mine\n"
+        "try:\n"
+        "    print(pool.map(mine.twice, range(5)))\n"
+        "    pool.pipe(mine.inner.fail)\n"
+        "except Exception:\n"
+        "    traceback.print_exc(file=sys.stdout)\n"
+        "pool.terminate()\n"
+    )
+    hosts = make_hosts(1, hide=[str(tmp_path)])
+    name = next(iter(hosts)).name
+
+    def run(resource):
+        done = subprocess.run([sys.executable, program, resource], capture_output=True, text=True, timeout=60, cwd="/")
+        return done.stdout
+
+    assert "ModuleNotFoundError" in run(f"ssh://{name}?slots=1")
+    shipped = run(f"ssh://{name}?slots=1&modules=ship")
+    assert shipped.startswith("[0, 2, 4, 6, 8]\n")
+    assert "ValueError: here" in shipped and "# this line" in shipped  # the source is there for tracebacks as well
+
+
 def test_slow_links_are_packed(make_hosts):
     hosts = make_hosts(1, shaped=True)
     host = next(iter(hosts))

@@ -30,7 +30,7 @@ def write(root, name, text):
         ("src/engine/pool.c", '#include "cli/run.h"', "cli comes after engine"),
         ("src/engine/pool.c", "#include <Python.h>", "knows nothing of Python"),
         ("src/base/list.c", '#include "../os/clock.h"', "write it as"),
-        ("python/core/pool/pool.c", '#include "wire/frame.h"', "it may use"),
+        ("python/core/pool/pool.c", '#include "cli/cli.h"', "it may use"),
         ("include/ergon/pool.h", '#include "base/list.h"', "public headers include"),
         ("include/ergon/pool.h", "#include <Python.h>", "public header includes Python.h"),
     ],
