@@ -325,6 +325,10 @@ int erg_pool_workers(struct erg_pool *p, struct erg_worker_info *out, int max) {
     return n;
 }
 
+uint32_t erg_pool_beyond(const struct erg_pool *p) {
+    return p->remote ? erg_remote_beyond(p->remote) : 0;
+}
+
 int erg_pool_places_up(struct erg_pool *p) {
     int n = 0;
     if (enter(p) == 0) {

@@ -169,6 +169,8 @@ struct erg_worker_info {
     uint64_t bytes_in, bytes_out;
 };
 
+/* Tasks that its places should have on their way besides one for each worker, because links are long. One load. */
+uint32_t erg_pool_beyond(const struct erg_pool *pool);
 /* Workers of its places that are up. */
 int erg_pool_places_up(struct erg_pool *pool);
 /* The pool's places, likewise. */

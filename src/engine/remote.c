@@ -299,6 +299,10 @@ uint32_t erg_remote_leased(const struct erg_remote *r) {
     return atomic_load(&((struct erg_remote *)r)->leased_count);
 }
 
+uint32_t erg_remote_beyond(const struct erg_remote *r) {
+    return atomic_load_explicit(&((struct erg_remote *)r)->beyond, memory_order_relaxed);
+}
+
 uint64_t erg_remote_finished(const struct erg_remote *r) {
     return atomic_load(&((struct erg_remote *)r)->finished);
 }

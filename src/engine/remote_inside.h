@@ -120,6 +120,7 @@ struct erg_remote {
     int nplaces;
     _Atomic uint32_t leased_count;
     _Atomic uint64_t finished;
+    _Atomic uint32_t beyond; /* erg_remote_beyond */
     struct leased *leases;
     uint32_t leases_cap, leases_free;
     uint32_t *lease_of; /* by record: lease + 1 */

@@ -382,9 +382,15 @@ void erg_remote_dispatch(struct erg_remote *r) {
             r->turn++;
         } while (taken > 0);
     } while (!erg_lease_doze(r->m, queues));
-    for (int i = 0; i < r->nplaces; i++)
-        if (r->places[i].dirty)
-            erg_site_write(&r->places[i]);
+    uint32_t beyond = 0;
+    for (int i = 0; i < r->nplaces; i++) {
+        struct place *p = &r->places[i];
+        if (p->dirty)
+            erg_site_write(p);
+        if (p->state == ERG_PLACE_UP)
+            beyond += erg_lease_window(&p->lease) - p->slots;
+    }
+    atomic_store_explicit(&r->beyond, beyond, memory_order_relaxed);
 }
 
 /* --- in: results -------------------------------------------------------------------------------------------------- */

@@ -58,7 +58,7 @@ uint32_t erg_balance_chunk_fixed(uint64_t n, uint32_t workers) {
 }
 
 uint32_t erg_balance_ahead(const struct erg_balance *b) {
-    return workers_of(b) * ERG_BALANCE_AHEAD;
+    return workers_of(b) * ERG_BALANCE_AHEAD + b->beyond;
 }
 
 /* One value moves the mean by a quarter of the way and is taken for at most four times the mean: a single long item

@@ -37,6 +37,8 @@
 
 struct erg_balance {
     uint32_t workers;
+    uint32_t
+        beyond; /* chunks that may be on their way besides, to workers far away; set at any time */
     uint32_t boost;    /* imap: the window's factor, doubled when it starved somebody */
     uint64_t measured; /* chunks measured */
     uint32_t largest;  /* items in the largest chunk that came back */

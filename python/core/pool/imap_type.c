@@ -17,6 +17,7 @@ static uint64_t in_flight(const struct pl_job *job) {
 
 static int fill_window(struct pl_job *job) {
     while (!job->exhausted) {
+        job->balance.beyond = pl_core_beyond(job->core);
         uint64_t window = erg_balance_window(&job->balance), now = in_flight(job);
         uint32_t most = job->options.chunksize > 0
                             ? (uint32_t)job->options.chunksize

@@ -13,9 +13,10 @@ static uint32_t next_chunk(const struct pl_job *job) {
                                                 : (uint64_t)(job->expected - job->pulled));
 }
 
-static uint32_t ahead(const struct pl_job *job) {
+static uint32_t ahead(struct pl_job *job) {
     if (job->options.chunksize > 0 || job->core->by_reference)
         return FIXED_AHEAD;
+    job->balance.beyond = pl_core_beyond(job->core);
     return erg_balance_ahead(&job->balance);
 }
 

@@ -138,6 +138,11 @@ int pl_exit_quietly(struct pool_state *state);
 /* Workers that can run tasks by value: here, and at places that are up. */
 uint32_t pl_core_workers(struct pl_core *core);
 
+/* Chunks to have on their way besides, for the sake of long links. */
+static inline uint32_t pl_core_beyond(const struct pl_core *core) {
+    return core->places && !pl_core_foreign(core) && core->pool ? erg_pool_beyond(core->pool) : 0;
+}
+
 /* Per call options; pool.options() keeps one. */
 struct pl_options {
     Py_ssize_t chunksize; /* 0: adapts */
