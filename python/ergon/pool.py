@@ -99,7 +99,7 @@ class Pool(Methods, _core.Pool):
             self,
             processes,
             threads,
-            message(initializer, initargs) if processes else b"",
+            message(initializer, initargs) if processes or places else b"",
             max_tasks=max_tasks or 0,
             stop_limit=float(stop_limit),
             grace=float(grace),

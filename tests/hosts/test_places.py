@@ -387,3 +387,53 @@ def test_a_child_of_the_client_holds_nothing():
             os._exit(1)
         assert os.waitpid(pid, 0)[1] == 0
         assert p.pipe(abs, -2) == 2
+
+
+def slow_item(i):
+    time.sleep(0.1 if i >= 20 else 0.001)
+    return os.getppid()
+
+
+def test_what_runs_elsewhere_is_shared_at_the_end():
+    with ergon.Pool("local:1", place(1)) as p:
+        assert p._wait_up(2, 30)
+        parents = p.map(slow_item, range(40), chunksize=20)
+        assert len(set(parents[20:])) == 2  # the second chunk was cut, wherever it ran
+        assert len(parents) == 40
+
+
+def test_what_waits_elsewhere_comes_back_at_the_end():
+    with ergon.Pool(place(1)) as p:
+        assert p._wait_up(1, 30)
+        p.map(where, range(20), chunksize=1)
+        slow = [p.apipe(where) for _ in range(100)]
+        p._resize(2, -1)
+        assert len({one.result() for one in slow}) == 2
+
+
+SLOW = pathlib.Path(__file__).with_name("slow_link.py")
+
+
+def test_a_long_link_keeps_its_workers_busy():
+    def nap(i):
+        time.sleep(0.002)
+        return i
+
+    with ergon.Pool(f"exec:{sys.executable} {SLOW} 20 {AGENT}?slots=4") as p:
+        assert p._wait_up(4, 30)
+        assert p.map(nap, range(1000)) == list(range(1000))
+        before, start = host(p)["busy_s"], time.monotonic()
+        assert p.map(nap, range(3000)) == list(range(3000))
+        share = (host(p)["busy_s"] - before) / (time.monotonic() - start) / 4
+        assert 0.035 < host(p)["rtt_s"]
+        assert share > 0.5, share  # 0.95 on a quiet machine; without looking ahead 0.05
+
+
+def test_a_link_that_is_cut_for_good():
+    with ergon.Pool("local:1", f"exec:exec {sys.executable} {SLOW} 1 {AGENT}?slots=1") as p:
+        assert p._wait_up(2, 30)
+        f = p.options(retries=1).amap(where, range(50), chunksize=1)
+        wait_until(lambda: host(p)["tasks"] > 1)
+        subprocess.run(["pkill", "-USR1", "-P", str(os.getpid()), "-f", "slow_link.py"], check=True)
+        assert len(f.result(60)) == 50
+        assert host(p)["state"] in ("lost", "broken")
