@@ -44,8 +44,11 @@ async def _run(job, function, args, kwargs, copied, owner):
         job.finish(None, error)
     else:
         job.finish(value, None)
-    if owner is not None:
-        look_soon(owner, _pause)
+    if owner is not None and (coroutine := owner()) is not None:
+        if coroutine.cr_running or coroutine.cr_suspended:
+            look_soon(owner, _pause)
+        else:
+            _core._flow_sweep()
 
 
 # --- a loop of our own -------------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ def _end():
     global _current
     import os
 
+    _core._flow_sweep()
     if (coroutines := sys.modules.get(f"{__package__}._coroutines")) is not None:
         coroutines.end()
     with _lock:

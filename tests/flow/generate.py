@@ -8,7 +8,9 @@ A program is the text of a module with main(log); `f`, `g`, `h` and `boom` are f
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import inspect
 import io
 import random
 import sys
@@ -16,6 +18,9 @@ import textwrap
 import time
 
 PRELUDE = """
+import asyncio
+import contextlib
+import functools
 import time
 from types import SimpleNamespace
 import itertools
@@ -59,6 +64,12 @@ def boom(x):
         raise ValueError("boom", x)
     return x + 1
 
+async def ask(x):
+    await asyncio.sleep((x % 3) * 0.0004)
+    if x % 11 == 7:
+        raise IndexError("ask", x)
+    return x * 5 % 13
+
 def helper(xs, v):
     xs.append(v)
     return len(xs)
@@ -68,10 +79,12 @@ NAMES = ["a", "b", "c"]
 
 
 class Program:
-    """Writes a program; `pick(n)` gives a number below n."""
+    """Writes a program; `pick(n)` gives a number below n. kind: main is "plain", a "generator" or a "coroutine"."""
 
-    def __init__(self, pick):
+    def __init__(self, pick, kind="plain"):
         self.pick = pick
+        self.kind = kind
+        self.inside = 0  # functions, lambdas and generator expressions that cannot await
         self.depth = 0
         self.loops = 0
         self.functions = 0
@@ -85,11 +98,15 @@ class Program:
         if depth > 2:
             return self.one("1", "2", "n", "a", "b", "c")
         inner = lambda: self.number(depth + 1)  # noqa: E731
-        kind = self.pick(22)
+        kind = self.pick(23)
         if kind < 4:
             return self.one("0", "3", "n", "a", "b", "c")
         if kind < 8:
             return f"f({inner()})"
+        if kind == 22:
+            if self.kind != "coroutine":
+                return f"ask({inner()})"
+            return f"f({inner()})" if self.inside else f"(await ask({inner()}))"
         if kind < 10:
             return f"({inner()} {self.one('+', '-', '*')} {inner()}) % 17"
         return [
@@ -132,10 +149,17 @@ class Program:
             lambda: f"sorted([{inner()}, {inner()}, {inner()}])",
             lambda: f"sorted(range(4), key=lambda q: (f(q), {self.one('q', '-q')}))",
             lambda: "list(map(f, range(4)))",
-            lambda: f"list(f(i) + {inner()} for i in range(3))",
+            lambda: self.within(lambda: f"list(f(i) + {inner()} for i in range(3))"),
             lambda: "[p for p, q in zip(range(4), map(f, range(4))) if q > 3]",
             lambda: "[v for r in rows for v in r][:4]",
         ][self.pick(11)]()
+
+    def within(self, write):
+        """What cannot await."""
+        self.inside += 1
+        text = write()
+        self.inside -= 1
+        return text
 
     # --- statements ---------------------------------------------------------------------------------------------
 
@@ -149,12 +173,14 @@ class Program:
 
     def statement(self):
         simple = self.depth > 3
-        kind = self.pick(30 if simple else 46)
+        kind = self.pick(44 if simple else 63)
         if kind < 18:
             return self.plain(kind)
         if kind < 30:
             return self.more(kind - 18)
-        return self.compound(kind - 30)
+        if kind < 44:
+            return self.others(kind - 30)
+        return self.compound(kind - 44)
 
     def plain(self, kind):
         n, name = self.number, self.one(*NAMES)
@@ -194,6 +220,39 @@ class Program:
             lambda: [f"w = Child({n()})", f"w.bump({n()})", f"{name} = w.v"],
             lambda: [f"out.sort(key=lambda q: (f(q if isinstance(q, int) else len(q)), {self.one('1', '2')}))"],
             lambda: [f"for x, y in zip(map(f, range(3)), itertools.chain([{n()}], out[:2])): text += str((x, y))"],
+        ][kind]()
+
+    def others(self, kind):
+        n, name = self.number, self.one(*NAMES)
+        return [
+            lambda: [
+                f"it = map(f, {self.items()})",
+                "log.append(next(it, None))",
+                f"{name} = {n()}",
+                "log.append(list(it))",
+            ],
+            lambda: [
+                "it = itertools.chain(iter([1, 2]), gen(2))",
+                "log.append(next(it))",
+                f"{name} = {n()}",
+                "log.append(list(it))",
+            ],
+            lambda: ["ec = echo(log)", "next(ec)", f"log.append(ec.send({n()}))", f"log.append(ec.send({n()}))"],
+            lambda: [f"pf = functools.partial(g, {n()})", f"out.append(pf({n()})[2])", f"{name} = pf({n()})[0]"],
+            lambda: [f"out.append(g(*[{n()}, {n()}])[0])", f"{name} = g(**dict(y={n()}), x={n()})[1]"],
+            lambda: [f"vs = {self.items()}", "log.append([y for i in vs if (y := f(i)) % 2])"],
+            lambda: [f"list(map(log.append, {self.items()}))"],
+            lambda: [f"LIMIT[0] += {n()}", f"{name} = LIMIT[0] % 19"],
+            lambda: [f"{name} = twice({n()})", f"{name} ^= twice({n()})"],
+            lambda: [f"log.append(sorted({self.items()}, key=f, reverse=True))"],
+            lambda: [f"x = {n()}", "del x"],
+            lambda: [f"first, (second, *_), third = {n()}, g({n()}), {n()}", "log.append((first, second, third))"],
+            lambda: [
+                f"e2 = [{{'k': {n()}}} for _ in range(2)]",
+                "log.append([v['k'] for v in e2])",
+                "e2[0]['k'] += f(1)",
+            ],
+            lambda: [f"yield {n()}"] if self.kind == "generator" and not self.inside else [f"log.append({n()})"],
         ][kind]()
 
     def compound(self, kind):
@@ -247,17 +306,36 @@ class Program:
             lambda: ["for k, v in list(d.items()):", "    out.append((k, v))" if False else "    log.append(f(k))"],
             lambda: [f"if {t()}: return {self.number()}"] if self.depth < 2 else ["pass"],
             lambda: [f"for v in gen({self.pick(4)}):", "    n = v", *block(2)],
+            lambda: [
+                f"{i} = 0",
+                "while True:",
+                f"    {i} += 1",
+                *block(2),
+                f"    if {i} > {1 + self.pick(4)} or {t()}: break",
+            ],
+            lambda: [
+                f"match Pair({self.number()}, {self.number()}):",
+                "    case Pair(a=0 | 1, b=y):",
+                "        log.append(y)",
+                f"    case Pair(a=x) if {t()}:",
+                *["    " + line for line in block(1)],
+                "    case _:",
+                "        log.append(None)",
+            ],
+            lambda: [f"with managed(log, {self.number()}) as v:", "    log.append(v)", *block(2)],
         ][kind]()
 
     def local_function(self):
         self.functions += 1
         name = f"fn{self.functions}"
+        self.inside += 1
         body = self.one(
             ["    nonlocal b", "    b = b + f(p)", "    return b"],
             ["    out.append(f(p))", "    return len(out)"],
             ["    return boom(p) + n"],
             ["    if f(p) > 4:", "        return p", "    log.append(p)", "    return f(p + 1)"],
         )
+        self.inside -= 1
         return [f"def {name}(p):", *body, f"c = {name}({self.number()})", f"c += {name}({self.number()})"]
 
     def text(self):
@@ -265,7 +343,7 @@ class Program:
         for _ in range(3 + self.pick(5)):
             body += self.statement()
         lines = [
-            "def main(log):",
+            "async def main(log):" if self.kind == "coroutine" else "def main(log):",
             "    a, b, c, n, text = 1, 2, 3, 4, ''",
             "    out, d, seen, o, rows, q = [0], {}, set(), SimpleNamespace(x=1), [[], [], []], deque()",
             "    arr, dd, r = np.zeros(4), defaultdict(list), None",
@@ -286,18 +364,61 @@ class Program:
             "        for k in range(m):",
             "            log.append(k)",
             "            yield f(k)",
+            "    def echo(log):",
+            "        got = None",
+            "        while True:",
+            "            got = yield got",
+            "            log.append(f(got))",
+            "    @contextlib.contextmanager",
+            "    def managed(log, x):",
+            "        try:",
+            "            yield f(x)",
+            "        finally:",
+            "            log.append('out')",
+            "    def doubling(function):",
+            "        @functools.wraps(function)",
+            "        def inner(*args):",
+            "            return function(*args) * 2 % 23",
+            "        return inner",
+            "    @doubling",
+            "    def twice(x):",
+            "        return f(x)",
+            "    LIMIT[0] = 0",
             *["    " + line for line in body],
+            *(["    yield a"] if self.kind == "generator" else []),
             "    return a, b, c, n, text, out, d, sorted(map(repr, seen)), o, rows, list(q), arr.tolist(), dict(dd)",
         ]
         return PRELUDE + "\n" + "\n".join(lines) + "\n"
 
 
+KINDS = ("plain", "plain", "generator", "coroutine")
+
+
 def from_seed(seed):
     rng = random.Random(seed)
-    return Program(lambda n: rng.randrange(n)).text()
+    return Program(lambda n: rng.randrange(n), KINDS[seed % 4]).text()
 
 
 FUNCTIONALS = ("f", "g", "h", "boom", "same")
+
+
+def in_place(function):
+    """What a call of an async functional gives in a plain function."""
+
+    def call(*args):
+        return asyncio.run(function(*args))
+
+    return call
+
+
+def drained(generator):
+    """The items, and what the generator returns."""
+    items = []
+    while True:
+        try:
+            items.append(next(generator))
+        except StopIteration as end:
+            return items, end.value
 
 
 def run(text, decorate):
@@ -308,12 +429,21 @@ def run(text, decorate):
         schedule, functional = decorate
         for name in FUNCTIONALS:
             space[name] = functional(space[name])
+        space["ask"] = functional(space["ask"])
         space["main"] = schedule(space["main"])
+    elif not inspect.iscoroutinefunction(space["main"]):
+        space["ask"] = in_place(space["ask"])
     log, output = [], io.StringIO()
     result = raised = None
     with contextlib.redirect_stdout(output):
         try:
-            result = space["main"](log)
+            made = space["main"](log)
+            if inspect.isgenerator(made):
+                result = drained(made)
+            elif inspect.iscoroutine(made):
+                result = asyncio.run(made)
+            else:
+                result = made
         except Exception as error:
             raised = (
                 type(error).__name__,

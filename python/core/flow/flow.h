@@ -86,8 +86,9 @@ struct flow_state {
     PyObject
         *generators;    /* weak dict: generator of a scheduled function -> capsule of its session */
     int has_generators; /* a generator function was scheduled */
-    PyObject *host;     /* module ergon._schedule, imported when first used */
-    PyObject *coroutines;      /* module ergon._coroutines, likewise */
+    Py_ssize_t sweep_at;  /* so many sessions of generators are looked through for finished ones */
+    PyObject *host;       /* module ergon._schedule, imported when first used */
+    PyObject *coroutines; /* module ergon._coroutines, likewise */
     PyObject *running_loop;    /* asyncio's function that tells it; NULL: asyncio is not imported */
     PyObject *drives;          /* dict: code object -> whether it handles coroutines itself */
     _Atomic uint32_t finished; /* jobs: counts up, for who sleeps on it */
@@ -391,6 +392,8 @@ PyObject *fl_watched(PyObject *by, PyObject *functional, PyObject *const *args, 
                      PyObject *kwnames);
 /* Looks ahead of a scheduled coroutine that is suspended, if there is anything new. 1: a pass was run; 0; -1. */
 int fl_session_look(struct flow_state *st, PyObject *coroutine);
+/* Ends the sessions of generators and coroutines that have finished: what their calls gave may refer to them. 0 or -1. */
+int fl_sessions_sweep(struct flow_state *st);
 /* The session is that of a coroutine: async functionals give it something to await. */
 int fl_session_awaits(const struct fl_session *session);
 /* Raises it as if it came from the code that handles what is handled now. */

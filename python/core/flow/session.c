@@ -320,7 +320,12 @@ static size_t result_bytes(struct fl_session *s, struct entry *e) {
 static int is_done(struct fl_session *s, struct entry *e) {
     if (!e->done && e->job) {
         if (e->job->done) {
+            PyObject *value = e->job->value;
             e->done = 1;
+            e->bytes = value && PyBytes_Check(value)     ? (size_t)PyBytes_GET_SIZE(value)
+                       : value && PyUnicode_Check(value) ? (size_t)PyUnicode_GET_LENGTH(value)
+                                                         : 0;
+            s->bytes += e->bytes;
             s->arrived++;
         }
     } else if (!e->done && erg_record_done(s->core->table, e->task.handle)) {
@@ -892,6 +897,37 @@ static void generator_gone(PyObject *capsule) {
     session_end(s);
 }
 
+static int has_finished(PyObject *generator) {
+    int coroutine = PyCoro_CheckExact(generator);
+    PyObject *running = PyObject_GetAttrString(generator, coroutine ? "cr_running" : "gi_running");
+    PyObject *waits =
+        PyObject_GetAttrString(generator, coroutine ? "cr_suspended" : "gi_suspended");
+    int rc = running == Py_False && waits == Py_False;
+    PyErr_Clear();
+    Py_XDECREF(running);
+    Py_XDECREF(waits);
+    return rc;
+}
+
+int fl_sessions_sweep(struct flow_state *st) {
+    PyObject *keys = PyObject_CallMethod(st->generators, "keys", NULL);
+    PyObject *list = keys ? PySequence_List(keys) : NULL;
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+        PyObject *generator = PyList_GET_ITEM(list, i);
+        if (!has_finished(generator))
+            continue;
+        PyObject *session = PyObject_CallMethod(st->generators, "pop", "OO", generator, Py_None);
+        if (!session)
+            Py_CLEAR(list);
+        Py_XDECREF(session);
+    }
+    int rc = list ? 0 : -1;
+    st->sweep_at = 16 + 2 * (rc == 0 ? PyObject_Size(st->generators) : 0);
+    Py_XDECREF(keys);
+    Py_XDECREF(list);
+    return rc;
+}
+
 /* The session of a generator: it lives as long as that. Borrowed; NULL with an exception. */
 static struct fl_session *generator_session(struct flow_state *st, PyObject *generator) {
     PyObject *capsule = PyObject_CallMethod(st->generators, "get", "O", generator);
@@ -899,6 +935,8 @@ static struct fl_session *generator_session(struct flow_state *st, PyObject *gen
         return NULL;
     if (capsule == Py_None) {
         Py_DECREF(capsule);
+        if (PyObject_Size(st->generators) >= st->sweep_at && fl_sessions_sweep(st) < 0)
+            return NULL;
         struct fl_session *s = session_new(st);
         capsule = s ? PyCapsule_New(s, "ergon.session", generator_gone) : NULL;
         if (!capsule || PyObject_SetItem(st->generators, generator, capsule) < 0) {

@@ -79,10 +79,23 @@ static PyObject *watch(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(sweep_doc,
+             "_flow_sweep($module, /)\n--\n\n"
+             "Lets go of the calls of scheduled generators and coroutines that have finished.");
+
+static PyObject *sweep(PyObject *module, PyObject *none) {
+    (void)none;
+    return fl_sessions_sweep(fl_state_of(module)) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
-    {"_flow_watch", watch, METH_VARARGS, watch_doc}, {"_flow_look", look, METH_O, look_doc},
-    {"_flow_explain", explain, METH_O, explain_doc}, {"_flow_stats", stats, METH_NOARGS, stats_doc},
-    {"_flow_enable", enable, METH_O, enable_doc},    {NULL, NULL, 0, NULL},
+    {"_flow_sweep", sweep, METH_NOARGS, sweep_doc},
+    {"_flow_watch", watch, METH_VARARGS, watch_doc},
+    {"_flow_look", look, METH_O, look_doc},
+    {"_flow_explain", explain, METH_O, explain_doc},
+    {"_flow_stats", stats, METH_NOARGS, stats_doc},
+    {"_flow_enable", enable, METH_O, enable_doc},
+    {NULL, NULL, 0, NULL},
 };
 
 static int intern(PyObject **to, const char *text) {

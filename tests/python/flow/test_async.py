@@ -367,3 +367,31 @@ def test_no_reference_is_left_behind():
     gc.collect()
     assert alive() is None
     assert _core._flow_stats()["calls"] > 0
+
+
+def test_what_a_finished_coroutine_left_is_let_go():
+    import gc
+    import weakref
+
+    class Token:
+        pass
+
+    @functional
+    async def never(x):
+        await asyncio.sleep(60)
+
+    @schedule
+    async def main(token):
+        if await ask(0) == 0:
+            raise LookupError(token)
+        await never(1)
+
+    def run():
+        token = Token()
+        with pytest.raises(LookupError):
+            asyncio.run(main(token))
+        return weakref.ref(token)
+
+    alive = run()
+    gc.collect()
+    assert alive() is None

@@ -1,12 +1,14 @@
 """Random programs behave the same with and without the decorators."""
 
+import os
 import pathlib
 import random
 import sys
+import time
 
 import ergon
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "flow"))
@@ -27,22 +29,25 @@ def test_drawn(data):
     def pick(n):
         return data.draw(st.integers(0, n - 1))
 
-    text = generate.Program(pick).text()
+    text = generate.Program(pick, data.draw(st.sampled_from(generate.KINDS))).text()
     assert generate.compare(text, DECORATE) is None, text
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
-@given(st.integers(0, 2**32))
-def test_seeded(seed):
-    difference = generate.compare(generate.from_seed(seed), DECORATE)
-    assert difference is None, f"seed {seed}\n{difference}"
+def test_seeded_for_a_while():
+    """$ERGON_RANDOM_SECONDS makes it hours; $ERGON_RANDOM_SEED repeats a run."""
+    seconds = float(os.environ.get("ERGON_RANDOM_SECONDS", "40"))
+    first = int(os.environ.get("ERGON_RANDOM_SEED", "0")) or random.SystemRandom().randrange(1, 2**40)
+    until, seed = time.monotonic() + seconds, first
+    while time.monotonic() < until or seed == first:
+        difference = generate.compare(generate.from_seed(seed), DECORATE)
+        assert difference is None, f"seed {seed}\n{difference}"
+        seed += 1
 
 
 @pytest.mark.slow
 def test_seeded_while_workers_die():
     """A worker killed now and then changes nothing: its calls are run again."""
-    import os
     import signal
     import threading
 
