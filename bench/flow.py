@@ -1,4 +1,5 @@
-"""`schedule`: what dispatching a functional costs, how well 1 ms calls overlap, and what code without functionals pays.
+"""`schedule`: what dispatching a functional costs, how well 1 ms calls overlap, what code without functionals pays, and how
+fast a pass is.
 
 python bench/flow.py            prints the table
 python bench/flow.py --json F   the figures go to F too
@@ -12,6 +13,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import statistics
 import time
+import types
 from concurrent.futures import ProcessPoolExecutor
 
 import ergon
@@ -33,6 +35,27 @@ def busy(x):
 busy_ahead = ergon.functional(busy)
 
 
+def nap(x):
+    time.sleep(0.001)
+    return x
+
+
+nap_ahead = ergon.functional(nap)
+
+
+@ergon.functional
+def pause(seconds):
+    time.sleep(seconds)
+
+
+@ergon.functional
+def when(x):
+    return time.perf_counter()
+
+
+when._remote_only = pause._remote_only = 1
+
+
 def loop(f, n):
     out = []
     for i in range(n):
@@ -51,7 +74,32 @@ def cheap(n):
     return total
 
 
+def strings(n):
+    out = []
+    for i in range(n):
+        out.append(f"{i}:{i + 1}")
+    return len(out)
+
+
+def local_calls(n):
+    def add(a, b):
+        return a + b
+
+    total = 0
+    for i in range(n):
+        total = add(total, i)
+    return total
+
+
+def ahead_of(code, n):
+    """Seconds that running ahead takes over the function: a call behind it is entered when that is done."""
+    start = time.perf_counter()
+    pause(0.2)
+    return when(code(n)) - start
+
+
 scheduled_loop = ergon.schedule(loop)
+scheduled_ahead = ergon.schedule(ahead_of)
 scheduled_cheap = ergon.schedule(cheap)
 
 
@@ -62,6 +110,25 @@ def seconds(function, *args, reps=5):
         function(*args)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+def interpreted(function, n=60000):
+    """How much longer the pass takes over the function than CPython."""
+    local = types.FunctionType(function.__code__, globals())  # what is written at module level counts as unknown
+    local.__code__ = local.__code__.replace(co_qualname="figures.<locals>." + function.__name__)
+    ahead = min(scheduled_ahead(local, n) for _ in range(5))
+    return ahead / min(seconds(function, n, reps=1) for _ in range(5))
+
+
+def dask_calls(n):
+    """Calls a second of dask.delayed on its own threads; None without Dask."""
+    try:
+        import dask
+    except ImportError:
+        return None
+    start = time.perf_counter()
+    dask.compute(*[dask.delayed(tasks.noop, pure=False)(i) for i in range(n)], scheduler="threads", num_workers=2)
+    return n / (time.perf_counter() - start)
 
 
 def futures(n):
@@ -81,9 +148,16 @@ def figures():
     seconds(scheduled_loop, noop, 2000)
     found["calls of a functional that does nothing, a second"] = 200000 / seconds(scheduled_loop, noop, 200000)
     found["concurrent.futures, calls a second"] = futures(5000)
+    if (peer := dask_calls(5000)) is not None:
+        found["dask.delayed on 2 threads, calls a second"] = peer
     found["1 ms functionals on 2 workers, times faster than sequential"] = seconds(loop, busy, 1000, reps=3) / seconds(
         scheduled_loop, busy_ahead, 1000, reps=3
     )
+    found["functionals that sleep 1 ms on 2 workers, likewise"] = seconds(loop, nap, 1000, reps=3) / seconds(
+        scheduled_loop, nap_ahead, 1000, reps=3
+    )
+    for name, function in ("arithmetic and lists", cheap), ("local functions", local_calls), ("strings", strings):
+        found[f"a pass over {name}, times CPython's own time"] = interpreted(function)
     found["function without functionals, times its plain time"] = seconds(scheduled_cheap, 200000) / seconds(
         cheap, 200000
     )

@@ -210,9 +210,11 @@ static struct fl_code *code_new(struct flow_state *st, PyCodeObject *code) {
 }
 
 struct fl_code *fl_code_get(struct flow_state *st, PyCodeObject *code) {
+    if (st->last_code && st->last_code->code == code)
+        return st->last_code;
     PyObject *found = fl_map_get(&st->code_ptrs, (PyObject *)code);
     if (found)
-        return PyCapsule_GetPointer(found, "ergon.code");
+        return st->last_code = PyCapsule_GetPointer(found, "ergon.code");
     struct fl_code *c = code_new(st, code);
     if (!c)
         return NULL;
@@ -230,7 +232,7 @@ struct fl_code *fl_code_get(struct flow_state *st, PyCodeObject *code) {
 
 void fl_code_free_all(struct flow_state *st) {
     struct fl_code *c = st->codes;
-    st->codes = NULL;
+    st->codes = st->last_code = NULL;
     fl_map_clear(&st->code_ptrs);
     while (c) {
         struct fl_code *next = c->next;

@@ -172,6 +172,32 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
         Py_SETREF(*at, r);
         return 0;
     }
+    case COMPARE_OP: {
+        PyObject *b = *fl_at(f, 1), **at = fl_at(f, 2), *a = *at;
+        if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b))
+            break;
+        PyObject *r = PyLong_Type.tp_richcompare(a, b, arg & 7);
+        if (!r)
+            return -1;
+        Py_DECREF(fl_pop(f));
+        Py_SETREF(*at, r);
+        return 0;
+    }
+    case FOR_ITER: { /* over a range that is known to be ours */
+        PyObject *it = *fl_at(f, 1), *value;
+        if (it != run->range)
+            break;
+        value = Py_TYPE(it)->tp_iternext(it);
+        if (!value) {
+            if (PyErr_Occurred())
+                return -1;
+            Py_DECREF(fl_pop(f));
+            f->ip += arg + FL_FOR_SKIP;
+            return 0;
+        }
+        fl_push(f, value);
+        return 0;
+    }
     case PRECALL:
     case RESUME:
     case NOP:

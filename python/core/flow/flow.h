@@ -93,9 +93,10 @@ struct flow_state {
     PyObject *drives;          /* dict: code object -> whether it handles coroutines itself */
     _Atomic uint32_t finished; /* jobs: counts up, for who sleeps on it */
     int sleepers;
-    PyObject *pool;          /* the default pool, while there is one */
-    struct fl_code *codes;   /* all, chained */
-    struct fl_map code_ptrs; /* code object -> capsule of its fl_code */
+    PyObject *pool;            /* the default pool, while there is one */
+    struct fl_code *codes;     /* all, chained */
+    struct fl_code *last_code; /* the last that was asked for, or NULL */
+    struct fl_map code_ptrs;   /* code object -> capsule of its fl_code */
     /* names that are looked up often */
     PyObject *s_enter, *s_exit, *s_init, *s_new, *s_call, *s_getattribute;
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
@@ -182,6 +183,7 @@ struct fl_run {
     PyObject *const *args; /* of the functional the real function called */
     unsigned at_place;     /* functional calls the real function made from where it is */
     unsigned approximate;  /* counts made-up answers: what came of them is not known */
+    PyObject *range;       /* an iterator over a range among `owned`, which keeps it; borrowed */
     int numpy;             /* NumPy is being called: arrays go there read-only */
     unsigned skip;         /* functional calls that the real function has had already */
     int guesses;           /* > 0: branches may still be guessed; this pass follows guesses */

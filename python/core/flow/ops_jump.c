@@ -105,6 +105,8 @@ static int op_for_iter(struct fl_run *run, struct fl_frame *f, int arg) {
     int rc = fl_next(run, *fl_at(f, 1), &value);
     if (rc < 0)
         return -1;
+    if (rc > 0 && Py_TYPE(it) == &PyRangeIter_Type && fl_map_has(&run->owned, it))
+        run->range = it;
     if (rc == 0) {
         Py_DECREF(fl_pop(f));
         f->ip += arg + FL_FOR_SKIP;
