@@ -52,7 +52,8 @@ def run(tmp_path, **more):
 
 def test_names_function_line_and_promise(tmp_path):
     done = run(tmp_path, ERGON_CHECK="1")
-    said = done.stderr.splitlines()
+    # CPython 3.12 and 3.13 warn where an itertools object is pickled, as they would without Ergon.
+    said = [line for line in done.stderr.splitlines() if "functional " in line or "scheduled " in line]
     assert "program.py:12: functional spoils() changed an argument" in said[0]
     assert "program.py:17: functional moody() gave two results for one input" in said[1]
     assert "program.py:21: functional reads() reads the global 'STEP', which changes" in said[2]
