@@ -10,6 +10,7 @@ import time
 import uuid
 
 import ergon
+import leaks
 import pytest
 from ergon.errors import LaunchError
 
@@ -77,6 +78,45 @@ def test_connections_that_break_lose_nothing(hosts):
         assert future.result(60) == [item * item for item in range(600)]
     ran = sorted(map(int, hosts["h1"].exec("cat", path).split()))
     assert ran == list(range(600))  # each once
+
+
+def victims(host, client):
+    """Who takes part, by name: pids as this machine has them."""
+    processes = host.processes()
+    (agent,) = [p for p in processes if p.name == "ergon-agent"]
+    (zygote,) = [p for p in processes if p.parent == agent.pid]
+    attached = [p for p in processes if p.pid not in (agent.pid, zygote.pid) and p.parent != zygote.pid]
+    ssh = [p for p in leaks.descendants(client) if p.name == "ssh"]
+    return {
+        "agent": agent.pid,
+        "zygote": zygote.pid,
+        "attached": attached[-1].pid,
+        "worker": next(p.pid for p in processes if p.parent == zygote.pid),
+        "ssh": ssh[-1].pid,
+    }
+
+
+@pytest.mark.parametrize("who", ["attached", "ssh", "zygote", "worker", "agent"])
+def test_each_process_in_turn_is_killed(hosts, who):
+    path = f"/tmp/{uuid.uuid4()}"
+    with ergon.Pool("ssh://h3?slots=2", "local:1") as pool:
+        while "h3" not in pool.map(where, range(20)):
+            time.sleep(0.01)
+        retries = 3 if who in ("worker", "agent") else 0
+        future = pool.options(retries=retries).amap(note, [path] * 400, range(400), chunksize=2)
+        time.sleep(0.3)
+        os.kill(victims(hosts["h3"], os.getpid())[who], signal.SIGKILL)
+        assert future.result(60) == [item * item for item in range(400)]
+    with open(path) as file:
+        ran = sorted(map(int, file))
+    os.unlink(path)
+    assert set(ran) == set(range(400))
+    if retries == 0:
+        assert len(ran) == 400  # each once
+    deadline = time.monotonic() + 30
+    while left := hosts["h3"].processes():
+        assert time.monotonic() < deadline, [p.describe() for p in left]
+        time.sleep(0.1)
 
 
 def test_a_link_that_is_cut_for_seconds_loses_nothing(hosts):
