@@ -264,8 +264,10 @@ static int on_hello(struct place *p, const unsigned char *body, size_t len, stru
     int64_t now = erg_remote_now();
     if (code < 0) {
         p->doomed = 1;
+        char why[160];
+        snprintf(why, sizeof why, "%.150s", err->text);
         return p->state == ERG_PLACE_BROKEN
-                   ? erg_error_set(err, ERG_ELOST, "its agent has ended meanwhile")
+                   ? erg_error_set(err, ERG_ELOST, "its agent has ended meanwhile (%s)", why)
                    : code;
     }
     if (p->state == ERG_PLACE_BROKEN)

@@ -437,3 +437,35 @@ def test_a_link_that_is_cut_for_good():
         subprocess.run(["pkill", "-USR1", "-P", str(os.getpid()), "-f", "slow_link.py"], check=True)
         assert len(f.result(60)) == 50
         assert host(p)["state"] in ("lost", "broken")
+
+
+def children(pid):
+    lists = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(word) for line in lists for word in line.split()]
+
+
+def note(folder, i):
+    with open(os.path.join(folder, str(i)), "a") as f:
+        f.write("x")
+    time.sleep(0.005)
+    return bytes(i)
+
+
+def test_links_that_break_again_and_again_lose_nothing(tmp_path):
+    """What connects is killed many times over; every call ran once, every result is there once."""
+    with ergon.Pool(f'exec:{sys.executable} {SLOW} 1 sh -c "$ERGON_AGENT"?slots=2') as p:
+        assert p._wait_up(2, 60)
+        agent = host(p)["pid"]
+        f = p.amap(note, [str(tmp_path)] * 600, range(600), chunksize=1)
+        singles = [p.apipe(note, str(tmp_path), 600 + 50 * i) for i in range(20)]
+        breaks = 0
+        while not f.done() and breaks < 8:
+            time.sleep(0.15)
+            for pid in children(os.getpid()) if host(p)["state"] == "up" else ():
+                if "ERGON_AGENT" in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                    os.killpg(pid, signal.SIGKILL)
+                    breaks += 1
+        assert f.result(60) == [bytes(i) for i in range(600)]
+        assert [len(one.result(60)) for one in singles] == [600 + 50 * i for i in range(20)]
+        assert breaks > 2 and host(p)["pid"] == agent
+        assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
