@@ -130,10 +130,10 @@ _WATCHED = (
     "child=$!; exec 3<&-; trap : TERM HUP INT QUIT USR1 USR2; wait $child; status=$?; "
     "while kill -0 $child 2>/dev/null; do wait $child; status=$?; done; exit $status"
 )
-# Runs a command that goes on when the link is gone.
+# Runs a command that goes on when the link is gone. It says who it is once it leads a session of its own.
 _DETACHED = (
     'command -v setsid >/dev/null || { echo "no setsid on this host" >&2; exit 255; }; '
-    'setsid sh -c "$4" </dev/null >/dev/null 2>&1 & printf "\\n%s %s\\n" "$1" $!'
+    'setsid sh -c \'printf "\\n%s %s\\n" "$0" $$; exec sh -c "$1" >/dev/null 2>&1\' "$1" "$4" </dev/null &'
 )
 
 
