@@ -212,6 +212,8 @@ class Sshd:
         if self.root:
             environment["USERS"] = str(make_users(self.folder, self.folder / "home"))
             command = ["unshare", "--mount", "bash", "-c", PRELUDE, "sshd", *command]
+        if shutil.which("setpriv"):  # it ends with the tests, however they end
+            command = ["setpriv", "--pdeathsig", "TERM", *command]
         with open(self.folder / "sshd.log", "ab") as log:
             self.server = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
