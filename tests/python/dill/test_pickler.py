@@ -154,6 +154,17 @@ def test_many_threads_pickle_at_once(program):
     """)
 
 
+def test_modules_made_by_a_program_keep_what_is_in_them(program):
+    program("""
+        import dill, types
+        made = types.ModuleType("made")
+        exec("def f(): return g()\\ndef g(): return 3\\nvalue = [1]", vars(made))
+        back = dill.copy(made)
+        assert back is not made and back.f() == 3 and back.value == [1] and back.value is not made.value
+        assert dill.copy(made.f)() == 3
+    """)
+
+
 def test_same_bytes_under_every_hash_seed(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

@@ -236,10 +236,9 @@ def save_module_dict(pickler, obj):
 @saves(types.ModuleType)
 def save_module(pickler, obj):
     whole = is_dill(pickler, child=True) and obj is option(pickler, "_main")
-    if _is_builtin_module(obj) and not whole:
+    if _is_builtin_module(obj) and _is_imported_module(obj) and not whole:
         with tracing(pickler, "M2", obj):
-            name = obj.__name__ if _is_imported_module(obj) else f"__runtime__.{obj.__name__}"
-            pickler.save_reduce(make._import_module, (name,), obj=obj)
+            pickler.save_reduce(make._import_module, (obj.__name__,), obj=obj)
         return
     with tracing(pickler, "M1", obj):
         content = {
