@@ -69,8 +69,9 @@ def take_bridge() -> int:
             if not alias or _owner_lives(alias):
                 continue
             ip("link", "del", f"ergt{k}", check=False)
-        if ip("link", "add", f"ergt{k}", "alias", f"{me.pid}-{me.start}", "type", "bridge", check=False).returncode:
+        if ip("link", "add", f"ergt{k}", "type", "bridge", check=False).returncode:
             continue
+        ip("link", "set", f"ergt{k}", "alias", f"{me.pid}-{me.start}")
         ip("addr", "add", f"10.77.{k}.1/24", "dev", f"ergt{k}")
         ip("link", "set", f"ergt{k}", "up")
         return k

@@ -135,3 +135,16 @@ def test_what_is_hidden_cannot_be_used(make_hosts, tmp_path):
     hosts = make_hosts(1, hide=[str(library)])
     assert ssh(hosts.config, "h1", f"cat {library}").stdout == ""
     assert library.read_text() == "something"
+
+
+def test_bridges_of_killed_runs_are_taken_away():
+    if why := netns.missing():
+        pytest.skip(why)
+    mine = [netns.take_bridge(), netns.take_bridge()]
+    try:
+        assert mine[0] != mine[1]
+        netns.ip("link", "set", f"ergt{mine[0]}", "alias", "4194303-1")  # nobody
+        assert netns.take_bridge() == mine[0]
+    finally:
+        for k in mine:
+            netns.ip("link", "del", f"ergt{k}", check=False)
