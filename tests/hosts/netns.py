@@ -196,8 +196,9 @@ class Host:
         return found
 
     def kill(self, pid: int, sig: int = signal.SIGKILL) -> None:
-        """Sends a signal to a process of the host, by its pid as this machine has it (see `processes`)."""
-        os.kill(pid, sig)
+        """Sends a signal to a process of the host, by its pid as this machine has it (see `processes`), if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sig)
 
     def cut(self) -> None:
         """Takes the link down: packets vanish in silence."""
