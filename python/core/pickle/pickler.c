@@ -1,6 +1,6 @@
 #include "pickler.h"
 
-enum { KEEP_FRAMES = 4096, FRAME_MIN = 4, MAX_FRAMES = 1 << 23 };
+enum { MAX_FRAMES = 1 << 23 };
 
 /* --- memory ----------------------------------------------------------------------------------------- */
 
@@ -50,6 +50,11 @@ static void pop(struct pickler *p) {
     PyObject *obj = f->obj, *aux = f->aux;
     Py_XDECREF(obj);
     Py_XDECREF(aux);
+}
+
+void pk_unwind(struct pickler *p) {
+    while (p->nframes > 0)
+        pop(p);
 }
 
 int pk_push_save(struct pickler *p, PyObject *obj, const char *label, PyObject *aux) {
@@ -133,13 +138,14 @@ static int taken_from_memo(struct pickler *p, PyObject *obj, unsigned char poppi
 
 /* --- frames ----------------------------------------------------------------------------------------- */
 
-static int step_list(struct pickler *p, struct pk_frame *f) {
-    Py_ssize_t depth = p->nframes, i = f->i;
-    PyObject *list = f->obj;
-    uint32_t marked = f->n;
-    while (i < PyList_GET_SIZE(list) && (marked || i == 0)) {
-        PyObject *item = PyList_GET_ITEM(list, i++);
+/* Saves the items of a list or tuple from the frame's on; of a list of one item (no MARK) only that. 1: all of them are
+ * written, 0: one of them pushed frames, -1 */
+static inline int save_items(struct pickler *p, PyObject *items, int list, int single) {
+    Py_ssize_t depth = p->nframes, i = p->frames[depth - 1].i;
+    while (i < (list ? PyList_GET_SIZE(items) : PyTuple_GET_SIZE(items)) && !(single && i)) {
+        PyObject *item = list ? PyList_GET_ITEM(items, i) : PyTuple_GET_ITEM(items, i);
         int rc = p->persistent_id ? 0 : pk_save_atom(p, item);
+        i++;
         if (rc > 0)
             continue;
         p->frames[depth - 1].i = i;
@@ -148,7 +154,16 @@ static int step_list(struct pickler *p, struct pk_frame *f) {
         if (p->nframes != depth)
             return 0;
     }
-    if (pk_put(p, marked ? OP_APPENDS : i ? OP_APPEND : OP_POP) < 0)
+    return 1;
+}
+
+static int step_list(struct pickler *p, struct pk_frame *f) {
+    uint32_t marked = f->n;
+    int none = f->i == 0 && PyList_GET_SIZE(f->obj) == 0; /* somebody has emptied it meanwhile */
+    int rc = save_items(p, f->obj, 1, !marked);
+    if (rc <= 0)
+        return rc;
+    if (pk_put(p, marked ? OP_APPENDS : none ? OP_POP : OP_APPEND) < 0)
         return -1;
     pop(p);
     return 0;
@@ -170,20 +185,11 @@ static int end_tuple(struct pickler *p, PyObject *tuple, int once) {
 }
 
 static int step_tuple(struct pickler *p, struct pk_frame *f) {
-    Py_ssize_t depth = p->nframes, i = f->i;
     PyObject *tuple = f->obj;
-    while (i < PyTuple_GET_SIZE(tuple)) {
-        PyObject *item = PyTuple_GET_ITEM(tuple, i++);
-        int rc = p->persistent_id ? 0 : pk_save_atom(p, item);
-        if (rc > 0)
-            continue;
-        p->frames[depth - 1].i = i;
-        if (rc < 0 || pk_save_object(p, item) < 0)
-            return -1;
-        if (p->nframes != depth)
-            return 0;
-    }
-    if (end_tuple(p, tuple, p->frames[depth - 1].flags & PK_FF_ONCE) < 0)
+    int once = f->flags & PK_FF_ONCE, rc = save_items(p, tuple, 0, 0);
+    if (rc <= 0)
+        return rc;
+    if (end_tuple(p, tuple, once) < 0)
         return -1;
     pop(p);
     return 0;
@@ -258,22 +264,16 @@ static int step_dict(struct pickler *p, struct pk_frame *f) {
 }
 
 static int step_set(struct pickler *p, struct pk_frame *f) {
-    Py_ssize_t depth = p->nframes, i = f->i;
-    PyObject *items = f->obj;
-    while (i < PyList_GET_SIZE(items)) {
-        p->frames[depth - 1].i = i + 1;
-        PyObject *item = PyList_GET_ITEM(items, i++);
-        if (pk_save(p, item) < 0)
-            return -1;
-        if (p->nframes != depth)
-            return 0;
-    }
+    Py_ssize_t depth = p->nframes;
+    int rc = save_items(p, f->obj, 1, 0);
+    if (rc <= 0)
+        return rc;
     f = &p->frames[depth - 1];
     if (f->n == OP_FROZENSET && p->flags & PK_CANONICAL) {
         if (pk_put(p, OP_FROZENSET) < 0 || pk_write_put(p) < 0)
             return -1;
     } else if (f->n == OP_FROZENSET) {
-        int rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
+        rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
         if (rc < 0 || (rc == 0 && (pk_put(p, OP_FROZENSET) < 0 || pk_memoize(p, f->aux) < 0)))
             return -1;
     } else if (pk_put(p, (unsigned char)f->n) < 0) {
@@ -598,175 +598,4 @@ int pk_run(struct pickler *p, Py_ssize_t base) {
         if (step(p) < 0)
             return -1;
     return 0;
-}
-
-/* --- whole streams -------------------------------------------------------------------------------------- */
-
-static int dump_body(struct pickler *p, PyObject *obj) {
-    return pk_save(p, obj) < 0 || pk_run(p, 0) < 0 || pk_put(p, OP_STOP) < 0 ? -1 : 0;
-}
-
-static int dump_frame(struct pickler *p, PyObject *obj) {
-    if (pk_reserve(p, 11) < 0)
-        return -1;
-    p->cur[0] = OP_PROTO;
-    p->cur[1] = (unsigned char)p->proto;
-    if (p->proto < 4) {
-        p->cur += 2;
-        return dump_body(p, obj);
-    }
-    p->cur[2] = OP_FRAME;
-    p->cur += 11;
-    size_t body = (size_t)(p->cur - (unsigned char *)p->sink->buf);
-    if (dump_body(p, obj) < 0)
-        return -1;
-    unsigned char *at = (unsigned char *)p->sink->buf + body;
-    size_t n = (size_t)(p->cur - at);
-    if (n < FRAME_MIN) {
-        memmove(at - 9, at, n);
-        p->cur -= 9;
-    } else {
-        pk_le64(at - 8, n);
-    }
-    return 0;
-}
-
-static void unwind(struct pickler *p) {
-    while (p->nframes > 0)
-        pop(p);
-}
-
-int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink) {
-    p->sink = sink;
-    p->start = sink->len;
-    p->cur = p->lim = NULL;
-    if (sink->buf) {
-        p->cur = (unsigned char *)sink->buf + sink->len;
-        p->lim = (unsigned char *)sink->buf + sink->cap;
-    }
-    int rc = p->flags & PK_BARE ? dump_body(p, obj) : dump_frame(p, obj);
-    sink->len = rc < 0 ? p->start : (size_t)(p->cur - (unsigned char *)sink->buf);
-    if (rc < 0) {
-        pk_tell_path(p);
-        unwind(p);
-    }
-    return rc;
-}
-
-static const struct pk_hooks no_hooks;
-
-int pk_pickler_init(struct pickler *p, PyObject *module) {
-    memset(p, 0, sizeof *p);
-    p->st = pk_state_of(module);
-    p->hooks = &no_hooks;
-    p->proto = 5;
-    return 0;
-}
-
-void pk_pickler_reset(struct pickler *p) {
-    unwind(p);
-    pk_memo_clear(&p->memo);
-    p->next = 0;
-    Py_CLEAR(p->done);
-    while (p->nglobals > 0) {
-        struct pk_globals *g = &p->globals[--p->nglobals];
-        PyObject *dict = g->dict, *names = g->names;
-        Py_DECREF(dict);
-        Py_DECREF(names);
-    }
-    if (p->capframes > KEEP_FRAMES) {
-        PyMem_Free(p->frames);
-        p->frames = NULL;
-        p->capframes = 0;
-    }
-}
-
-void pk_pickler_fini(struct pickler *p) {
-    pk_pickler_reset(p);
-    pk_memo_fini(&p->memo);
-    PyMem_Free(p->frames);
-    PyMem_Free(p->globals);
-    p->frames = NULL;
-    p->globals = NULL;
-    p->capframes = p->capglobals = 0;
-}
-
-/* The spare pickler, or a new one. */
-static struct pickler *take_pickler(PyObject *module) {
-    struct pk_state *st = pk_state_of(module);
-    struct pickler *p = st->spare;
-    st->spare = NULL;
-    if (p)
-        return p;
-    p = PyMem_Malloc(sizeof *p);
-    if (!p) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    pk_pickler_init(p, module);
-    return p;
-}
-
-static void give_pickler(struct pickler *p) {
-    struct pk_state *st = p->st;
-    pk_pickler_reset(p);
-    p->hooks = &no_hooks;
-    p->watch = NULL;
-    p->nested = 0;
-    if (!st->spare) {
-        st->spare = p;
-        return;
-    }
-    pk_pickler_fini(p);
-    PyMem_Free(p);
-}
-
-struct way {
-    const struct pk_hooks *hooks;
-    int flags;
-    const char *root;
-    struct pk_watch *watch;
-    int nested;
-    int protocol;
-};
-
-static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct way *way) {
-    struct pickler *p = take_pickler(module);
-    if (!p)
-        return -1;
-    p->hooks = way->hooks ? way->hooks : &no_hooks;
-    p->flags = way->flags;
-    p->root = way->root;
-    p->watch = way->watch;
-    p->nested = way->nested;
-    p->proto = way->protocol;
-    int rc = pk_pickler_dump(p, obj, sink);
-    if (rc < 0) {
-        /* Dropping references runs code that may look at the error indicator. */
-        PyObject *exception = PyErr_GetRaisedException();
-        give_pickler(p);
-        PyErr_SetRaisedException(exception);
-    } else {
-        give_pickler(p);
-    }
-    return rc;
-}
-
-int pk_dump(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct pk_hooks *hooks,
-            int flags, const char *root) {
-    struct way way = {hooks, flags, root, NULL, 0, 5};
-    return dump_as(module, obj, sink, &way);
-}
-
-int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
-                     const struct pk_hooks *hooks, int flags, const char *root, int protocol) {
-    struct way way = {hooks, flags, root, NULL, 0, protocol};
-    return dump_as(module, obj, sink, &way);
-}
-
-int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
-                    const struct pk_hooks *hooks, int flags, const char *root,
-                    struct pk_watch *watch, int nested) {
-    struct way way = {hooks, flags, root, watch, nested, 5};
-    return dump_as(module, obj, sink, &way);
 }

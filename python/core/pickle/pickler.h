@@ -117,17 +117,19 @@ struct pickler {
     int nested; /* > 0: inside a scratch dump for ordering or content names: no class ids, no hooks */
 };
 
-/* --- pickler.c --- */
+/* --- dump.c --- */
 int pk_pickler_init(struct pickler *p, PyObject *module);
 void pk_pickler_reset(
     struct pickler *p); /* forgets what it saw; keeps its memory while that is small */
 void pk_pickler_fini(struct pickler *p);
 /* One stream into sink; p's memo goes on from what it holds. */
 int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink);
+/* --- pickler.c --- */
 /* Works off frames until only `base` are left. */
 int pk_run(struct pickler *p, Py_ssize_t base);
 /* Emits obj or its beginning and the frames for the rest. */
 int pk_save_object(struct pickler *p, PyObject *obj);
+void pk_unwind(struct pickler *p); /* drops all frames */
 struct pk_frame *pk_push(struct pickler *p, enum pk_frame_kind kind, PyObject *obj);
 int pk_push_save(struct pickler *p, PyObject *obj, const char *label, PyObject *aux);
 int pk_push_write(struct pickler *p, const char *bytes, size_t n);

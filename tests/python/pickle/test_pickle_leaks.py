@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that itertools will stop to be picklable; pytest keeps them
 @pytest.mark.parametrize("name", [name for name in table_entries.ENTRIES if "file" not in name])
 def test_every_kind(name):
     """What was made once is written and read again and again."""

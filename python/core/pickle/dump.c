@@ -1,0 +1,168 @@
+/* Whole streams, and the pickler they are made with: one is kept for the next call. */
+#include "pickler.h"
+
+enum { KEEP_FRAMES = 4096, FRAME_MIN = 4 };
+
+static int dump_body(struct pickler *p, PyObject *obj) {
+    return pk_save(p, obj) < 0 || pk_run(p, 0) < 0 || pk_put(p, OP_STOP) < 0 ? -1 : 0;
+}
+
+static int dump_frame(struct pickler *p, PyObject *obj) {
+    if (pk_reserve(p, 11) < 0)
+        return -1;
+    p->cur[0] = OP_PROTO;
+    p->cur[1] = (unsigned char)p->proto;
+    if (p->proto < 4) {
+        p->cur += 2;
+        return dump_body(p, obj);
+    }
+    p->cur[2] = OP_FRAME;
+    p->cur += 11;
+    size_t body = (size_t)(p->cur - (unsigned char *)p->sink->buf);
+    if (dump_body(p, obj) < 0)
+        return -1;
+    unsigned char *at = (unsigned char *)p->sink->buf + body;
+    size_t n = (size_t)(p->cur - at);
+    if (n < FRAME_MIN) {
+        memmove(at - 9, at, n);
+        p->cur -= 9;
+    } else {
+        pk_le64(at - 8, n);
+    }
+    return 0;
+}
+
+int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink) {
+    p->sink = sink;
+    p->start = sink->len;
+    p->cur = p->lim = NULL;
+    if (sink->buf) {
+        p->cur = (unsigned char *)sink->buf + sink->len;
+        p->lim = (unsigned char *)sink->buf + sink->cap;
+    }
+    int rc = p->flags & PK_BARE ? dump_body(p, obj) : dump_frame(p, obj);
+    sink->len = rc < 0 ? p->start : (size_t)(p->cur - (unsigned char *)sink->buf);
+    if (rc < 0) {
+        pk_tell_path(p);
+        pk_unwind(p);
+    }
+    return rc;
+}
+
+static const struct pk_hooks no_hooks;
+
+int pk_pickler_init(struct pickler *p, PyObject *module) {
+    memset(p, 0, sizeof *p);
+    p->st = pk_state_of(module);
+    p->hooks = &no_hooks;
+    p->proto = 5;
+    return 0;
+}
+
+void pk_pickler_reset(struct pickler *p) {
+    pk_unwind(p);
+    pk_memo_clear(&p->memo);
+    p->next = 0;
+    Py_CLEAR(p->done);
+    while (p->nglobals > 0) {
+        struct pk_globals *g = &p->globals[--p->nglobals];
+        PyObject *dict = g->dict, *names = g->names;
+        Py_DECREF(dict);
+        Py_DECREF(names);
+    }
+    if (p->capframes > KEEP_FRAMES) {
+        PyMem_Free(p->frames);
+        p->frames = NULL;
+        p->capframes = 0;
+    }
+}
+
+void pk_pickler_fini(struct pickler *p) {
+    pk_pickler_reset(p);
+    pk_memo_fini(&p->memo);
+    PyMem_Free(p->frames);
+    PyMem_Free(p->globals);
+    p->frames = NULL;
+    p->globals = NULL;
+    p->capframes = p->capglobals = 0;
+}
+
+/* The spare pickler, or a new one. */
+static struct pickler *take_pickler(PyObject *module) {
+    struct pk_state *st = pk_state_of(module);
+    struct pickler *p = st->spare;
+    st->spare = NULL;
+    if (p)
+        return p;
+    p = PyMem_Malloc(sizeof *p);
+    if (!p) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    pk_pickler_init(p, module);
+    return p;
+}
+
+static void give_pickler(struct pickler *p) {
+    struct pk_state *st = p->st;
+    pk_pickler_reset(p);
+    p->hooks = &no_hooks;
+    p->watch = NULL;
+    p->nested = 0;
+    if (!st->spare) {
+        st->spare = p;
+        return;
+    }
+    pk_pickler_fini(p);
+    PyMem_Free(p);
+}
+
+struct way {
+    const struct pk_hooks *hooks;
+    int flags;
+    const char *root;
+    struct pk_watch *watch;
+    int nested;
+    int protocol;
+};
+
+static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct way *way) {
+    struct pickler *p = take_pickler(module);
+    if (!p)
+        return -1;
+    p->hooks = way->hooks ? way->hooks : &no_hooks;
+    p->flags = way->flags;
+    p->root = way->root;
+    p->watch = way->watch;
+    p->nested = way->nested;
+    p->proto = way->protocol;
+    int rc = pk_pickler_dump(p, obj, sink);
+    if (rc < 0) {
+        /* Dropping references runs code that may look at the error indicator. */
+        PyObject *exception = PyErr_GetRaisedException();
+        give_pickler(p);
+        PyErr_SetRaisedException(exception);
+    } else {
+        give_pickler(p);
+    }
+    return rc;
+}
+
+int pk_dump(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct pk_hooks *hooks,
+            int flags, const char *root) {
+    struct way way = {hooks, flags, root, NULL, 0, 5};
+    return dump_as(module, obj, sink, &way);
+}
+
+int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
+                     const struct pk_hooks *hooks, int flags, const char *root, int protocol) {
+    struct way way = {hooks, flags, root, NULL, 0, protocol};
+    return dump_as(module, obj, sink, &way);
+}
+
+int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
+                    const struct pk_hooks *hooks, int flags, const char *root,
+                    struct pk_watch *watch, int nested) {
+    struct way way = {hooks, flags, root, watch, nested, 5};
+    return dump_as(module, obj, sink, &way);
+}
