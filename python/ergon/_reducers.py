@@ -310,6 +310,8 @@ def _key_wrapper(key: Any, protocol: int, files: int) -> tuple:
 def _pairwise(pairs: Any, protocol: int, files: int) -> tuple:
     """The iterator, and after the first step the item that comes again."""
     iterator, *old = _held(pairs)
+    if sys.version_info >= (3, 13):
+        old.pop()  # the tuple that is used again and again
     return itertools.pairwise, (itertools.chain(old[:1], iterator) if old else iterator,)
 
 

@@ -67,7 +67,7 @@ def test_stream(path, loads):
 
 
 def test_there_are_streams_of_several_versions():
-    assert {path.stem.partition("-")[0] for path in STREAMS} >= {"python3.11", "python3.12"}
+    assert {path.stem.partition("-")[0] for path in STREAMS} >= {"python3.11", "python3.12", "python3.13"}
 
 
 def test_plain_data_needs_neither_ergon_nor_this_version():
