@@ -194,7 +194,7 @@ int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *
     if (!root)
         PyErr_Clear();
     int rc = pk_dump_watched(module, callable, &sink.base, &ours, PK_BARE, root ? root : "function",
-                             watch, 0);
+                             watch, 0, NULL);
     Py_XDECREF(name);
     out->bytes = rc == 0 ? pk_bytes_sink_take(&sink) : NULL;
     pk_bytes_sink_fini(&sink);

@@ -64,6 +64,7 @@ void pk_pickler_reset(struct pickler *p) {
     pk_memo_clear(&p->memo);
     p->next = 0;
     Py_CLEAR(p->done);
+    Py_CLEAR(p->scratch);
     while (p->nglobals > 0) {
         struct pk_globals *g = &p->globals[--p->nglobals];
         PyObject *dict = g->dict, *names = g->names;
@@ -124,6 +125,7 @@ struct way {
     struct pk_watch *watch;
     int nested;
     int protocol;
+    PyObject *scratch;
 };
 
 static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct way *way) {
@@ -136,6 +138,7 @@ static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const 
     p->watch = way->watch;
     p->nested = way->nested;
     p->proto = way->protocol;
+    p->scratch = Py_XNewRef(way->scratch);
     int rc = pk_pickler_dump(p, obj, sink);
     if (rc < 0) {
         /* Dropping references runs code that may look at the error indicator. */
@@ -150,19 +153,19 @@ static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const 
 
 int pk_dump(PyObject *module, PyObject *obj, struct pk_sink *sink, const struct pk_hooks *hooks,
             int flags, const char *root) {
-    struct way way = {hooks, flags, root, NULL, 0, 5};
+    struct way way = {hooks, flags, root, NULL, 0, 5, NULL};
     return dump_as(module, obj, sink, &way);
 }
 
 int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
                      const struct pk_hooks *hooks, int flags, const char *root, int protocol) {
-    struct way way = {hooks, flags, root, NULL, 0, protocol};
+    struct way way = {hooks, flags, root, NULL, 0, protocol, NULL};
     return dump_as(module, obj, sink, &way);
 }
 
 int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
                     const struct pk_hooks *hooks, int flags, const char *root,
-                    struct pk_watch *watch, int nested) {
-    struct way way = {hooks, flags, root, watch, nested, 5};
+                    struct pk_watch *watch, int nested, PyObject *scratch) {
+    struct way way = {hooks, flags, root, watch, nested, 5, scratch};
     return dump_as(module, obj, sink, &way);
 }

@@ -114,6 +114,7 @@ struct pickler {
     PyObject *reducer_override;
     PyObject *persistent_id;
     PyObject *done; /* strong; NULL or the set of classes (addresses) whose content was written */
+    PyObject *scratch; /* strong; NULL or a dict, shared with the nested ones: see pk_scratch() */
     int nested; /* > 0: inside a scratch dump for ordering or content names: no class ids, no hooks */
 };
 
@@ -148,7 +149,7 @@ int pk_save_tuple(struct pickler *p, PyObject *obj, int flags);
 /* pk_dump() with a recorder of what the bytes depend on, or nested in another dump. */
 int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
                     const struct pk_hooks *hooks, int flags, const char *root,
-                    struct pk_watch *watch, int nested);
+                    struct pk_watch *watch, int nested, PyObject *scratch);
 int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
                      const struct pk_hooks *hooks, int flags, const char *root, int protocol);
 /* obj's bare pickle made apart from everything else, as bytes: what sets are ordered by (save_builtin.c). */

@@ -234,7 +234,7 @@ int pk_save_long(struct pickler *p, PyObject *obj) {
 
 /* --- sets: written in an order that depends on their values alone --------------------------------------------- */
 
-enum { SCRATCH_LIMIT = 1 << 16, SCRATCH_DEPTH = 16 };
+enum { SCRATCH_LIMIT = 1 << 16, SCRATCH_DEPTH = 64 };
 
 /* A sink that gives up: what takes more than this is not worth an order. */
 static int grow_little(struct pk_sink *sink, size_t need) {
@@ -246,7 +246,7 @@ static int grow_little(struct pk_sink *sink, size_t need) {
     return self->grow(sink, need);
 }
 
-PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
+static PyObject *make_scratch(struct pickler *p, PyObject *obj) {
     PyObject *made = NULL;
     struct pk_bytes_sink sink;
     if (p->nested >= SCRATCH_DEPTH) {
@@ -255,10 +255,35 @@ PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
     }
     pk_bytes_sink_init(&sink);
     sink.base.grow = grow_little;
-    if (pk_dump_watched(p->st->module, obj, &sink.base, NULL, PK_BARE, p->root, NULL,
-                        p->nested + 1) == 0)
+    if (pk_dump_watched(p->st->module, obj, &sink.base, NULL, PK_BARE, p->root, NULL, p->nested + 1,
+                        p->scratch) == 0)
         made = pk_bytes_sink_take(&sink);
     pk_bytes_sink_fini(&sink);
+    return made;
+}
+
+/* Sets in sets would be written twice at each level, which is more than anybody can wait for: what was made is kept
+ * until the whole pickle is done, as address → (object, bytes, or None where none could be made). */
+PyObject *pk_scratch(struct pickler *p, PyObject *obj) {
+    if (!p->scratch && !(p->scratch = PyDict_New()))
+        return NULL;
+    PyObject *key = PyLong_FromVoidPtr(obj);
+    PyObject *kept = key ? PyDict_GetItemWithError(p->scratch, key) : NULL;
+    PyObject *made = kept ? Py_NewRef(PyTuple_GET_ITEM(kept, 1)) : NULL;
+    if (key && !kept && !PyErr_Occurred()) {
+        made = make_scratch(p, obj);
+        PyObject *exception = made ? NULL : PyErr_GetRaisedException();
+        PyObject *pair = PyTuple_Pack(2, obj, made ? made : Py_None);
+        if (!pair || PyDict_SetItem(p->scratch, key, pair) < 0)
+            Py_CLEAR(made);
+        Py_XDECREF(pair);
+        if (exception)
+            PyErr_SetRaisedException(exception);
+    } else if (made == Py_None) {
+        Py_CLEAR(made);
+        PyErr_SetString(PyExc_ValueError, "cannot be ordered by");
+    }
+    Py_XDECREF(key);
     return made;
 }
 

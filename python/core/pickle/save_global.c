@@ -182,6 +182,14 @@ int pk_by_reference(struct pickler *p, PyObject *obj, PyObject *name, PyObject *
         Py_XDECREF(found);
         Py_XDECREF(holder);
     }
+    if (rc > 0 && PyUnicode_CompareWithASCIIString(module, "pathlib._local") == 0) {
+        /* Where Python 3.13 has what all versions know as pathlib's. */
+        PyObject *known = PyUnicode_InternFromString("pathlib");
+        if (known)
+            Py_SETREF(module, known);
+        else
+            rc = -1;
+    }
     if (rc > 0) {
         *module_out = module;
         *qualname_out = qualname;

@@ -281,6 +281,22 @@ def test_errors_say_where():
         ep.dumps([Mapping(key=Items([1, (x for x in [iter([])]).gi_frame]))])
 
 
+def test_sets_in_sets_in_sets():
+    """Each is put into order once, not once for every set around it."""
+    deep = frozenset({1, 2})
+    for i in range(300):
+        deep = frozenset({i, deep, (i, deep)})
+    assert ep.dumps(deep) == ep.dumps(deep)
+
+    def nested(order):
+        made = frozenset(order)
+        for i in range(30):
+            made = frozenset({made, f"level {i}"} if order[0] == "a" else {f"level {i}", made})
+        return made
+
+    assert ep.dumps(nested(["a", "b", "c"])) == ep.dumps(nested(["c", "b", "a"]))
+
+
 def test_sets_are_written_in_order_of_their_values():
     def written(items):
         return ep.dumps(set(items)), ep.dumps(frozenset(items))
