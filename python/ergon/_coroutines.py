@@ -133,7 +133,7 @@ def start(job, function, args, kwargs, owner):
         _ours().start((job, function, args, kwargs, copied, None))
     else:
         loop = asyncio.get_running_loop()
-        job.task = loop.create_task(_run(job, function, args, kwargs, copied, weakref.ref(owner)))
+        job.task = loop.create_task(_run(job, function, args, kwargs, copied, weakref.ref(owner, _looks.discard)))
 
 
 def drop(job):
@@ -153,7 +153,7 @@ _pause = 0.0005
 def look_soon(owner, pause=0):
     """Has the core look for calls ahead of a scheduled coroutine, once it waits."""
     if not isinstance(owner, weakref.ref):
-        owner = weakref.ref(owner)
+        owner = weakref.ref(owner, _looks.discard)
     if owner not in _looks:
         _looks.add(owner)
         loop = asyncio.get_running_loop()
