@@ -216,6 +216,7 @@ def test_an_agent_through_ssh(sshd):
 @pytest.mark.slow
 def test_a_host_that_lacks_every_library_of_ours(make_hosts):
     libraries = [path for _, path in _seed._sources() if "/lib" in path and ".so." in path]
+    libraries = [path for path in libraries if "liblz4" not in path]  # Debian's sshd itself needs that one
     assert libraries  # libuv and libsodium
     hosts = make_hosts(1, with_ergon=False, hide=[os.path.realpath(path) for path in libraries])
     name = next(iter(hosts)).name
