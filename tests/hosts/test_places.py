@@ -364,6 +364,7 @@ p.pipe(time.sleep, 60)
 """
 
 
+@pytest.mark.slow
 def test_the_client_is_killed():
     env = {**os.environ, "PYTHONPATH": HERE}
     client = subprocess.Popen([sys.executable, "-c", PROGRAM, place(2)], stdout=subprocess.PIPE, text=True, env=env)
@@ -402,6 +403,7 @@ def test_what_runs_elsewhere_is_shared_at_the_end():
         assert len(parents) == 40
 
 
+@pytest.mark.slow
 def test_what_waits_elsewhere_comes_back_at_the_end():
     with ergon.Pool(place(1)) as p:
         assert p._wait_up(1, 30)
@@ -414,6 +416,7 @@ def test_what_waits_elsewhere_comes_back_at_the_end():
 SLOW = pathlib.Path(__file__).with_name("slow_link.py")
 
 
+@pytest.mark.slow
 def test_a_long_link_keeps_its_workers_busy():
     def nap(i):
         time.sleep(0.002)
@@ -429,12 +432,15 @@ def test_a_long_link_keeps_its_workers_busy():
         assert share > 0.5, share  # 0.95 on a quiet machine; without looking ahead 0.05
 
 
+@pytest.mark.slow
 def test_a_link_that_is_cut_for_good():
     with ergon.Pool("local:1", f"exec:exec {sys.executable} {SLOW} 1 {AGENT}?slots=1") as p:
         assert p._wait_up(2, 30)
         f = p.options(retries=1).amap(where, range(50), chunksize=1)
         wait_until(lambda: host(p)["tasks"] > 1)
-        subprocess.run(["pkill", "-USR1", "-P", str(os.getpid()), "-f", "slow_link.py"], check=True)
+        for pid in children(os.getpid()):
+            if b"slow_link.py" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGUSR1)
         assert len(f.result(60)) == 50
         assert host(p)["state"] in ("lost", "broken")
 
@@ -451,6 +457,7 @@ def note(folder, i):
     return bytes(i)
 
 
+@pytest.mark.slow
 def test_links_that_break_again_and_again_lose_nothing(tmp_path):
     """What connects is killed many times over; every call ran once, every result is there once."""
     with ergon.Pool(f'exec:{sys.executable} {SLOW} 1 sh -c "$ERGON_AGENT"?slots=2') as p:
