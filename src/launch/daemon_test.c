@@ -33,6 +33,7 @@ struct echo {
 
 static int echo_make(void *ctx, struct erg_error *err) {
     struct echo *e = ctx;
+    alarm(60); /* a test that failed leaves nobody behind for long */
     if (e->refuses) {
         return erg_error_set(err, ERG_ELAUNCH, "no echo in here");
     }
