@@ -21,7 +21,10 @@ def program(tmp_path):
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PYTHONPATH": folder()},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([folder(), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            },
             cwd=tmp_path,
         )
         if check:
