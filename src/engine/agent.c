@@ -348,10 +348,12 @@ static int timeout_ms(const struct erg_agent *a) {
         due = now + OPENING_LOOK_NS;
     if (erg_linkio_up(&a->io) && a->tick_at && a->tick_at < due)
         due = a->tick_at;
-    if (erg_linkio_up(&a->io) && a->greeted && a->heard_at + SILENCE_NS < due)
+    if (erg_linkio_up(&a->io) && a->heard_at + SILENCE_NS < due)
         due = a->heard_at + SILENCE_NS;
     if (!erg_linkio_up(&a->io) && a->alone_since + a->patience_ns < due)
         due = a->alone_since + a->patience_ns;
+    if (a->stage == AGENT_OVER && due > now + LAST_WORDS_NS)
+        due = now + LAST_WORDS_NS;
     if (due == INT64_MAX)
         return -1;
     return due <= now ? 0 : (int)((due - now) / MS) + 1;
@@ -365,7 +367,7 @@ static void look_at_clock(struct erg_agent *a) {
         a->tick_at = 0;
         erg_session_tick(a->session);
     }
-    if (erg_linkio_up(&a->io) && a->greeted && now >= a->heard_at + SILENCE_NS)
+    if (erg_linkio_up(&a->io) && now >= a->heard_at + SILENCE_NS)
         close_link(a, ERG_ETIMEOUT);
     if (!erg_linkio_up(&a->io) && a->stage != AGENT_OVER &&
         now >= a->alone_since + a->patience_ns) {

@@ -295,8 +295,13 @@ void erg_remote_free(struct erg_remote *r) {
 
 /* --- looking ---------------------------------------------------------------------------------------------------------- */
 
-uint32_t erg_remote_leased(const struct erg_remote *r) {
-    return atomic_load(&((struct erg_remote *)r)->leased_count);
+uint32_t erg_remote_leased(const struct erg_remote *remote) {
+    struct erg_remote *r = (struct erg_remote *)remote;
+    pthread_mutex_lock(
+        &r->lock); /* a task on its way from a ring to a place, or from there to a ring, counts */
+    uint32_t n = atomic_load(&r->leased_count);
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 uint32_t erg_remote_beyond(const struct erg_remote *r) {

@@ -68,6 +68,7 @@ struct place {
     void *init;
     size_t init_len;
     int64_t connect_ns, reconnect_ns;
+    int64_t deaf_until; /* whoever reads our output did not: what is printed there is dropped */
     uint32_t want_slots;
     int64_t stop_limit_ns, grace_ns;
     uint32_t max_tasks;

@@ -20,7 +20,8 @@
 
 #define PING_NS (1 * SECOND)
 #define SILENCE_NS (15 * SECOND) /* a link that says nothing for so long is broken */
-#define LOG_PATIENCE_MS 200
+#define LOG_PATIENCE_MS 20
+#define LOG_DEAF_NS ((int64_t)1000000000) /* after somebody did not read that long */
 #define TICK_NS (20 * MS)
 #define BACKOFF_FIRST (100 * MS)
 #define BACKOFF_MOST (5 * SECOND)
@@ -319,18 +320,24 @@ static int on_pong(struct place *p, const unsigned char *body, size_t len, struc
 }
 
 /* What workers there write is written here as well. Whoever reads it too slowly loses some: the link does not wait. */
-static int on_log(const unsigned char *body, size_t len, struct erg_error *err) {
+static int on_log(struct place *p, const unsigned char *body, size_t len, struct erg_error *err) {
     struct erg_msg_log m;
     int code = erg_msg_log_decode(body, len, &m, err);
     if (code < 0 || m.level > ERG_LOG_ERROR)
         return code;
-    struct pollfd p = {.fd = m.level == ERG_LOG_ERROR ? STDERR_FILENO : STDOUT_FILENO,
-                       .events = POLLOUT};
+    int64_t now = erg_remote_now();
+    if (now < p->deaf_until)
+        return 0;
+    struct pollfd out = {.fd = m.level == ERG_LOG_ERROR ? STDERR_FILENO : STDOUT_FILENO,
+                         .events = POLLOUT};
     for (size_t at = 0; at < m.text.len;) {
-        ssize_t n =
-            poll(&p, 1, LOG_PATIENCE_MS) > 0 ? write(p.fd, m.text.bytes + at, m.text.len - at) : -1;
-        if (n < 0)
+        ssize_t n = poll(&out, 1, LOG_PATIENCE_MS) > 0
+                        ? write(out.fd, m.text.bytes + at, m.text.len - at)
+                        : -1;
+        if (n < 0) {
+            p->deaf_until = now + LOG_DEAF_NS;
             break;
+        }
         at += (size_t)n;
     }
     return 0;
@@ -345,7 +352,7 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
         return erg_error_set(err, ERG_EPROTOCOL, "what answers there does not greet");
     switch (type) {
     case ERG_MSG_LOG:
-        return on_log(body, len, err);
+        return on_log(p, body, len, err);
     case ERG_MSG_PONG:
         return on_pong(p, body, len, err);
     case ERG_MSG_READY:
@@ -444,7 +451,10 @@ static void read_link(struct place *p, int64_t now) {
         if (p->tick_at == NEVER)
             p->tick_at = now + TICK_NS;
     }
-    if (code < 0 && p->doomed) {
+    /* What could not be taken has been counted as received: it does not come again over another link. */
+    int senseless =
+        code < 0 && p->greeted && code != ERG_ECLOSED && code != ERG_ESYSTEM && code != ERG_EACCESS;
+    if (code < 0 && (p->doomed || senseless)) {
         p->doomed = 0;
         give_up(p, p->state == ERG_PLACE_STARTING ? ERG_PLACE_FAILED : ERG_PLACE_LOST, now,
                 err.text);

@@ -766,26 +766,40 @@ static int is_due(struct erg_remote *r, const struct sent *s, size_t many, int64
     return many > FUNCS_KEPT || now - s->idle_at > IDLE_FUNC_NS;
 }
 
+enum { SWEPT_AT_ONCE = 256 };
+
+/* What has arrived there, or went the fast way, is named before anything that is sent from now on; what may still be
+ * under way among the big ones is named behind it. */
+static void send_drop(struct place *p, uint32_t kind, struct sent **due, uint32_t n, int fast) {
+    uint64_t ids[SWEPT_AT_ONCE];
+    unsigned char head[16 + 8 * SWEPT_AT_ONCE];
+    struct erg_msg_ids m = {.what = kind, .ids = ids};
+    for (uint32_t i = 0; i < n; i++)
+        if ((due[i]->small || due[i]->arrived) == fast)
+            ids[m.n++] = due[i]->id;
+    if (m.n > 0)
+        erg_site_send(p, fast ? ERG_LANE_FIRST : ERG_LANE_BULK, ERG_MSG_DROP, head,
+                      erg_msg_ids_encode(&m, head));
+}
+
 void erg_site_sweep(struct place *p, int64_t now) {
-    enum { MOST = 256 };
-    uint64_t ids[MOST];
-    unsigned char head[16 + 8 * MOST];
-    if (p->state != ERG_PLACE_UP)
-        return;
-    for (uint32_t kind = ERG_DROP_FUNC; kind <= ERG_DROP_VALUE; kind++) {
-        struct erg_map_cell cell;
-        uint32_t n = 0;
-        for (size_t at = 0; n < MOST && erg_map_next(&p->sent[kind], &at, &cell);) {
-            struct sent *s = (struct sent *)(uintptr_t)cell.value;
-            if (!is_due(p->remote, s, p->sent[kind].len, now))
-                continue;
-            ids[n++] = s->id;
-            sent_drop(p, s);
-            at = 0;
-        }
-        struct erg_msg_ids m = {.what = kind, .n = n, .ids = ids};
-        if (n > 0)
-            erg_site_send(p, ERG_LANE_BULK, ERG_MSG_DROP, head, erg_msg_ids_encode(&m, head));
+    struct sent *due[SWEPT_AT_ONCE];
+    for (uint32_t kind = ERG_DROP_FUNC; kind <= ERG_DROP_VALUE && p->state == ERG_PLACE_UP;
+         kind++) {
+        size_t at = 0;
+        uint32_t n;
+        do { /* what a removal moves to a place already looked at waits for the next sweep */
+            struct erg_map_cell cell;
+            for (n = 0; n < SWEPT_AT_ONCE && erg_map_next(&p->sent[kind], &at, &cell);) {
+                struct sent *s = (struct sent *)(uintptr_t)cell.value;
+                if (is_due(p->remote, s, p->sent[kind].len - n, now))
+                    due[n++] = s;
+            }
+            send_drop(p, kind, due, n, 1);
+            send_drop(p, kind, due, n, 0);
+            for (uint32_t i = 0; i < n; i++)
+                sent_drop(p, due[i]);
+        } while (n == SWEPT_AT_ONCE);
     }
 }
 

@@ -290,7 +290,7 @@ static int due_ms(const struct server *s, uint64_t now) {
 /* 1: it is over. */
 static int serve_once(struct server *s) {
     struct pollfd polled[2 + LISTENERS_MAX + GUESTS_MAX];
-    int n = 0, guests = 0, room = guest_free(s) != NULL;
+    int n = 0, room = guest_free(s) != NULL;
     polled[n++] = (struct pollfd){.fd = s->config->stop_fd, .events = POLLIN};
     polled[n++] = (struct pollfd){.fd = s->bell, .events = POLLIN};
     for (int i = 0; i < s->n; i++) {
@@ -319,7 +319,6 @@ static int serve_once(struct server *s) {
         if (g->fd >= 0 && now >= g->until) {
             guest_leave(g);
         }
-        guests += g->fd >= 0;
     }
     for (int i = 0; i < s->n; i++) {
         if (polled[2 + i].revents) {

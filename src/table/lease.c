@@ -81,7 +81,9 @@ void erg_lease_return(struct erg_member *m, uint32_t index) {
     uint32_t queue = r->queue % ERG_QUEUES;
     if (r->kind == ERG_KIND_CHUNK) {
         uint64_t range = atomic_load_explicit(&r->range, memory_order_relaxed);
-        atomic_store_explicit(&r->range, GEN_HALF(range) | r->first, memory_order_relaxed);
+        while (!atomic_compare_exchange_weak_explicit(&r->range, &range, GEN_HALF(range) | r->first,
+                                                      memory_order_relaxed, memory_order_relaxed))
+            ; /* the owner may cut it at this very moment */
     }
     uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&r->state, &s,

@@ -86,12 +86,28 @@ static PyObject *entry_of(struct pk_track *track, PyObject *cls) {
     return there == cls ? entry : NULL;
 }
 
+/* A class that is gone lay at this address: its id goes before its entry is written over. */
+static int forget(struct pk_track *track, PyObject *key, PyObject *id) {
+    PyObject *entry = PyDict_GetItemWithError(track->by_address, key);
+    if (!entry)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *old = PyTuple_GET_ITEM(entry, 1);
+    int same = PyObject_RichCompareBool(old, id, Py_EQ);
+    if (same != 0)
+        return same < 0 ? -1 : 0;
+    PyObject *ref = PyDict_GetItemWithError(track->by_id, old);
+    if (ref != PyTuple_GET_ITEM(entry, 0))
+        return PyErr_Occurred() ? -1 : 0;
+    return PyDict_DelItem(track->by_id, old);
+}
+
 static int enter(struct pk_track *track, PyObject *cls, PyObject *id, int native, PyObject *bytes) {
     PyObject *ref = PyWeakref_NewRef(cls, NULL);
     PyObject *key = ref ? PyLong_FromVoidPtr(cls) : NULL;
     PyObject *entry = key ? PyTuple_Pack(4, ref, id, native ? Py_True : Py_False, bytes) : NULL;
     int rc = -1;
-    if (entry && purge(track) == 0 && PyDict_SetItem(track->by_address, key, entry) == 0)
+    if (entry && purge(track) == 0 && forget(track, key, id) == 0 &&
+        PyDict_SetItem(track->by_address, key, entry) == 0)
         rc = PyDict_SetItem(track->by_id, id, ref);
     Py_XDECREF(ref);
     Py_XDECREF(key);

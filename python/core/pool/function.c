@@ -21,6 +21,13 @@ void pl_fn_unref(struct pl_core *core, struct pl_fn *fn) {
         fn_free(core, fn);
 }
 
+/* Nobody else's in the pool, ever: a member's number may have been another process's, which counted from 1 as well. */
+uint64_t pl_uid(struct pl_core *core, struct erg_member *member) {
+    uint64_t serial = atomic_load(&member->slot->serial) & ((1u << 18) - 1);
+    return ((uint64_t)member->number << 18 | serial) << 36 |
+           (++core->next_uid & (((uint64_t)1 << 36) - 1));
+}
+
 /* What pk_callee_init met besides bytes. */
 static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *w) {
     char *bytes;
@@ -37,10 +44,7 @@ static int fn_publish(struct pl_core *core, struct pl_fn *fn, struct pl_writer *
         return -1;
     }
     struct erg_fn_head *head = erg_table_at(core->table, offset);
-    /* A member's number may have been another process's, which counted from 1 as well. */
-    uint64_t serial = atomic_load(&w->member->slot->serial) & ((1u << 18) - 1);
-    head->uid = ((uint64_t)w->member->number << 18 | serial) << 36 |
-                (++core->next_fn & (((uint64_t)1 << 36) - 1));
+    head->uid = pl_uid(core, w->member);
     head->stable = (uint32_t)fn->callee.stable;
     head->path = core->path_offset;
     atomic_init(&head->name, 0);

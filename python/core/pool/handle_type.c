@@ -74,7 +74,7 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     }
     struct erg_blob_head *head = erg_table_at(core->table, self->head);
     memset(head, 0, head_size);
-    head->uid = self->head;
+    head->uid = pl_uid(core, member);
     head->offset = payload.offset;
     head->len = payload.len;
     head->fresh = (uint32_t)fresh;

@@ -140,16 +140,22 @@ int pl_places_parse(PyObject *list, struct erg_place_spec **out, int *n) {
     return 0;
 }
 
+/* What another machine says about itself may be in any encoding, and cut anywhere. */
+static PyObject *text(void *bytes) {
+    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strlen(bytes), "replace");
+}
+
 static PyObject *place_dict(const struct erg_place_info *p) {
     static const char *const states[] = {"off",    "starting", "up",     "broken",
                                          "failed", "lost",     "leaving"};
     return Py_BuildValue(
-        "{sssssssssIsIsIsisdsdsKsKsKsKsdss}", "name", p->name, "host", p->host, "python", p->python,
-        "state", states[p->state], "slots", p->slots, "cores", p->cores, "leased", p->leased, "pid",
-        (int)p->pid, "rtt_s", (double)p->rtt_ns * 1e-9, "mean_s", (double)p->mean_ns * 1e-9,
-        "tasks", (unsigned long long)p->tasks, "tasks_lost", (unsigned long long)p->tasks_lost,
-        "bytes_in", (unsigned long long)p->bytes_in, "bytes_out", (unsigned long long)p->bytes_out,
-        "busy_s", (double)p->busy_ns * 1e-9, "words", p->words);
+        "{sO&sO&sO&sssIsIsIsisdsdsKsKsKsKsdsO&}", "name", text, p->name, "host", text, p->host,
+        "python", text, p->python, "state", states[p->state], "slots", p->slots, "cores", p->cores,
+        "leased", p->leased, "pid", (int)p->pid, "rtt_s", (double)p->rtt_ns * 1e-9, "mean_s",
+        (double)p->mean_ns * 1e-9, "tasks", (unsigned long long)p->tasks, "tasks_lost",
+        (unsigned long long)p->tasks_lost, "bytes_in", (unsigned long long)p->bytes_in, "bytes_out",
+        (unsigned long long)p->bytes_out, "busy_s", (double)p->busy_ns * 1e-9, "words", text,
+        p->words);
 }
 
 PyObject *pl_places_info(struct pl_core *core) {

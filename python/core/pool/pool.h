@@ -94,7 +94,7 @@ struct pl_core {
     struct pl_job *jobs; /* maps and iterators that are alive */
     struct pl_fn *fns;   /* most recently used first */
     unsigned nfns;
-    uint64_t next_fn;
+    uint64_t next_uid; /* of functions and put objects */
     PyObject
         *path; /* sys.path as workers know it; its block in the arena, 0: what they started with */
     uint64_t path_offset;
@@ -281,6 +281,8 @@ struct pl_fn {
 };
 /* A counted reference; NULL with an exception. */
 struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable);
+/* A name for something that travels once: unique in the pool. */
+uint64_t pl_uid(struct pl_core *core, struct erg_member *member);
 /* What a trace calls a callable: where in the arena its name is, 0 when that cannot be; and the name there. */
 uint64_t pl_fn_name_of(struct pl_core *core, struct erg_member *member, PyObject *callable);
 PyObject *pl_fn_name(struct pl_core *core, uint64_t offset);

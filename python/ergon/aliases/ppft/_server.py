@@ -196,8 +196,9 @@ class Server:
 
     def _finished(self, task, future):
         with self._lock:
+            counted = task not in self._waiting
             self._waiting.discard(task)
-        if future.successful():
+        if not counted and future.successful():
             self._count(future.result()[0], getattr(future, "node", "local"))
 
     # Calls for pathos, which raise what the function raises
@@ -301,6 +302,11 @@ class Server:
 
     def get_stats(self):
         """The nodes and what each did."""
+        with self._lock:
+            waiting = list(self._waiting)
+        for task in waiting:  # a result may have been read before its callback was called
+            if task._future is not None and task._future.done():
+                self._finished(task, task._future)
         self._refresh()
         return dict(self._stats)
 
