@@ -66,8 +66,9 @@ PYTEST := $(BIN)/python -m pytest -q
 TIER ?= default
 T ?= tests
 MINUTES ?= 10
-# For legs with another build or Python: tests/process runs programs as .venv has them, tests/house needs its tools.
-OTHER := --tier quick --ignore=tests/house --ignore=tests/process --ignore=tests/peers $(T)
+# For legs with another build or Python: tests/process runs programs as .venv has them, tests/house needs its tools, and
+# what tests/hosts starts elsewhere has neither a sanitizer's library nor the other build's path.
+OTHER := --tier quick --ignore=tests/house --ignore=tests/process --ignore=tests/peers --ignore=tests/hosts $(T)
 ALSO := $(VENV)/.test-packages
 # Warnings are not errors here: the checks the sanitizers insert make gcc see things that are not there.
 SANITIZED := -Doptimization=1 -Db_lundef=false
@@ -114,6 +115,7 @@ asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
 	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
 	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys $(OTHER)
+	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys --tier quick tests/hosts/test_places.py
 
 fuzz-pickle: ## mutated and invented streams for the unpickler, under AddressSanitizer: make fuzz-pickle MINUTES=10
 	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
