@@ -1,51 +1,228 @@
 /* The name of a value: BLAKE2b of its canonical pickle, which goes into the hash as it is written and is never
  * there as a whole. */
-#include <sodium.h>
+#include "digest.h"
+
+#include <stdlib.h>
 
 #include "types.h"
 
-enum { PIECE = 16 * 1024 };
-
-struct hash_sink {
-    struct pk_sink base;
-    crypto_generichash_state hash;
-    char *room; /* NULL: base.buf is small */
-    char small[2048];
+enum {
+    PIECE = 16 * 1024,
+    MUCH = 4096, /* of one level: goes into its hash */
+    SHORT = 64,  /* is not worth a name */
 };
 
-static void flush(struct hash_sink *self) {
-    crypto_generichash_update(&self->hash, (const unsigned char *)self->base.buf, self->base.len);
-    self->base.len = 0;
+/* What all names begin with: those of another way to make them are others. */
+static const char version[] = "ergon.pickle.digest 2\n";
+
+void *pk_room_for(void *array, size_t n, size_t *cap, size_t size) {
+    if (n < *cap)
+        return array;
+    size_t wanted = *cap ? *cap * 2 : 16;
+    void *bigger = PyMem_Realloc(array, wanted * size);
+    if (bigger)
+        *cap = wanted;
+    else
+        PyErr_NoMemory();
+    return bigger;
 }
 
-/* Makes room by hashing what is there. */
-static int grow(struct pk_sink *sink, size_t need) {
-    struct hash_sink *self = (struct hash_sink *)sink;
-    flush(self);
-    if (need <= sink->cap)
+/* --- levels ------------------------------------------------------------------------------------------------- */
+
+static struct pk_level *top(struct pk_hash_sink *self) {
+    return &self->levels[self->nlevels - 1];
+}
+
+static size_t size_of(const struct pk_hash_sink *self, const struct pk_level *level) {
+    return level == self->levels ? self->size : PK_NAME;
+}
+
+/* Puts the uppermost level's bytes, up to len, into its hash. */
+static int flush(struct pk_hash_sink *self, size_t len) {
+    struct pk_level *level = top(self);
+    if (!level->hash) {
+        level->hash = aligned_alloc(64, (sizeof *level->hash + 63) / 64 * 64);
+        if (!level->hash) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        crypto_generichash_init(level->hash, NULL, 0, size_of(self, level));
+    }
+    crypto_generichash_update(level->hash, (const unsigned char *)self->base.buf + level->start,
+                              len - level->start);
+    return 0;
+}
+
+/* The name of the uppermost level, which is at its end. */
+static void finish(struct pk_hash_sink *self, size_t len, unsigned char *name) {
+    struct pk_level *level = top(self);
+    const unsigned char *bytes = (const unsigned char *)self->base.buf + level->start;
+    size_t size = size_of(self, level);
+    if (level->hash) {
+        crypto_generichash_update(level->hash, bytes, len - level->start);
+        crypto_generichash_final(level->hash, name, size);
+        free(level->hash);
+    } else {
+        crypto_generichash(name, size, bytes, len - level->start, NULL, 0);
+    }
+    self->nlevels--;
+}
+
+static size_t length(struct pickler *p) {
+    return (size_t)(p->cur - (unsigned char *)p->sink->buf);
+}
+
+/* A level that begins at start. */
+static int push(struct pk_hash_sink *self, size_t start, uint32_t next) {
+    struct pk_level *levels =
+        pk_room_for(self->levels, self->nlevels, &self->caplevels, sizeof *levels);
+    if (!levels)
+        return -1;
+    self->levels = levels;
+    levels[self->nlevels++] = (struct pk_level){start, next, NULL};
+    return 0;
+}
+
+int pk_level_open(struct pickler *p) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    size_t len = length(p);
+    if (len - top(self)->start >= MUCH) {
+        if (flush(self, len) < 0)
+            return -1;
+        len = top(self)->start;
+        p->cur = (unsigned char *)self->base.buf + len;
+    }
+    return push(self, len, p->next);
+}
+
+void pk_level_name(struct pickler *p, unsigned char *name) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    size_t len = length(p);
+    p->cur = (unsigned char *)self->base.buf + top(self)->start;
+    finish(self, len, name);
+}
+
+static int write_name(struct pickler *p, const unsigned char *name) {
+    return pk_put(p, PK_OP_NAME) < 0 ? -1 : pk_write(p, name, PK_NAME);
+}
+
+static int keep_name(struct pk_hash_sink *self, PyObject *obj, const unsigned char *name) {
+    void *names = pk_room_for(self->names, self->nnames, &self->capnames, PK_NAME);
+    if (!names)
+        return -1;
+    self->names = names;
+    if (pk_memo_put(&self->named, obj, (uint32_t)self->nnames) < 0)
+        return -1;
+    memcpy(self->names[self->nnames++], name, PK_NAME);
+    return 0;
+}
+
+/* Only its container has it, and the frame: it is met again only if all of the container is. */
+static int met_once(PyObject *obj) {
+#ifdef Py_GIL_DISABLED
+    (void)obj;
+    return 0;
+#else
+    return Py_REFCNT(obj) <= 2;
+#endif
+}
+
+int pk_level_close(struct pickler *p, PyObject *obj) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    struct pk_level *level = top(self);
+    if (!level->hash && length(p) - level->start <= SHORT) {
+        self->nlevels--;
         return 0;
-    size_t cap = need < PIECE ? PIECE : need;
+    }
+    unsigned char name[PK_NAME];
+    int same = level->next == p->next;
+    pk_level_name(p, name);
+    if (same && !met_once(obj) && keep_name(self, obj, name) < 0)
+        return -1;
+    return write_name(p, name);
+}
+
+int pk_level_known(struct pickler *p, PyObject *obj) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    uint32_t index;
+    if (!pk_memo_find(&self->named, obj, &index))
+        return 0;
+    return write_name(p, self->names[index]) < 0 ? -1 : 1;
+}
+
+/* --- the sink ----------------------------------------------------------------------------------------------- */
+
+/* Makes room by hashing what the uppermost level has there; those below it have little. */
+static int grow(struct pk_sink *sink, size_t need) {
+    struct pk_hash_sink *self = (struct pk_hash_sink *)sink;
+    if (sink->len - top(self)->start >= MUCH || self->nlevels == 1) {
+        if (flush(self, sink->len) < 0)
+            return -1;
+        sink->len = top(self)->start;
+    }
+    if (need <= sink->cap - sink->len)
+        return 0;
+    size_t cap = sink->cap * 2 < PIECE ? PIECE : sink->cap * 2;
+    if (cap - sink->len < need)
+        cap = sink->len + need;
     char *room = PyMem_Realloc(self->room, cap);
     if (!room) {
         PyErr_NoMemory();
         return -1;
     }
+    if (!self->room)
+        memcpy(room, self->small, sink->len);
     self->room = sink->buf = room;
     sink->cap = cap;
     return 0;
 }
 
+static int start(struct pk_hash_sink *self, size_t size) {
+    memset(self, 0, offsetof(struct pk_hash_sink, small));
+    self->base = (struct pk_sink){self->small, 0, sizeof self->small, grow, NULL};
+    self->size = size;
+    memcpy(self->small, version, sizeof version - 1);
+    self->base.len = sizeof version - 1;
+    return push(self, 0, 0);
+}
+
+/* Dropping references runs code that may look at the error indicator. */
+static void end(struct pk_hash_sink *self) {
+    PyObject *exception = PyErr_GetRaisedException();
+    while (self->nlevels > 0)
+        free(self->levels[--self->nlevels].hash);
+    pk_memo_fini(&self->named);
+    pk_memo_fini(&self->pure);
+    PyMem_Free(self->levels);
+    PyMem_Free(self->names);
+    PyMem_Free(self->items);
+    PyMem_Free(self->room);
+    if (exception)
+        PyErr_SetRaisedException(exception);
+}
+
+static PyObject *digest(PyObject *module, PyObject *obj, size_t size, const struct pickler *outer) {
+    unsigned char name[crypto_generichash_BYTES_MAX];
+    struct pk_hash_sink sink;
+    int rc = start(&sink, size);
+    if (rc == 0)
+        rc = pk_dump_watched(module, obj, &sink.base, NULL, PK_BARE | PK_CANONICAL,
+                             outer ? outer->root : NULL, NULL, outer ? outer->nested + 1 : 0,
+                             outer ? outer->scratch : NULL);
+    if (rc == 0)
+        finish(&sink, sink.base.len, name);
+    end(&sink);
+    return rc < 0 ? NULL : PyBytes_FromStringAndSize((const char *)name, (Py_ssize_t)size);
+}
+
+PyObject *pk_digest_nested(struct pickler *p, PyObject *obj) {
+    return digest(p->st->module, obj, PK_NAME, p);
+}
+
 PyObject *pk_digest(PyObject *module, PyObject *obj, Py_ssize_t size) {
-    unsigned char digest[crypto_generichash_BYTES_MAX];
-    struct hash_sink sink = {.room = NULL};
-    if (size < (Py_ssize_t)crypto_generichash_BYTES_MIN || size > (Py_ssize_t)sizeof digest)
+    if (size < (Py_ssize_t)crypto_generichash_BYTES_MIN ||
+        size > (Py_ssize_t)crypto_generichash_BYTES_MAX)
         return PyErr_Format(PyExc_ValueError, "size must be %d to %d bytes",
-                            (int)crypto_generichash_BYTES_MIN, (int)sizeof digest);
-    sink.base = (struct pk_sink){sink.small, 0, sizeof sink.small, grow, NULL};
-    crypto_generichash_init(&sink.hash, NULL, 0, (size_t)size);
-    int rc = pk_dump(module, obj, &sink.base, NULL, PK_BARE | PK_CANONICAL, NULL);
-    flush(&sink);
-    PyMem_Free(sink.room);
-    crypto_generichash_final(&sink.hash, digest, (size_t)size);
-    return rc < 0 ? NULL : PyBytes_FromStringAndSize((const char *)digest, size);
+                            (int)crypto_generichash_BYTES_MIN, (int)crypto_generichash_BYTES_MAX);
+    return digest(module, obj, (size_t)size, NULL);
 }

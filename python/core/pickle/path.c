@@ -61,6 +61,7 @@ static PyObject *part_of(const struct pk_frame *f) {
     case PK_F_DICT:
         return dict_part(f);
     case PK_F_SET:
+    case PK_F_NAMES:
         return set_part(f);
     case PK_F_DONE:
         if (f->label && f->aux)
@@ -76,6 +77,7 @@ static int has_started(const struct pk_frame *f) {
     case PK_F_LIST:
     case PK_F_TUPLE:
     case PK_F_SET:
+    case PK_F_NAMES:
         return f->i > 0;
     case PK_F_DICT:
         return f->i > 0;

@@ -290,12 +290,14 @@ static PyObject *core_copy(PyObject *module, PyObject *obj) {
     return made;
 }
 
-PyDoc_STRVAR(digest_doc,
-             "digest($module, /, obj, *, size=32)\n--\n\n"
-             "The name of a value: BLAKE2b of what it consists of, the same in every process.\n\n"
-             "Which immutable objects are shared, the order of sets and the interning of strings "
-             "do not change\n"
-             "it; 1, 1.0 and True differ, and so do dicts with another order.");
+PyDoc_STRVAR(
+    digest_doc,
+    "digest($module, /, obj, *, size=32)\n--\n\n"
+    "The name of a value: BLAKE2b of what it consists of, the same in every process.\n\n"
+    "Which immutable objects are shared, the order of sets and the interning of strings "
+    "do not change\n"
+    "it; 1, 1.0 and True differ, and so do dicts with another order. What is shared is gone "
+    "through once.");
 
 static PyObject *core_digest(PyObject *module, PyObject *const *args, Py_ssize_t n,
                              PyObject *kwnames) {

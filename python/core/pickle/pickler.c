@@ -186,10 +186,12 @@ static int end_tuple(struct pickler *p, PyObject *tuple, int once) {
 
 static int step_tuple(struct pickler *p, struct pk_frame *f) {
     PyObject *tuple = f->obj;
-    int once = f->flags & PK_FF_ONCE, rc = save_items(p, tuple, 0, 0);
+    int flags = f->flags, rc = save_items(p, tuple, 0, 0);
     if (rc <= 0)
         return rc;
-    if (end_tuple(p, tuple, once) < 0)
+    if (end_tuple(p, tuple, flags & PK_FF_ONCE) < 0)
+        return -1;
+    if (flags & PK_FF_LEVEL && pk_level_close(p, tuple) < 0)
         return -1;
     pop(p);
     return 0;
@@ -270,7 +272,7 @@ static int step_set(struct pickler *p, struct pk_frame *f) {
         return rc;
     f = &p->frames[depth - 1];
     if (f->n == OP_FROZENSET && p->flags & PK_CANONICAL) {
-        if (pk_put(p, OP_FROZENSET) < 0 || pk_write_put(p) < 0)
+        if (pk_put(p, OP_FROZENSET) < 0 || pk_write_unfound(p) < 0)
             return -1;
     } else if (f->n == OP_FROZENSET) {
         rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
@@ -281,6 +283,13 @@ static int step_set(struct pickler *p, struct pk_frame *f) {
     }
     pop(p);
     return 0;
+}
+
+static int step_names(struct pickler *p, struct pk_frame *f) {
+    int rc = pk_name_next(p, f);
+    if (rc > 0)
+        pop(p);
+    return rc;
 }
 
 static int step_save(struct pickler *p, struct pk_frame *f) {
@@ -301,7 +310,7 @@ static int step_save(struct pickler *p, struct pk_frame *f) {
 
 int pk_memoize_built(struct pickler *p, PyObject *obj) {
     if (p->flags & PK_CANONICAL && pk_never_changes(p->st, Py_TYPE(obj)))
-        return pk_write_put(p);
+        return pk_write_unfound(p);
     int rc = taken_from_memo(p, obj, OP_POP, 1);
     return rc < 0 || (rc == 0 && pk_memoize(p, obj) < 0) ? -1 : 0;
 }
@@ -415,15 +424,18 @@ int pk_save_tuple(struct pickler *p, PyObject *obj, int flags) {
     if (n == 0)
         return pk_put(p, OP_EMPTY_TUPLE);
     int once = pk_alone(p, obj) ? PK_FF_ONCE : 0;
-    int rc = once ? 0 : pk_seen(p, obj);
+    int level = p->flags & PK_CANONICAL && !(flags & PK_FF_REDUCE) ? PK_FF_LEVEL : 0;
+    int rc = level ? pk_level_known(p, obj) : once ? 0 : pk_seen(p, obj);
     if (rc)
         return rc < 0 ? -1 : 0;
+    if (level && pk_level_open(p) < 0)
+        return -1;
     if (n > 3 && pk_put(p, OP_MARK) < 0)
         return -1;
     struct pk_frame *f = pk_push(p, PK_F_TUPLE, obj);
     if (!f)
         return -1;
-    f->flags = (uint8_t)(flags | once);
+    f->flags = (uint8_t)(flags | once | level);
     return 0;
 }
 
@@ -532,6 +544,15 @@ static int save_other(struct pickler *p, PyObject *obj) {
     return taken ? 0 : pk_save_instance(p, obj);
 }
 
+/* In a canonical pickle, what is never found in the memo. 1: written by its name; 0: it is to be written in full, and
+ * a frame for the end of it is pushed; -1 */
+static int begin_level(struct pickler *p, PyObject *obj) {
+    int rc = pk_level_known(p, obj);
+    if (rc)
+        return rc;
+    return pk_level_open(p) < 0 ? -1 : pk_push_call(p, pk_level_close, obj);
+}
+
 static int save_any(struct pickler *p, PyObject *obj) {
     int rc;
     PyTypeObject *type = Py_TYPE(obj);
@@ -544,6 +565,8 @@ static int save_any(struct pickler *p, PyObject *obj) {
     int alone =
         p->flags & PK_CANONICAL && (type == &PyFrozenSet_Type || pk_never_changes(p->st, type));
     if (!alone && (rc = pk_seen(p, obj)) != 0)
+        return rc < 0 ? -1 : 0;
+    if (alone && (rc = begin_level(p, obj)) != 0)
         return rc < 0 ? -1 : 0;
     Py_INCREF(obj); /* its container may drop it while user code runs */
     rc = save_other(p, obj);
@@ -585,6 +608,8 @@ static int step(struct pickler *p) {
         return step_call(p, f);
     case PK_F_LATER:
         return step_later(p, f);
+    case PK_F_NAMES:
+        return step_names(p, f);
     case PK_F_DONE:
     case PK_F_WRITE:
     case PK_F_HELPER:

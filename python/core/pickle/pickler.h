@@ -36,6 +36,7 @@ enum pk_frame_kind {
     PK_F_HELPER, /* n: a helper to push */
     PK_F_LATER,  /* obj: a dict; becomes EMPTY_DICT and a frame for its pairs, with these flags */
     PK_F_CALL,   /* call(p, obj): anything else */
+    PK_F_NAMES, /* as PK_F_SET, items in any order; prev: where the names of its items begin (name_set.c) */
 };
 
 enum {
@@ -45,6 +46,7 @@ enum {
     PK_FF_ONCE = 1 << 3,    /* tuple: nobody else can meet it: no memo entry */
     PK_FF_REDUCE = 1 << 4,  /* tuple: what __reduce__ returned as arguments */
     PK_FF_QUIET = 1 << 5,   /* save: a container made for this pickle, which nobody can change */
+    PK_FF_LEVEL = 1 << 6,   /* tuple: a level ends with it (digest.h) */
 };
 
 struct pickler;
@@ -165,6 +167,18 @@ struct pk_bytes_sink {
 void pk_bytes_sink_init(struct pk_bytes_sink *sink);
 PyObject *pk_bytes_sink_take(struct pk_bytes_sink *sink); /* new reference; NULL: exception */
 void pk_bytes_sink_fini(struct pk_bytes_sink *sink);
+
+/* --- digest.c, name_set.c: with PK_CANONICAL only --- */
+/* 1: obj has a name and that is written; 0: it has none; -1 */
+int pk_level_known(struct pickler *p, PyObject *obj);
+/* What is written until the close is obj, in full, and may become a name. */
+int pk_level_open(struct pickler *p);
+int pk_level_close(struct pickler *p, PyObject *obj);
+/* obj's digest, made apart from everything else: what other sets are ordered by. New reference. */
+PyObject *pk_digest_nested(struct pickler *p, PyObject *obj);
+/* 1: a frame for the set's items is pushed, 0: they are not all immutable, -1 */
+int pk_name_items(struct pickler *p, PyObject *set, unsigned char op);
+int pk_name_next(struct pickler *p, struct pk_frame *f); /* 1: all are done */
 
 /* --- save_builtin.c --- */
 int pk_save_str(struct pickler *p, PyObject *obj);
@@ -324,22 +338,31 @@ static inline int pk_write_put(struct pickler *p) {
     return 0;
 }
 
+/* The same for what is never looked for: in a canonical pickle it takes none, so that it does not matter how often
+ * it is written. */
+static inline int pk_write_unfound(struct pickler *p) {
+    return p->flags & PK_CANONICAL ? pk_put(p, OP_MEMOIZE) : pk_write_put(p);
+}
+
+/* Instances of the type never change (by its nature; what they contain may). */
+int pk_never_changes(struct pk_state *st, PyTypeObject *type);
+
 static inline int pk_memoize(struct pickler *p, PyObject *obj) {
+    if (p->flags & PK_CANONICAL && !PyList_CheckExact(obj) && !PyDict_CheckExact(obj) &&
+        pk_never_changes(p->st, Py_TYPE(obj)))
+        return pk_write_unfound(p);
     return pk_write_put(p) < 0 ? -1 : pk_memo_put(&p->memo, obj, p->next - 1);
 }
 
 /* The same for an immutable object: one that only its container refers to cannot be met again. */
 static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
-    return once ? pk_write_put(p) : pk_memoize(p, obj);
+    return once ? pk_write_unfound(p) : pk_memoize(p, obj);
 }
 
 /* An immutable object that is not looked for in the memo. */
 static inline int pk_alone(const struct pickler *p, PyObject *obj) {
     return core_only_ref(obj) || p->flags & PK_CANONICAL;
 }
-
-/* Instances of the type never change (by its nature; what they contain may). */
-int pk_never_changes(struct pk_state *st, PyTypeObject *type);
 
 /* 1: obj was met before and is taken from the memo; 0: it was not; -1: exception */
 static inline int pk_seen(struct pickler *p, PyObject *obj) {

@@ -4,6 +4,9 @@
 /* From here on bytes go out of band when the task's user takes buffers. */
 enum { BUFFER_THRESHOLD = 32 * 1024 };
 
+/* From here on texts (code points) and bytes have names of their own in canonical pickles. */
+enum { NAMED_FROM = 1024 };
+
 /* Opcode and length of a counted string: one byte, four or eight, whichever suffices. */
 static int write_counted(struct pickler *p, const char *data, size_t len, unsigned char op1,
                          unsigned char op4, unsigned char op8) {
@@ -55,7 +58,16 @@ static int write_surrogates(struct pickler *p, PyObject *obj) {
     return rc;
 }
 
-int pk_save_str(struct pickler *p, PyObject *obj) {
+/* In a canonical pickle, a text or bytes long enough to have a name. */
+static int save_named(struct pickler *p, PyObject *obj,
+                      int (*save)(struct pickler *p, PyObject *obj)) {
+    int rc = pk_level_known(p, obj);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    return pk_level_open(p) < 0 || save(p, obj) < 0 ? -1 : pk_level_close(p, obj);
+}
+
+static int save_str(struct pickler *p, PyObject *obj) {
     int once = pk_alone(p, obj);
     if (!once) {
         int rc = pk_seen(p, obj);
@@ -75,6 +87,12 @@ int pk_save_str(struct pickler *p, PyObject *obj) {
             rc = PyErr_ExceptionMatches(PyExc_UnicodeEncodeError) ? write_surrogates(p, obj) : -1;
     }
     return rc < 0 ? -1 : pk_memoize_once(p, obj, once);
+}
+
+int pk_save_str(struct pickler *p, PyObject *obj) {
+    if (p->flags & PK_CANONICAL && PyUnicode_GET_LENGTH(obj) >= NAMED_FROM)
+        return save_named(p, obj, save_str);
+    return save_str(p, obj);
 }
 
 /* Large bytes of a task: out of band through a helper that makes bytes again. 1: taken, 0, -1 */
@@ -132,7 +150,7 @@ static int save_old_bytes(struct pickler *p, PyObject *obj) {
     return rc;
 }
 
-int pk_save_bytes(struct pickler *p, PyObject *obj) {
+static int save_bytes(struct pickler *p, PyObject *obj) {
     int once = pk_alone(p, obj);
     if (!once) {
         int rc = pk_seen(p, obj);
@@ -156,6 +174,12 @@ int pk_save_bytes(struct pickler *p, PyObject *obj) {
     if (pk_write_bytes(p, PyBytes_AS_STRING(obj), len) < 0)
         return -1;
     return pk_memoize_once(p, obj, once);
+}
+
+int pk_save_bytes(struct pickler *p, PyObject *obj) {
+    if (p->flags & PK_CANONICAL && PyBytes_GET_SIZE(obj) >= NAMED_FROM)
+        return save_named(p, obj, save_bytes);
+    return save_bytes(p, obj);
 }
 
 int pk_save_bytearray(struct pickler *p, PyObject *obj) {
@@ -253,6 +277,8 @@ static PyObject *make_scratch(struct pickler *p, PyObject *obj) {
         PyErr_SetString(PyExc_ValueError, "nested too deep to be ordered by");
         return NULL;
     }
+    if (p->flags & PK_CANONICAL)
+        return pk_digest_nested(p, obj);
     pk_bytes_sink_init(&sink);
     sink.base.grow = grow_little;
     if (pk_dump_watched(p->st->module, obj, &sink.base, NULL, PK_BARE, p->root, NULL, p->nested + 1,
@@ -399,6 +425,8 @@ int pk_save_set(struct pickler *p, PyObject *obj) {
     int rc = save_simple(p, obj, op);
     if (rc == 1 && frozen)
         return pk_memoize_once(p, obj, pk_alone(p, obj));
+    if (rc == 0 && p->flags & PK_CANONICAL)
+        rc = pk_name_items(p, obj, op);
     if (rc)
         return rc < 0 ? -1 : 0;
     PyObject *items = ordered_items(p, obj);

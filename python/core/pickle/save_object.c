@@ -228,7 +228,7 @@ static int save_short(struct pickler *p, const struct reduced *r, PyObject *obj)
             return 0;
     if (pk_get(p, index) < 0 || pk_save_atoms(p, r->args) < 0)
         return -1;
-    if (PyTuple_GET_SIZE(r->args) > 0 && pk_write_put(p) < 0)
+    if (PyTuple_GET_SIZE(r->args) > 0 && pk_write_unfound(p) < 0)
         return -1;
     return pk_put(p, OP_REDUCE) < 0 || pk_memoize_built(p, obj) < 0 ? -1 : 1;
 }

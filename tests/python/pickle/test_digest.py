@@ -3,15 +3,18 @@
 import collections
 import datetime
 import decimal
+import enum
 import os
 import subprocess
 import sys
+import timeit
 
 import ergon.pickle as ep
 import hypothesis
 import numpy
 import pytest
 from ergon.pickle import digest
+from hypothesis import strategies as st
 from test_plain import hashables, values
 
 
@@ -98,12 +101,171 @@ def test_the_same_in_every_process():
     assert len(names) == 1
 
 
+# What is made of something that is in it twice, or more often. Sets of sets keep their hashes, tuples do not: so that
+# making these takes no time.
+SHARING = {
+    "tuples": lambda inner: (inner, inner),
+    "longer tuples": lambda inner: (inner, 1, inner, "some text", inner),
+    "slices": lambda inner: slice(inner, (inner, 0), inner),
+    "frozensets": lambda inner: frozenset({inner, (inner,)}),
+    "larger frozensets": lambda inner: frozenset({(inner, i) for i in range(4)}),
+    "lists": lambda inner: [inner, (inner, inner)],
+    "dicts": lambda inner: ({"a": inner, "b": (inner, inner)}, inner),
+}
+LEAVES = {"atom": lambda: "a text", "list": lambda: [1], "enum": lambda: Shade.DARK, "complex": lambda: 1j}
+
+
+class Shade(enum.Enum):
+    DARK = 1
+    LIGHT = "light"
+
+
+def layers(how, leaf, levels):
+    value = LEAVES[leaf]()
+    for _ in range(levels):
+        value = SHARING[how](value)
+    return value
+
+
+SHARED = [(how, leaf) for how in SHARING for leaf in LEAVES if "frozensets" not in how or leaf == "atom"]
+
+
+@pytest.mark.parametrize(("how", "leaf"), SHARED)
+def test_what_is_shared_is_gone_through_once(how, leaf):
+    """Each level doubles the number of ways that lead down: only the number of objects counts."""
+
+    def seconds(levels):
+        value = layers(how, leaf, levels)
+        return min(timeit.repeat(lambda: digest(value), number=10, repeat=5))
+
+    assert seconds(200) < 12 * seconds(100)
+    names = {digest(layers(how, leaf, levels)) for levels in (60, 60, 61, 62)}
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("leaf", ["enum", "complex"])
+def test_sets_of_sets_of_instances(leaf):
+    def seconds(levels):
+        value = layers("frozensets", leaf, levels)
+        return min(timeit.repeat(lambda: digest(value), number=1, repeat=5))
+
+    assert seconds(40) < 40 * seconds(20)
+
+
+LONG = ["x" * 500_000, "é€" * 200_000, b"x" * 500_000, tuple(range(100_000))]
+
+
+@pytest.mark.parametrize("value", LONG, ids=["ascii", "text", "bytes", "tuple"])
+def test_long_values_are_gone_through_once(value):
+    def seconds(times):
+        held = [value] * times
+        return min(timeit.repeat(lambda: digest(held), number=1, repeat=5))
+
+    assert seconds(400) < 40 * seconds(2)
+    again = type(value)(list(value)) if not isinstance(value, str) else "".join(list(value))
+    assert digest([value, again, value[:-1]]) == digest([again, value, again[:-1]]) != digest([value, again, value])
+
+
+TEXT = "a text that is long enough for its container to be named"
+KINDS = [
+    lambda a, b: (a, b),
+    lambda a, b: (b, TEXT, a),
+    lambda a, b: (a, b, b, a, "x"),
+    lambda a, b: slice(a, b),
+]
+SETS = [lambda a, b: frozenset({a, (b,)}), lambda a, b: frozenset({(a, TEXT), (b, 1, a)})]
+
+
+def built(recipe, leaves, apart):
+    """The last of what the recipe makes, each of two things made before; apart: of copies of them, all the way down."""
+    made = list(leaves)
+
+    def make(i):
+        if i < len(leaves):
+            return leaves[i]
+        kind, a, b = recipe[i - len(leaves)]
+        return kind(make(a % i), make(b % i)) if apart else kind(made[a % i], made[b % i])
+
+    while len(made) < len(leaves) + len(recipe):
+        made.append(make(len(made)))
+    return make(len(made) - 1) if apart else made[-1]
+
+
+def recipes(kinds):
+    return st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=9)
+
+
+immutable = st.sampled_from([1, 1.0, "text", b"bytes", 2j, Shade.DARK, (), frozenset(), len, None])
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(recipe=recipes(KINDS), leaves=st.lists(immutable | st.lists(st.integers()), min_size=1, max_size=4))
+def test_sharing_does_not_show_around_mutable_values(recipe, leaves):
+    one, other = built(recipe, leaves, False), built(recipe, leaves, True)
+    assert digest(one) == digest(other)
+    assert digest([one, leaves, one]) == digest([other, leaves, other]) == digest([one, leaves, other])
+    assert digest(one) != digest((one, TEXT, one))
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(recipe=recipes(KINDS[:3] + SETS), leaves=st.lists(immutable, min_size=1, max_size=4))
+def test_sharing_does_not_show_in_sets(recipe, leaves):
+    one, other = built(recipe, leaves, False), built(recipe, leaves, True)
+    assert digest(one) == digest(other)
+    assert digest({(one, 1), (other, 2)}) == digest({(one, 2), (other, 1)})
+
+
+def test_mutable_values_deep_inside():
+    part, same, twin = [1], [1], [1]
+    one, other = (part, TEXT), (same, TEXT)
+    assert digest((one, one, part)) == digest((one, (part, TEXT), part))
+    assert digest((one, one, part)) != digest((one, other, part))
+    assert digest((one, other, same)) == digest((other, one, part)) == digest(((twin, TEXT), one, part))
+    assert digest((one, other, same)) != digest((one, other, part))
+    named = (TEXT, one, TEXT)
+    assert digest([named, named, same, part]) == digest([(TEXT, one, TEXT), named, twin, part])
+    assert digest([named, named, same, part]) != digest([named, named, part, same])
+
+
+def test_values_that_contain_themselves():
+    def loop(text):
+        inside = []
+        outside = (inside, TEXT, text)
+        inside.append((outside, outside))
+        return outside, inside
+
+    (one, within), (other, _), (third, _) = loop("a"), loop("a"), loop("b")
+    assert digest(one) == digest(other) == digest((within, TEXT, "a")) != digest(third)
+
+
+def test_large_and_deep_values_in_tuples():
+    array = numpy.arange(300_000.0)
+    many = tuple(range(50_000))
+    value = (many, (array, many, [many]), TEXT)
+    name = digest(value)
+    assert digest((tuple(range(50_000)), (array.copy(), many, [tuple(range(50_000))]), TEXT)) == name
+    array[150_000] += 1
+    assert digest(value) != name
+    names = {digest((many[:i], many, TEXT)) for i in range(49_000, 49_003)}
+    assert len(names) == 3
+
+    def deep(levels):
+        value = ()
+        for _ in range(levels):
+            value = (value, TEXT)
+        return value
+
+    assert digest(deep(100_000)) == digest(deep(100_000)) != digest(deep(100_001))
+
+
 def test_wrong_sizes_are_refused():
     for size in (0, 1, 65):
         with pytest.raises(ValueError, match="size"):
             digest(1, size=size)
     with pytest.raises(ep.PicklingError, match=r"obj\[0\]"):
         digest([sys._getframe()])
+    with pytest.raises(ep.PicklingError, match=r"obj\[1\]\[0\]"):
+        digest((1, (sys._getframe(), TEXT), TEXT))
 
 
 def test_classes_with_the_names_of_immutable_types():

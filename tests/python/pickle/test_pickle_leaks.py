@@ -152,6 +152,20 @@ def test_broken_streams():
     refleaks.check(broken)
 
 
+def test_names():
+    shared = ("a text", frozenset({1}), enum.IntEnum("Count", {"ONE": 1, "TWO": 2}).ONE)
+    for _ in range(40):
+        shared = (shared, frozenset({(frozenset({"k"}), 1), ((frozenset(),), "a longer text for a name")}), [shared])
+    fails = (shared, {(frozenset({1}), 2), frozenset({3})}, (sys._getframe(),))
+
+    def name():
+        ep.digest(shared)
+        with contextlib.suppress(ep.PicklingError):
+            ep.digest(fails)
+
+    refleaks.check(name)
+
+
 class WithIds(ep.Pickler):
     def persistent_id(self, obj):
         return "id" if isinstance(obj, types.SimpleNamespace) else None
