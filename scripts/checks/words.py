@@ -17,10 +17,11 @@ UNFINISHED = [
     (r"\bnot (yet )?implement" r"ed( yet)?\b", "implement it, or say what the user should do instead"),
     (r"\bplace" r"holder\b", "say what the thing is"),
 ]
+BEGINS = r"(?<![\w.])"
 PLACES = [
-    (r"(?<![\w.])/ro" r"ot/", "a path of one machine"),
-    (r"(?<![\w.])/ho" r"me/\w+/", "a path of one machine"),
-    (r"(?<![\w.])/wo" r"rk/", "a path of one machine"),
+    (BEGINS + r"/ro" r"ot/", "a path of one machine"),
+    (BEGINS + r"/ho" r"me/\w+/", "a path of one machine"),
+    (BEGINS + r"/wo" r"rk/", "a path of one machine"),
     (r"\.\./sha" r"red\b", "a path outside the repository"),
     (r"\b(localhost|127\.0\.0\.1)[:\d]*/(simple|py" r"pi)\b", "a package registry of one machine"),
 ]
@@ -47,11 +48,22 @@ TEXT_SUFFIXES = {
 }
 
 
+def _in_bytes(path: pathlib.Path, relative: pathlib.Path) -> list[str]:
+    """Paths of one machine in a file that is not text: there any byte may stand before them, that of their length too."""
+    data = path.read_bytes()
+    found = []
+    for pattern, advice in PLACES:
+        for match in re.finditer(pattern.removeprefix(BEGINS).encode(), data):
+            found.append(f"{relative}: byte {match.start()}: “{match.group().decode()}”: {advice}")
+    return found
+
+
 def check(root: pathlib.Path) -> list[str]:
     found = []
     for path in tree.files(root):
         relative = path.relative_to(root)
-        if path.suffix not in TEXT_SUFFIXES:
+        if path.suffix not in TEXT_SUFFIXES or not tree.lines(path):
+            found += _in_bytes(path, relative)
             continue
         rules = PLACES + (UNFINISHED if relative.parts[0] in PRODUCT else [])
         text = "\n".join(tree.lines(path))

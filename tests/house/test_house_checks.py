@@ -1,6 +1,7 @@
 """Each house check finds what it is there for, and is content with what is right."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,22 @@ def test_words_finds_paths_of_one_machine(tmp_path, path):
     write(tmp_path, "docs/b.md", "see https://example.org/home/page and framework/x\n")
     (found,) = words.check(tmp_path)
     assert found.startswith("docs/a.md:1: ")
+
+
+def test_words_finds_paths_of_one_machine_in_files_that_are_not_text(tmp_path):
+    for name in ("a.pickle", "b"):
+        (tmp_path / name).write_bytes(b"\x80\x05\xff\x8c0" + b"/ho" + b"me/ann/x\x94.")
+    (tmp_path / "c.pickle").write_bytes(b"\x80\x05\xff\x8c\x0amake.py\x94.")
+    assert [line.partition(" byte 5: ")[0] for line in words.check(tmp_path)] == ["a.pickle:", "b:"]
+
+
+def test_the_page_on_building_names_every_library():
+    """Those of cmocka apart, which a build without tests does not need."""
+    listed = (ROOT / "scripts/debian-packages.txt").read_text().split()
+    wanted = {name for name in listed if re.fullmatch(r"lib.*-dev", name)} - {"libcmocka-dev"}
+    page = (ROOT / "docs/building.md").read_text()
+    assert len(wanted) >= 4
+    assert sorted(name for name in wanted if name not in page) == []
 
 
 @pytest.mark.parametrize(

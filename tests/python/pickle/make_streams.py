@@ -36,8 +36,18 @@ class Record:
     name: str
 
 
+def neutral(function):
+    """The function without the path it was compiled from: streams in the repository name no machine's folders."""
+    function.__code__ = function.__code__.replace(co_filename="make_streams.py")
+    return function
+
+
+@neutral
 def add(x, y=Bare.limit):
     return x + y
+
+
+neutral(Record.__repr__)  # a wrapper of the standard library's, made for this class
 
 
 def streams():
