@@ -1,6 +1,16 @@
 """What every kind of pool can do on top of map, imap, uimap, amap, pipe, apipe, submit."""
 
-__all__ = ["Methods"]
+__all__ = ["Methods", "check_opening"]
+
+
+def check_opening(initializer, max_tasks, require):
+    """TypeError or ValueError for what no pool can be opened with."""
+    if require not in ("first", "all"):
+        raise ValueError(f"require is 'first' or 'all', not {require!r}")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be callable")
+    if max_tasks is not None and max_tasks < 0:
+        raise ValueError("max_tasks is a number of tasks, or 0 for any")
 
 
 class Methods:

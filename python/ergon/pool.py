@@ -7,7 +7,7 @@
 
 from . import _core
 from ._core import Future
-from ._methods import Methods
+from ._methods import Methods, check_opening
 from .errors import LaunchError
 from .serial import SerialPool
 
@@ -82,12 +82,7 @@ class Pool(Methods, _core.Pool):
         places=(),
         require="first",
     ):
-        if require not in ("first", "all"):
-            raise ValueError(f"require is 'first' or 'all', not {require!r}")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be callable")
-        if max_tasks is not None and max_tasks < 0:
-            raise ValueError("max_tasks is a number of tasks, or 0 for any")
+        check_opening(initializer, max_tasks, require)
         from ._worker import message
 
         hosts = None

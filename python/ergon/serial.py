@@ -1,12 +1,16 @@
 """SerialPool: the methods of a pool, run by the caller. For debugging, and where parallelism is an option."""
 
 from . import _core
-from ._methods import Methods
+from ._methods import Methods, check_opening
 from .errors import PoolClosed
 
 __all__ = ["SerialPool"]
 
 _OPTIONS = {"chunksize", "timeout", "retries", "readonly", "progress", "resources"}
+_COUNTS = (
+    *("workers_started", "workers_lost", "workers_up"),
+    *("tasks_lost", "tasks_retried", "tasks_interrupted", "memory_bytes"),
+)
 
 
 def _settled(call):
@@ -74,28 +78,37 @@ class SerialPool(Methods):
     """A pool whose calls the caller makes itself, one after another; same methods and results as the others.
 
     imap calls f when a result is asked for. Options are checked and have no effect, but for progress; a call cannot be
-    given a timeout, since nobody could interrupt it.
+    given a timeout, since nobody could interrupt it. initializer(*initargs) is called at once. What else pools of workers
+    take when they are opened (n, max_tasks, stop_limit, grace, require) is accepted and means nothing.
     """
 
     processes = threads = 0
     nodes = 1
 
-    def __init__(self, n=1, *, initializer=None, initargs=(), **ignored):
-        self._closed = False
+    def __init__(
+        self, n=1, *, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, require="first"
+    ):
+        check_opening(initializer, max_tasks, require)
+        self._state = {"closed": False}  # of the pool and all its views
         self._set = {}
         if initializer is not None:
             initializer(*initargs)
 
-    def _check(self, options, f=None):
+    def _checked(self, options):
+        """These options and those of the view."""
         if unknown := set(options) - _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
             raise TypeError(f"unknown option {sorted(unknown)[0]!r}: the pool's options are {known}")
-        if f is not None and not callable(f):
-            raise TypeError(f"{type(f).__name__!r} object is not callable")
         _core._check_options(**{k: v for k, v in options.items() if k != "progress"})
-        if self._closed:
-            raise PoolClosed("the pool is closed and takes no more tasks: restart() it or open a new one")
         return {**self._set, **options}
+
+    def _check(self, options, f):
+        options = self._checked(options)
+        if not callable(f):
+            raise TypeError(f"{type(f).__name__!r} object is not callable")
+        if self.closed:
+            raise PoolClosed("the pool is closed and takes no more tasks: restart() it or open a new one")
+        return options
 
     def imap(self, f, /, *iterables, **options):
         """An iterator over ``f(*items)``, called as the results are asked for."""
@@ -158,38 +171,38 @@ class SerialPool(Methods):
         """obj itself: nothing has to travel."""
         return obj
 
-    def options(self, **options):
+    def options(self, /, **options):
         """The same pool with options set for every call through it."""
-        view = SerialPool()
-        view._set = self._check(options)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, _set=self._checked(options))
         return view
 
     def close(self):
         """No more calls until restart()."""
-        self._closed = True
+        self._state["closed"] = True
 
     terminate = close
 
     def join(self, timeout=None):
         """Nothing to wait for. ValueError while the pool is open."""
-        if not self._closed:
+        if not self.closed:
             raise ValueError("the pool is still open: close() or terminate() it before join()")
 
     def restart(self):
         """Takes calls again."""
-        self._closed = False
+        self._state["closed"] = False
 
     clear = restart
 
     @property
     def closed(self):
         """Whether it takes no more calls."""
-        return self._closed
+        return self._state["closed"]
 
     @property
     def stats(self):
-        """No workers, so nothing to tell."""
-        return {"workers": []}
+        """What `Pool.stats` has, of no workers."""
+        return {"workers": [], "hosts": [], **dict.fromkeys(_COUNTS, 0), "first_up_s": 0.0}
 
     def __repr__(self):
-        return f"<ergon.SerialPool {'closed' if self._closed else 'open'}>"
+        return f"<ergon.SerialPool {'closed' if self.closed else 'open'}>"

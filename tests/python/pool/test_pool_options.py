@@ -152,13 +152,47 @@ def test_unknown_options(pool):
         pool.options(no_such_option=1)
 
 
-def test_view_shares_the_pool(process_pool):
-    view = process_pool.options(timeout=60)
-    pids = set(process_pool.map(lambda i: (time.sleep(0.01), os.getpid())[1], range(30), chunksize=1))
+def test_view_shares_the_pool(pool):
+    view = pool.options(timeout=60)
+    pids = set(pool.map(lambda i: (time.sleep(0.01), os.getpid())[1], range(30), chunksize=1))
     assert set(view.map(lambda i: os.getpid(), range(30), chunksize=1)) <= pids
     view.close()
+    assert pool.closed
     with pytest.raises(ergon.errors.PoolClosed):
-        process_pool.pipe(abs, -1)
+        pool.pipe(abs, -1)
+    pool.restart()
+    assert not view.closed and view.pipe(abs, -1) == 1
+
+
+def test_options_of_a_closed_pool(pool):
+    pool.close()
+    with pytest.raises(ergon.errors.PoolClosed):
+        pool.options(retries=1).map(abs, [-1])
+
+
+def test_a_view_is_of_the_pools_class():
+    class Mine(ergon.SerialPool):
+        pass
+
+    mine = Mine()
+    mine.note = "kept"
+    assert type(mine.options(retries=1)) is Mine and mine.options(retries=1).note == "kept"
+
+
+@pytest.mark.parametrize("kind", [ergon.SerialPool, ergon.ThreadPool])
+def test_what_a_pool_is_opened_with_is_checked(kind):
+    for wrong, error in (
+        ({"no_such_option": 1}, TypeError),
+        ({"initializer": 1}, TypeError),
+        ({"max_tasks": -1}, ValueError),
+        ({"require": "some"}, ValueError),
+    ):
+        with pytest.raises(error):
+            kind(1, **wrong)
+    seen = []
+    everything = {"max_tasks": 5, "stop_limit": 9, "grace": 2, "require": "all"}
+    with kind(1, initializer=seen.append, initargs=(1,), **everything) as pool:
+        assert pool.map(abs, [-1]) == [1] and seen == [1]
 
 
 def test_progress_callable(parallel_pool):
@@ -194,7 +228,8 @@ def where(_):
 def test_stats(parallel_pool):
     parallel_pool.map(abs, range(1000))
     stats = parallel_pool.stats
-    assert stats, "no statistics"
+    assert stats["workers"], "no statistics"
+    assert set(ergon.SerialPool().stats) == set(stats)
 
 
 def test_nodes(pool):
