@@ -27,6 +27,7 @@ static const char agent_usage[] =
 static const char server_usage[] =
     "Usage: ergon server [--host ADDRESS] [--port N] [--key FILE] [--idle SECONDS]\n"
     "       ergon server --through HOST [--port N] [--idle SECONDS]\n"
+    "       ergon server --new-key FILE\n"
     "\n"
     "Lets pools elsewhere use this machine: Pool(\"tcp://HOST:PORT\"). Both sides need the same\n"
     "key file; who does not hold the key is hung up on, and what travels is encrypted.\n"

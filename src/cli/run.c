@@ -13,9 +13,9 @@
 
 static const char usage[] =
     "Usage: ergon run [--check] [--trace FILE] SCRIPT [arguments]\n"
-    "       ergon run [--trace FILE] -m MODULE [arguments]\n"
-    "       ergon run [--trace FILE] -c CODE [arguments]\n"
-    "       ergon run [--trace FILE] - [arguments]         (the program is on standard input)\n"
+    "       ergon run [--check] [--trace FILE] -m MODULE [arguments]\n"
+    "       ergon run [--check] [--trace FILE] -c CODE [arguments]\n"
+    "       ergon run [--check] [--trace FILE] - [arguments]   (the program is on standard input)\n"
     "\n"
     "Runs a Python program as python would, with ergon's alias modules (pathos, dill, ...) in\n"
     "front of the module path. Options of python itself may stand before the program.\n"

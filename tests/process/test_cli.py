@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 COMMAND = pathlib.Path(sys.prefix) / "bin" / "ergon"
 PYTHON = COMMAND.with_name("python3")
+MANUAL = pathlib.Path(__file__).resolve().parents[2] / "docs" / "man"
+COMMANDS = ("run", "explain", "report", "top", "hosts", "server", "agent", "tunnel", "ports", "doctor")
 ALIASES = ergon.aliases.folder()
 
 
@@ -46,13 +49,40 @@ def test_help_lists_the_commands() -> None:
         assert "zygote" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "explain", "report", "top", "hosts", "server", "agent", "tunnel", "ports", "doctor"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     for arguments in ([command, "--help"], [command, "-h"], ["help", command]):
         done = call(*arguments)
         assert done.returncode == 0 and done.stdout.startswith(f"Usage: ergon {command}") and not done.stderr
+
+
+def in_section(page: str, name: str) -> str:
+    """The text of a section of a manual page, with hyphens as a reader sees them."""
+    return page.replace("\\-", "-").replace("\\f", " \\f").partition(f".SH {name}\n")[2].partition("\n.SH ")[0]
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w.-])--?[a-zA-Z][\w-]*", text))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_manual_pages_and_help_have_the_same_options(command: str) -> None:
+    usage, _, explained = call(command, "--help").stdout.partition("\nOptions:\n")
+    usage = usage.partition("\n\n")[0]
+    page = (MANUAL / f"ergon-{command}.1").read_text()
+    heads = re.findall(r"^\.TP\n(.*)", in_section(page, "OPTIONS"), re.M)
+    listed = re.findall(r"^ {2,6}((?:-[\w-]+(?: [A-Z]+)?(?:, | {2,}|$| ))+)", explained, re.M)
+    assert listed and options(" ".join(listed)) == options(" ".join(heads))
+    if "[options]" not in usage:
+        assert options(usage) == options(in_section(page, "SYNOPSIS"))
+
+
+def test_the_manual_leads_to_every_command() -> None:
+    page = (MANUAL / "ergon.1").read_text()
+    shown = re.findall(r"^  ([a-z]+) +", call("--help").stdout.partition("Commands:\n")[2], re.M)
+    assert len(shown) > 8
+    for section in ("COMMANDS", "SEE ALSO"):
+        assert {f"ergon-{name}" for name in shown} <= set(re.findall(r"ergon-[a-z]+", in_section(page, section)))
 
 
 def test_version() -> None:
