@@ -1,5 +1,6 @@
-/* The one file that knows how CPython 3.11 … 3.14 differ. Newer names are used everywhere; here they are
- * given to versions that lack them. */
+/* The file that knows how CPython's versions differ; how their frames and bytecode do is known to flow/frames.h,
+ * flow/opcodes.h and flow/bytecode.c. Newer names are used everywhere; here they are given to versions that lack
+ * them. */
 #ifndef ERG_CORE_COMPAT_H
 #define ERG_CORE_COMPAT_H
 
@@ -280,6 +281,12 @@ static inline PyObject *core_dict_new(Py_ssize_t n) {
     return PyDict_New();
 #endif
 }
+
+/* Iterators of itertools warn when they are asked to reduce themselves. */
+#define CORE_ITERTOOLS_WARN (PY_VERSION_HEX >= 0x030C0000)
+
+/* pathlib's classes are in pathlib._local, as 3.13's own streams say. */
+#define CORE_PATHLIB_LOCAL (PY_VERSION_HEX >= 0x030D0000)
 
 /* --- what multi-phase modules say about the interpreter they run in ------------------------------------ */
 #if PY_VERSION_HEX >= 0x030C0000

@@ -30,10 +30,8 @@ static int operands_live(int op) {
     case BINARY_SUBSCR:
     case COMPARE_OP:
         return 1;
-#if PY_VERSION_HEX < 0x030C0000
-    case BEFORE_WITH: /* __exit__, bound, has taken the manager's place */
-        return 1;
-#endif
+    case BEFORE_WITH:
+        return FL_WITH_LIVE;
     case CALL_FUNCTION_EX:
         return 2;
     default:
@@ -124,7 +122,7 @@ static int calling_of(struct fl_frame *f, struct calling *c) {
         c->self = FL_CALLABLE_FIRST || base[0] ? base[1] : NULL;
         c->args = base + 2;
         int before = f->at - 1; /* KW_NAMES, then perhaps PRECALL, each with its caches */
-        if (PY_VERSION_HEX < 0x030C0000 && op == CALL)
+        if (FL_PRECALL && op == CALL)
             before = f->at - 3;
         while (before > 0 && f->code->unit[2 * before] == EXTENDED_ARG)
             before--;

@@ -390,7 +390,7 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
 /* o.__reduce__() without a word: for the iterators of itertools CPython 3.12 and 3.13 warn that it will be gone. */
 static PyObject *reduce(PyObject *o) {
     PyObject *filters = NULL, *module = NULL, *name = NULL, *quiet = NULL, *r = NULL;
-    int warns = PY_VERSION_HEX >= 0x030C0000 && strncmp(Py_TYPE(o)->tp_name, "itertools.", 10) == 0;
+    int warns = CORE_ITERTOOLS_WARN && strncmp(Py_TYPE(o)->tp_name, "itertools.", 10) == 0;
     if (warns) {
         name = PyUnicode_FromString("warnings");
         module = name ? PyImport_GetModule(name) : NULL;

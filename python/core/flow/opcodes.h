@@ -146,6 +146,13 @@ extern const uint8_t fl_caches[256];
 #define FL_CALLABLE_FIRST 0
 #endif
 
+/* PRECALL stands before CALL, and what BEFORE_WITH has left in the manager's place while it calls is alive: __exit__, bound. */
+#if PY_VERSION_HEX >= 0x030C0000
+enum { FL_PRECALL = 0, FL_WITH_LIVE = 0 };
+#else
+enum { FL_PRECALL = 1, FL_WITH_LIVE = 1 };
+#endif
+
 /* What FOR_ITER jumps over behind its target, and what the first of that takes from the stack where it is run. SEND leaves the
  * iterator to END_SEND. */
 #if PY_VERSION_HEX >= 0x030D0000
