@@ -68,6 +68,7 @@ def _pool(kind, name):
 
 
 def main(arguments):
+    """Prints what `checks` found, a line each, or JSON with ``--json`` among the arguments; whether anything FAILs."""
     found = checks()
     if "--json" in arguments:
         print(json.dumps(found))

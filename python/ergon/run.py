@@ -26,6 +26,9 @@ def environment(before):
 
 
 def main(arguments):
+    """``python -m ergon.run ARGUMENTS``: becomes the interpreter with these arguments. Does not return; OSError if it cannot be
+    started.
+    """
     os.execve(sys.executable, [sys.executable, *arguments], environment(os.environ))
 
 

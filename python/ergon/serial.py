@@ -85,9 +85,7 @@ class SerialPool(Methods):
     processes = threads = 0
     nodes = 1
 
-    def __init__(
-        self, n=1, *, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, require="first"
-    ):
+    def __init__(self, n=1, *, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, require="first"):
         check_opening(initializer, max_tasks, require)
         self._state = {"closed": False}  # of the pool and all its views
         self._set = {}

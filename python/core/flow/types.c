@@ -114,11 +114,15 @@ static PyObject *wrapper_get(PyObject *self, PyObject *obj, PyObject *type) {
 
 /* What the wrapper has not, its function may have: __code__, __defaults__, … */
 static PyObject *wrapper_getattr(PyObject *self, PyObject *name) {
+    struct wrapper *w = (struct wrapper *)self;
+    if (PyUnicode_GET_LENGTH(name) == 7 && PyUnicode_CompareWithASCIIString(name, "__doc__") == 0 &&
+        !(w->dict && PyDict_Contains(w->dict, name) > 0))
+        return PyObject_GetAttr(w->function, name); /* which this class would hide with its own */
     PyObject *r = PyObject_GenericGetAttr(self, name);
     if (r || !PyErr_ExceptionMatches(PyExc_AttributeError))
         return r;
     PyObject *why = PyErr_GetRaisedException();
-    r = PyObject_GetAttr(((struct wrapper *)self)->function, name);
+    r = PyObject_GetAttr(w->function, name);
     if (r || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
         Py_DECREF(why);
         return r;
@@ -229,21 +233,38 @@ static PyGetSetDef getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+PyDoc_STRVAR(
+    functional_doc,
+    "Functional(function)\n--\n\n"
+    "What @ergon.functional makes of a function: called like it and looking like it (names, "
+    "docstring,\n"
+    "attributes, code). Inside a scheduled function calls of it are made ahead, in workers; "
+    "elsewhere it\n"
+    "just calls the function. TypeError for what is not callable.");
+PyDoc_STRVAR(
+    schedule_doc,
+    "Schedule(function)\n--\n\n"
+    "What @ergon.schedule makes of a function: called like it and looking like it. A call runs "
+    "the\n"
+    "function with calls of functionals made ahead, in workers; results, exceptions and output "
+    "are those\n"
+    "of sequential execution. TypeError for what is not callable.");
+
 #define SLOT(name, function)                                                                       \
     { name, (void *)(function) }
-#define SLOTS(members)                                                                             \
+#define SLOTS(doc, members)                                                                        \
     {                                                                                              \
         SLOT(Py_tp_new, wrapper_new), SLOT(Py_tp_dealloc, wrapper_dealloc),                        \
             SLOT(Py_tp_traverse, wrapper_traverse), SLOT(Py_tp_clear, wrapper_clear),              \
             SLOT(Py_tp_call, PyVectorcall_Call), SLOT(Py_tp_descr_get, wrapper_get),               \
             SLOT(Py_tp_repr, wrapper_repr), SLOT(Py_tp_getattro, wrapper_getattr),                 \
             SLOT(Py_tp_setattro, wrapper_setattr), SLOT(Py_tp_members, members),                   \
-            SLOT(Py_tp_methods, methods), SLOT(Py_tp_getset, getset), {                            \
+            SLOT(Py_tp_doc, doc), SLOT(Py_tp_methods, methods), SLOT(Py_tp_getset, getset), {      \
             0, NULL                                                                                \
         }                                                                                          \
     }
-static PyType_Slot functional_slots[] = SLOTS(functional_members);
-static PyType_Slot schedule_slots[] = SLOTS(schedule_members);
+static PyType_Slot functional_slots[] = SLOTS(functional_doc, functional_members);
+static PyType_Slot schedule_slots[] = SLOTS(schedule_doc, schedule_members);
 static PyType_Spec functional_spec = {
     .name = "ergon._core.Functional",
     .basicsize = sizeof(struct fl_functional),

@@ -48,8 +48,7 @@ static PyObject *module_of(PyObject *name) {
     if (module || PyErr_Occurred())
         return module;
     /* Python 3.13 has pathlib's classes there, and says so in the streams that its own pickle writes. */
-    if (!CORE_PATHLIB_LOCAL &&
-        PyUnicode_CompareWithASCIIString(name, "pathlib._local") == 0)
+    if (!CORE_PATHLIB_LOCAL && PyUnicode_CompareWithASCIIString(name, "pathlib._local") == 0)
         return PyImport_ImportModule("pathlib");
     PyObject *top = PyImport_Import(name);
     if (!top)

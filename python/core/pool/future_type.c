@@ -573,6 +573,8 @@ static PyMethodDef future_methods[] = {
     {"cancel", CORE_METHOD(future_cancel), METH_NOARGS, cancel_doc},
     {"cancelled", CORE_METHOD(future_cancelled), METH_NOARGS, cancelled_doc},
     {"add_done_callback", CORE_METHOD(future_add_done_callback), METH_O, add_done_callback_doc},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     "Future[int], in annotations: of a call that gives an int."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -144,5 +144,5 @@ static PyType_Spec handle_spec = {
 int pl_handle_register(struct pool_state *state) {
     state->handle_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &handle_spec, NULL);
-    return state->handle_type ? 0 : -1;
+    return state->handle_type && PyModule_AddType(state->module, state->handle_type) == 0 ? 0 : -1;
 }

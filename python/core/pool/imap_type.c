@@ -201,6 +201,8 @@ static void imap_dealloc(struct pl_imap *self) {
 
 static PyMethodDef imap_methods[] = {
     {"next", CORE_METHOD(imap_next_method), METH_VARARGS | METH_KEYWORDS, next_doc},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     "MapIterator[int], in annotations: its results are ints."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -223,5 +225,5 @@ static PyType_Spec imap_spec = {
 
 int pl_imap_register(struct pool_state *state) {
     state->imap_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &imap_spec, NULL);
-    return state->imap_type ? 0 : -1;
+    return state->imap_type && PyModule_AddType(state->module, state->imap_type) == 0 ? 0 : -1;
 }

@@ -140,7 +140,8 @@ MAPPER(pool_uimap, "uimap", pl_imap, 1)
     "TaskTimeout), retries\n"                                                                      \
     "(runs again after a lost worker), readonly (arrays arrive as read-only views, without a "     \
     "copy), progress\n"                                                                            \
-    "(True, a label, or a callable), resources ({'kind': 'process' or 'thread'}, {'host': 'name' or "        \
+    "(True, a label, or a callable), resources ({'kind': 'process' or 'thread'}, {'host': 'name' " \
+    "or "                                                                                          \
     "['names']},\n"                                                                                \
     "{'tags': 'gpu'}: who may run it)."
 

@@ -1,9 +1,16 @@
-from collections.abc import Callable, Container, Iterable, Mapping
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
-from typing_extensions import disjoint_base
-
+from .._core import Pickler as Pickler
+from .._core import Unpickler as Unpickler
+from .._core import by_value_modules as by_value_modules
+from .._core import copy as copy
+from .._core import digest as digest
+from .._core import dump as dump
+from .._core import dumps as dumps
+from .._core import load as load
+from .._core import loads as loads
+from .._core import register_pickle_by_value as register_pickle_by_value
+from .._core import unregister_pickle_by_value as unregister_pickle_by_value
 from ..errors import PicklingError as PicklingError
 from ..errors import UnpicklingError as UnpicklingError
 from ._trace import trace as trace
@@ -54,88 +61,7 @@ __all__ = [
     "unregister_pickle_by_value",
 ]
 
-class _Writable(Protocol):
-    def write(self, data: bytes, /) -> Any: ...
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-
 HIGHEST_PROTOCOL: int
 DEFAULT_PROTOCOL: int
 
-def dumps(
-    obj: Any,
-    protocol: int | None = None,
-    *,
-    buffer_callback: Callable[[Any], Any] | None = None,
-    byref: bool | None = None,
-    files: str | None = None,
-) -> bytes: ...
-def dump(
-    obj: Any,
-    file: _Writable,
-    protocol: int | None = None,
-    *,
-    buffer_callback: Callable[[Any], Any] | None = None,
-    byref: bool | None = None,
-    files: str | None = None,
-) -> None: ...
-def loads(
-    data: Any,
-    /,
-    *,
-    buffers: Iterable[Any] | None = None,
-    restrict: Container[str] | None = None,
-    fix_imports: bool = True,
-    encoding: str = "ASCII",
-    errors: str = "strict",
-) -> Any: ...
-def load(
-    file: _Readable,
-    /,
-    *,
-    buffers: Iterable[Any] | None = None,
-    restrict: Container[str] | None = None,
-    fix_imports: bool = True,
-    encoding: str = "ASCII",
-    errors: str = "strict",
-) -> Any: ...
-def copy(obj: Any, /) -> Any: ...
-def digest(obj: Any, *, size: int = 32) -> bytes: ...
-def register_pickle_by_value(module: ModuleType, /) -> None: ...
-def unregister_pickle_by_value(module: ModuleType, /) -> None: ...
-def by_value_modules() -> set[str]: ...
 def pickles(obj: Any, exact: bool = False, safe: bool = True) -> bool: ...
-
-@disjoint_base
-class Pickler:
-    memo: dict[int, tuple[int, Any]]
-    dispatch_table: Mapping[type, Callable[[Any], Any]]
-    def __init__(
-        self,
-        file: _Writable,
-        protocol: int | None = None,
-        fix_imports: bool = True,
-        *,
-        buffer_callback: Callable[[Any], Any] | None = None,
-        byref: bool = False,
-    ) -> None: ...
-    def dump(self, obj: Any, /) -> None: ...
-    def clear_memo(self) -> None: ...
-
-@disjoint_base
-class Unpickler:
-    memo: dict[int, Any]
-    def __init__(
-        self,
-        file: _Readable,
-        *,
-        fix_imports: bool = True,
-        encoding: str = "ASCII",
-        errors: str = "strict",
-        buffers: Iterable[Any] | None = None,
-        restrict: Container[str] | None = None,
-    ) -> None: ...
-    def load(self) -> Any: ...
-    def find_class(self, module_name: str, global_name: str, /) -> Any: ...

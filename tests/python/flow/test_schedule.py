@@ -50,6 +50,18 @@ def test_looks_like_the_function():
     assert pickle.loads(pickle.dumps(slow_square)) is slow_square
 
 
+def test_a_copy_has_the_functions_docstring_not_its_classes():
+    def told():
+        """Told."""
+
+    for kind in (_core.Functional, _core.Schedule):
+        assert "TypeError" in kind.__doc__
+        assert kind(told).__doc__ == "Told." and kind(lambda: 0).__doc__ is None
+        assert pickle.loads(ergon.dumps(kind(told))).__doc__ == "Told."
+        with pytest.raises(TypeError):
+            kind(1)
+
+
 def test_outside_a_scheduled_function_it_is_a_plain_call():
     assert where(1) == os.getpid()
 

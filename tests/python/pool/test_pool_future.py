@@ -21,6 +21,10 @@ def wait_for(event_path):
     return event_path
 
 
+def test_type_in_annotations():
+    assert str(ergon.Future[int]) == "ergon.Future[int]"
+
+
 @pytest.fixture
 def gate(tmp_path):
     """A file name tasks wait for; opened at the end in any case."""
