@@ -150,6 +150,17 @@ int pk_level_known(struct pickler *p, PyObject *obj) {
     return write_name(p, self->names[index]) < 0 ? -1 : 1;
 }
 
+int pk_level_type(struct pickler *p, PyTypeObject *type) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    uint32_t never;
+    if (pk_memo_find(&self->types, (PyObject *)type, &never))
+        return (int)never;
+    never = (uint32_t)pk_never_changes(p->st, type);
+    if (pk_memo_put(&self->types, (PyObject *)type, never) < 0)
+        PyErr_Clear(); /* it is asked again */
+    return (int)never;
+}
+
 /* --- the sink ----------------------------------------------------------------------------------------------- */
 
 /* Makes room by hashing what the uppermost level has there; those below it have little. */
@@ -192,6 +203,7 @@ static void end(struct pk_hash_sink *self) {
     while (self->nlevels > 0)
         free(self->levels[--self->nlevels].hash);
     pk_memo_fini(&self->named);
+    pk_memo_fini(&self->types);
     pk_memo_fini(&self->pure);
     PyMem_Free(self->levels);
     PyMem_Free(self->names);

@@ -36,7 +36,8 @@ struct pk_hash_sink {
     struct pk_memo named; /* object → which of names */
     unsigned char (*names)[PK_NAME];
     size_t nnames, capnames;
-    struct pk_memo pure; /* tuple or frozenset → 1: of atoms, all the way down; 0: it is not */
+    struct pk_memo types; /* type → 1: its instances never change; 0: they may */
+    struct pk_memo pure;  /* tuple or frozenset → 1: of atoms, all the way down; 0: it is not */
     unsigned char (*items)[PK_NAME]; /* names of items, of the sets that are being written */
     size_t nitems, capitems;
     char small[1024];

@@ -309,7 +309,7 @@ static int step_save(struct pickler *p, struct pk_frame *f) {
 }
 
 int pk_memoize_built(struct pickler *p, PyObject *obj) {
-    if (p->flags & PK_CANONICAL && pk_never_changes(p->st, Py_TYPE(obj)))
+    if (p->flags & PK_CANONICAL && pk_level_type(p, Py_TYPE(obj)))
         return pk_write_unfound(p);
     int rc = taken_from_memo(p, obj, OP_POP, 1);
     return rc < 0 || (rc == 0 && pk_memoize(p, obj) < 0) ? -1 : 0;
@@ -562,8 +562,7 @@ static int save_any(struct pickler *p, PyObject *obj) {
         pk_watch_container(p, obj);
         return type == &PyDict_Type ? save_dict(p, obj) : save_list(p, obj);
     }
-    int alone =
-        p->flags & PK_CANONICAL && (type == &PyFrozenSet_Type || pk_never_changes(p->st, type));
+    int alone = p->flags & PK_CANONICAL && (type == &PyFrozenSet_Type || pk_level_type(p, type));
     if (!alone && (rc = pk_seen(p, obj)) != 0)
         return rc < 0 ? -1 : 0;
     if (alone && (rc = begin_level(p, obj)) != 0)

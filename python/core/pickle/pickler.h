@@ -174,6 +174,8 @@ int pk_level_known(struct pickler *p, PyObject *obj);
 /* What is written until the close is obj, in full, and may become a name. */
 int pk_level_open(struct pickler *p);
 int pk_level_close(struct pickler *p, PyObject *obj);
+/* Instances of the type never change: what pk_never_changes() says, asked once. */
+int pk_level_type(struct pickler *p, PyTypeObject *type);
 /* obj's digest, made apart from everything else: what other sets are ordered by. New reference. */
 PyObject *pk_digest_nested(struct pickler *p, PyObject *obj);
 /* 1: a frame for the set's items is pushed, 0: they are not all immutable, -1 */
@@ -195,6 +197,8 @@ int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *co
 int pk_memoize_built(struct pickler *p, PyObject *obj);
 
 /* --- save_object.c --- */
+/* Instances of the type never change (by its nature; what they contain may). */
+int pk_never_changes(struct pk_state *st, PyTypeObject *type);
 int pk_save_instance(struct pickler *p, PyObject *obj);
 /* Instances of types with this name are written by ergon._reducers if the type is the one known there. */
 int pk_wants_reducer(PyTypeObject *type);
@@ -344,12 +348,9 @@ static inline int pk_write_unfound(struct pickler *p) {
     return p->flags & PK_CANONICAL ? pk_put(p, OP_MEMOIZE) : pk_write_put(p);
 }
 
-/* Instances of the type never change (by its nature; what they contain may). */
-int pk_never_changes(struct pk_state *st, PyTypeObject *type);
-
 static inline int pk_memoize(struct pickler *p, PyObject *obj) {
     if (p->flags & PK_CANONICAL && !PyList_CheckExact(obj) && !PyDict_CheckExact(obj) &&
-        pk_never_changes(p->st, Py_TYPE(obj)))
+        pk_level_type(p, Py_TYPE(obj)))
         return pk_write_unfound(p);
     return pk_write_put(p) < 0 ? -1 : pk_memo_put(&p->memo, obj, p->next - 1);
 }
