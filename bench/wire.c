@@ -122,11 +122,12 @@ static void small(struct end ends[2], uint16_t type, const char *name) {
                                             .outcome = ERG_OUT_OK,
                                             .run_ns = 9,
                                             .payload = {.stream_len = sizeof data}};
-            unsigned char *to = erg_session_reserve(ends[0].session, 256);
-            size_t len = type == ERG_MSG_TASK ? erg_msg_task_encode(&task, to)
-                                              : erg_msg_result_encode(&result, to);
-            memcpy(to + len, data, sizeof data);
-            erg_session_commit(ends[0].session, type, len + sizeof data);
+            unsigned char head[512]; /* as remote_task.c and agent_task.c send theirs */
+            size_t len = type == ERG_MSG_TASK ? erg_msg_task_encode(&task, head)
+                                              : erg_msg_result_encode(&result, head);
+            struct iovec piece = {(void *)(uintptr_t)data, sizeof data};
+            erg_session_send(ends[0].session, ERG_LANE_FIRST, type, head, len, &piece, 1, NULL,
+                             NULL, NULL);
         }
         double middle = now();
         move(&ends[0], &ends[1]);

@@ -86,10 +86,6 @@ class Place:
             raise TypeError(f"{self!r} holds a password and does not travel")
         return Place, tuple(getattr(self, field) for field in self.__slots__)
 
-    def _spec(self):
-        """What the engine is given: a dict."""
-        return {field: getattr(self, field) for field in self.__slots__}
-
 
 def data_ports(value, what):
     """(first, last) of ``"30000-30010"``, ``30000`` or a list of ports; None stays None."""

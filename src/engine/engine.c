@@ -27,10 +27,6 @@ int erg_engine_foreign(const struct erg_engine *e) {
     return atomic_load_explicit(&e->foreign, memory_order_relaxed);
 }
 
-pid_t erg_engine_owner(const struct erg_engine *e) {
-    return e->owner;
-}
-
 /* --- fork ---------------------------------------------------------------------------------------------- */
 static void before_fork(void *ctx) {
     struct erg_engine *e = ctx;

@@ -29,7 +29,4 @@ void erg_engine_free(struct erg_engine *engine);
 /* 1 in a child forked from the process that made the engine (there it is of no use), else 0. */
 int erg_engine_foreign(const struct erg_engine *engine);
 
-/* The process that made it. */
-pid_t erg_engine_owner(const struct erg_engine *engine);
-
 #endif

@@ -214,10 +214,6 @@ struct erg_member *erg_pool_member(struct erg_pool *p) {
     return p->owner;
 }
 
-struct erg_engine *erg_pool_engine(struct erg_pool *p) {
-    return p->engine;
-}
-
 void *erg_pool_user(struct erg_pool *p) {
     return p->user;
 }
@@ -620,11 +616,4 @@ void erg_pool_expect_timeout(struct erg_pool *p, uint64_t timeout_ns) {
         atomic_store(&p->dozing, 0);
         leave(p, 1);
     }
-}
-
-int erg_pool_kick(struct erg_pool *p) {
-    if (erg_engine_foreign(p->engine))
-        return ERG_EFORKED;
-    erg_engine_ring(p->engine);
-    return 0;
 }

@@ -95,7 +95,6 @@ int erg_pool_open(struct erg_engine *engine, const struct erg_runtime *runtime,
 
 struct erg_table *erg_pool_table(struct erg_pool *pool);
 struct erg_member *erg_pool_member(struct erg_pool *pool); /* member 0 */
-struct erg_engine *erg_pool_engine(struct erg_pool *pool);
 void *erg_pool_user(struct erg_pool *pool);
 
 /* May tasks be entered? 0; ERG_ECLOSED; ERG_ELAUNCH with the reason after the pool broke; ERG_EFORKED. Costs
@@ -146,9 +145,6 @@ void erg_pool_expect_timeout(struct erg_pool *pool, uint64_t timeout_ns);
 int erg_pool_on_complete(struct erg_pool *pool,
                          void (*fn)(void *ctx, const erg_handle *tasks, size_t count), void *ctx,
                          struct erg_error *err);
-
-/* Makes the loop look again at everything. Async-signal-safe. */
-int erg_pool_kick(struct erg_pool *pool);
 
 enum erg_worker_state {
     ERG_W_STARTING, /* asked for, not up yet */

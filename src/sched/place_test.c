@@ -135,7 +135,7 @@ static void test_those_leaving_are_replaced_at_once(void **state) {
     assert_int_equal(erg_place_start(&place, 0), 2);
     erg_place_on_up(&place);
     erg_place_on_up(&place);
-    place.leaving = 1; /* it has run as many tasks as it may */
+    place.leaving = 1; /* it was asked to */
     assert_int_equal(erg_place_surplus(&place), 0);
     assert_int_equal(erg_place_start(&place, 0), 1);
     const struct erg_exit left = died(ERG_EXIT_ASKED, 0, 0, 0);

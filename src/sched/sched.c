@@ -264,14 +264,6 @@ int erg_sched_on_gone(struct erg_sched *s, uint32_t worker, const struct erg_exi
     return 0;
 }
 
-int erg_sched_on_leaving(struct erg_sched *s, uint32_t worker) {
-    struct worker *w = find(s, worker, UP);
-    if (!w)
-        return -1;
-    count_leaving(s, w);
-    return 0;
-}
-
 int erg_sched_on_probe(struct erg_sched *s, uint32_t worker, int stopped) {
     struct worker *w = find(s, worker, UP);
     if (!w)

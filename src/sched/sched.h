@@ -88,8 +88,6 @@ int erg_sched_on_start_failed(struct erg_sched *s, uint32_t place, uint32_t work
 /* Tell the tasks it held first (on_lost), then this. For one that was not up yet it is on_start_failed. */
 int erg_sched_on_gone(struct erg_sched *s, uint32_t worker, const struct erg_exit *how,
                       int64_t now);
-/* It has begun to leave by itself (max_tasks_per_worker): a replacement may be started at once. */
-int erg_sched_on_leaving(struct erg_sched *s, uint32_t worker);
 /* A probe of a busy worker (say once a second) found it stopped (SIGSTOP) or not. */
 int erg_sched_on_probe(struct erg_sched *s, uint32_t worker, int stopped);
 

@@ -67,7 +67,7 @@ static enum erg_exit_kind exit_kind(const char *word, int *value) {
 }
 
 /* Tells the scheduler one event; verdicts are written like actions. Words of an event:
- *   started PLACE WORKER | up WORKER | failed PLACE [WORKER] | gone WORKER HOW [HAD_TASK [PLACE_TASKS]] | leaving WORKER
+ *   started PLACE WORKER | up WORKER | failed PLACE [WORKER] | gone WORKER HOW [HAD_TASK [PLACE_TASKS]]
  *   probe WORKER STOPPED | interrupt WORKER TASK timeout|cancel | over WORKER TASK | lost WORKER TASK RETRIES [pure]
  *   resize PLACE N | terminate | reopen | tick */
 static void tell(struct erg_sched *s, const char *event, int64_t now, char *out, size_t size) {
@@ -88,8 +88,6 @@ static void tell(struct erg_sched *s, const char *event, int64_t now, char *out,
         struct erg_exit how = {.had_task = (int)b, .place_tasks = c};
         how.kind = exit_kind(word, &how.value);
         status = erg_sched_on_gone(s, a, &how, now);
-    } else if (strcmp(verb, "leaving") == 0 && sscanf(rest, "%u", &a) == 1) {
-        status = erg_sched_on_leaving(s, a);
     } else if (strcmp(verb, "probe") == 0 && sscanf(rest, "%u %u", &a, &b) == 2) {
         status = erg_sched_on_probe(s, a, (int)b);
     } else if (strcmp(verb, "interrupt") == 0 && sscanf(rest, "%u %u %31s", &a, &b, word) == 3) {
@@ -235,8 +233,8 @@ static const struct {
                    "9 resize 0 2 => start 1 at 0\n"},
     {"a stop not yet said is taken back by death", UP2 "5 resize 0 1 => stop 1\n5 gone 1 kill 1\n"
                                                        "6 gone 0 kill 1 => start 1 at 0\n"},
-    {"a used-up worker is replaced while it leaves", UP2 "5 leaving 0 => start 1 at 0\n"
-                                                         "5 started 0 2\n6 up 2\n7 gone 0 asked\n"},
+    {"a worker that has run its number of tasks is replaced when it is gone",
+     UP2 "5 gone 0 asked => start 1 at 0\n5 started 0 0\n6 up 0\n"},
     {"a closed pool runs dry",
      UP2 "5 gone 0 idle\n6 lost 1 7 1 => retry\n"
          "6 gone 1 kill 1 => start 1 at 0\n"

@@ -580,41 +580,6 @@ uint64_t erg_arena_block_size(const struct erg_table *t, uint64_t offset) {
 
 /* --- giving back -------------------------------------------------------------------------------------------------------------- */
 
-static void shrink_run(struct erg_member *m, uint64_t offset, uint32_t n, uint64_t len) {
-    uint32_t keep = round_pages(len ? len : 1);
-    uint32_t extent = extent_at(m->table, offset), page = page_at(m->table, offset);
-    if (keep >= n)
-        return;
-    set_kind(m->table, extent, page, PAGE_RUN + keep);
-    m->arena->own[extent].free |= page_mask(page + keep, n - keep);
-    list_part(m->arena, extent);
-}
-
-static void shrink_big(struct erg_member *m, uint32_t extent, uint64_t len) {
-    struct erg_table *t = m->table;
-    uint32_t n = atomic_load(&t->extents[extent].run), keep = extents_of(len ? len : 1);
-    if (keep >= n)
-        return;
-    atomic_store(&t->extents[extent].run, keep);
-    if (m->arena->own[extent].dirty > keep * ERG_EXTENT_BYTES)
-        m->arena->own[extent].dirty = keep * ERG_EXTENT_BYTES;
-    drop_extents(m, extent + keep, n - keep);
-}
-
-uint64_t erg_arena_shrink(struct erg_member *m, uint64_t offset, uint64_t len) {
-    struct erg_table *t = m->table;
-    uint32_t extent = extent_at(t, offset), kind = kind_of(t, extent, page_at(t, offset));
-    if (atomic_load(&t->extents[extent].holder) == m->number + 1 && kind > PAGE_RUN) {
-        erg_lock(&m->arena_lock);
-        if (kind == PAGE_BIG)
-            shrink_big(m, extent, len);
-        else
-            shrink_run(m, offset, kind - PAGE_RUN, len);
-        erg_unlock(&m->arena_lock);
-    }
-    return erg_arena_block_size(t, offset);
-}
-
 /* Memory of free pages of one extent back to the system. */
 static uint64_t trim_part(struct erg_member *m, uint32_t extent) {
     struct erg_table *t = m->table;

@@ -22,8 +22,6 @@ void erg_arena_settle(struct erg_table *t, uint64_t offset);
 void erg_arena_free(struct erg_member *m, uint64_t offset);
 /* Bytes that can be used at `offset`, the start of a block. */
 uint64_t erg_arena_block_size(const struct erg_table *t, uint64_t offset);
-/* Gives back the tail behind the first len bytes where that frees pages. By the member that allocated it, before it hands the block on. Returns the new size. */
-uint64_t erg_arena_shrink(struct erg_member *m, uint64_t offset, uint64_t len);
 
 /* A private, writable view of [offset, offset + len): it shows what is there now, and what is written to it reaches
  * nobody. Usually a copy in memory that is kept warm for the next view, see view.c; a very long one is a copy-on-write

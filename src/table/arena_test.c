@@ -158,25 +158,6 @@ static void slabs_of_free_blocks_are_given_back(void **state) {
     rig_close(&rig);
 }
 
-static void a_block_can_shrink(void **state) {
-    (void)state;
-    struct rig rig;
-    rig_open(&rig, 100);
-    uint64_t run = take(rig.owner, 2000000), big = take(rig.owner, 40000000);
-    uint64_t small = take(rig.owner, 1000);
-    assert_int_equal(erg_arena_shrink(rig.owner, small, 10), 1024);
-    assert_int_equal(erg_arena_shrink(rig.owner, run, 100000), 131072);
-    assert_int_equal(erg_arena_shrink(rig.owner, big, 5000000), 8 << 20);
-    uint64_t behind = take(rig.worker, 20000000); /* the tail is somebody else's now */
-    memset(erg_table_at(rig.t, behind), 1, 20000000);
-    memset(erg_table_at(rig.t, big), 2, 8 << 20);
-    assert_int_equal(*(char *)erg_table_at(rig.t, behind), 1);
-    erg_arena_free(rig.owner, run);
-    erg_arena_free(rig.owner, big);
-    assert_int_equal(erg_arena_shrink(rig.owner, behind, 1), 20 << 20); /* not the owner's */
-    rig_close(&rig);
-}
-
 static void a_private_view_keeps_writes_to_itself(void **state) {
     (void)state;
     static const uint64_t lengths[] = {1, 100000, 1 << 20, (1 << 20) + 1, 30000000, 60000000};
@@ -435,7 +416,6 @@ int main(void) {
         cmocka_unit_test(memory_is_given_back),
         cmocka_unit_test(only_so_much_stays_warm),
         cmocka_unit_test(slabs_of_free_blocks_are_given_back),
-        cmocka_unit_test(a_block_can_shrink),
         cmocka_unit_test(a_private_view_keeps_writes_to_itself),
         cmocka_unit_test(views_are_kept_within_limits),
         cmocka_unit_test(no_two_blocks_ever_overlap),

@@ -54,14 +54,6 @@ unsigned char *erg_record_result_reserve(struct erg_member *m, uint32_t index, s
     return reserve(m, r, &r->result, behind, len);
 }
 
-void erg_record_args_set_len(struct erg_member *m, uint32_t index, size_t len) {
-    m->table->records[index].args.len = len;
-}
-
-void erg_record_result_set_len(struct erg_member *m, uint32_t index, size_t len) {
-    m->table->records[index].result.len = len;
-}
-
 /* --- order ---------------------------------------------------------------------------------------------- */
 
 /* Marks pred so that its runner looks at the list when it finishes. 0: it is done or gone. */
@@ -415,12 +407,6 @@ void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome ou
     struct erg_record *r = &m->table->records[index];
     atomic_fetch_and_explicit(&r->deps, ~(uint64_t)ERG_DEPS_GUARD, memory_order_acq_rel);
     erg_release_done(m, index, outcome, 0);
-}
-
-void erg_record_take_result(struct erg_member *m, uint32_t index, uint64_t *offset) {
-    struct erg_record *r = &m->table->records[index];
-    *offset = r->result.offset;
-    r->result.offset = 0;
 }
 
 /* --- decisions of recovery ------------------------------------------------------------------------------------------ */

@@ -35,9 +35,6 @@ unsigned char *erg_record_args_reserve(struct erg_member *m, uint32_t index, siz
 /* The same for the result, by the runner; inline behind the arguments if it fits, never over them (a lost task can run
  * again). A result block left behind by an earlier run is freed. */
 unsigned char *erg_record_result_reserve(struct erg_member *m, uint32_t index, size_t len);
-/* The bytes really used, not more than reserved; an arena block keeps its size (see erg_arena_shrink). */
-void erg_record_args_set_len(struct erg_member *m, uint32_t index, size_t len);
-void erg_record_result_set_len(struct erg_member *m, uint32_t index, size_t len);
 /* Where the bytes are. */
 static inline unsigned char *erg_record_bytes(const struct erg_table *t, const struct erg_record *r,
                                               const struct erg_payload *p) {
@@ -82,8 +79,6 @@ int erg_record_cancel(struct erg_member *m, erg_handle handle);
 void erg_record_free(struct erg_member *m, uint32_t index);
 /* By its submitter, while ENTERED, its result in place: DONE with that outcome, without having been run. */
 void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome outcome);
-/* The result's arena block belongs to the caller from now on (offset 0: it was inline). */
-void erg_record_take_result(struct erg_member *m, uint32_t index, uint64_t *offset);
 
 /* --- decisions of recovery: only inside erg_table_recover's callback, or for a member known to be dead ------ */
 /* RUNNING by a dead member -> READY again. */

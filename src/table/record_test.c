@@ -87,23 +87,6 @@ static void payloads_lie_inline_or_in_the_arena(void **state) {
     rig_close(&rig);
 }
 
-static void a_taken_result_outlives_its_record(void **state) {
-    (void)state;
-    struct rig rig;
-    uint64_t offset;
-    rig_open(&rig, 100);
-    uint32_t index = rig_new(&rig);
-    memset(erg_record_result_reserve(rig.owner, index, 1000), 7, 1000);
-    erg_record_take_result(rig.owner, index, &offset);
-    assert_true(offset != 0);
-    erg_record_free(rig.owner, index);
-    index = rig_new(&rig);
-    assert_ptr_not_equal(erg_record_result_reserve(rig.owner, index, 1000),
-                         erg_table_at(rig.t, offset));
-    erg_arena_free(rig.owner, offset);
-    rig_close(&rig);
-}
-
 static void a_diamond_runs_in_order(void **state) {
     (void)state;
     struct rig rig;
@@ -460,7 +443,6 @@ int main(void) {
         cmocka_unit_test(goes_through_its_phases),
         cmocka_unit_test(says_when_no_record_is_left),
         cmocka_unit_test(payloads_lie_inline_or_in_the_arena),
-        cmocka_unit_test(a_taken_result_outlives_its_record),
         cmocka_unit_test(a_diamond_runs_in_order),
         cmocka_unit_test(a_record_has_six_edges_in_its_life),
         cmocka_unit_test(a_wide_fan_in_waits_for_all),

@@ -415,19 +415,6 @@ int erg_session_send(struct erg_session *s, enum erg_lane lane, uint16_t type, c
     return status;
 }
 
-unsigned char *erg_session_reserve(struct erg_session *s, size_t most) {
-    if (most > ERG_RESERVE_MAX) {
-        return NULL;
-    }
-    s->reserved = list_room(s, ERG_FRAME_HEADER + most, ERG_CHUNK_BYTES);
-    return s->reserved ? s->reserved->bytes + s->reserved->len + ERG_FRAME_HEADER : NULL;
-}
-
-void erg_session_commit(struct erg_session *s, uint16_t type, size_t len) {
-    frame_close(s, s->reserved, type, 0, len);
-    s->reserved = NULL;
-}
-
 int erg_session_writable(const struct erg_session *s) {
     return s->list_bytes + s->bulk_left <= s->bound;
 }

@@ -85,11 +85,6 @@ int erg_session_send(struct erg_session *session, enum erg_lane lane, uint16_t t
                      const void *head, size_t head_len, const struct iovec *data, size_t n,
                      void (*release)(void *ctx, void *user), void *ctx, void *user);
 
-/* The same for a short message of lane ERG_LANE_FIRST that is encoded in place: room for `most` bytes (at most 64 KiB),
- * then how many they became. Nothing else may be called in between. NULL: no memory. */
-unsigned char *erg_session_reserve(struct erg_session *session, size_t most);
-void erg_session_commit(struct erg_session *session, uint16_t type, size_t len);
-
 /* 0 while more than the bound is queued or unacknowledged: messages are taken all the same, but who makes bulk should
  * wait. */
 int erg_session_writable(const struct erg_session *session);

@@ -6,7 +6,6 @@
 
 enum {
     ERG_CHUNK_BYTES = 32 << 10, /* what small frames are collected in */
-    ERG_RESERVE_MAX = 64 << 10, /* erg_session_reserve */
     ERG_FRAGMENT_BYTES =
         256 << 10,             /* of bulk data in one frame: what an urgent message may wait for */
     ERG_ACK_BYTES = 256 << 10, /* received, and then the peer is told */
@@ -75,7 +74,6 @@ struct erg_session {
     struct erg_chunk *spare;
     unsigned spares;
     struct erg_transfer *bulk_first, *bulk_last;
-    struct erg_chunk *reserved;
     uint64_t seq;        /* the last one given */
     uint64_t acked;      /* the peer has up to here */
     uint64_t written;    /* the highest seq that was (partly) written to any link */

@@ -263,7 +263,6 @@ void pk_blobs_clear(struct pk_blob *blobs);
 int pk_blobs_traverse(const struct pk_blob *blobs, visitproc visit, void *arg);
 int pk_save_std(struct pickler *p, PyObject *obj, int *taken);
 int pk_save_buffer(struct pickler *p, PyObject *obj);
-int pk_save_array(struct pickler *p, PyObject *obj, int *taken);
 int pk_offer_buffer(struct pickler *p, PyObject *pickle_buffer, int *taken);
 
 /* --- callee.c: what the bytes depend on; nothing happens without a watch --- */
