@@ -3,6 +3,7 @@
  *
  * A chunk that ends badly (its worker died, its time was over) costs one item: what it had finished is in its stream of
  * results, and what it had not begun is entered anew. */
+#include "engine/cut.h"
 #include "engine/native.h"
 #include "os/clock.h"
 #include "sched/balance.h"
@@ -214,32 +215,18 @@ static uint32_t queue_bit(const struct job *job) {
     return ERG_QUEUE_BIT(job->options ? (uint32_t)job->options->where : ERG_QUEUE_ANY);
 }
 
-/* Somebody idles and nothing is ready: cut the chunk that has most left. 1: cut; 0; negative: erg_err. */
+/* Somebody idles for whom nothing is ready: cut the chunk that has most left. 1: cut; 0; negative: erg_err. */
 static int cut(struct job *job, struct erg_error *err) {
-    struct erg_member_counts counts;
-    erg_member_count(table_of(job), queue_bit(job), &counts);
-    if (counts.sleeping + counts.spinning == 0)
+    struct erg_cut best;
+    uint32_t from, to;
+    if (!erg_cut_wanted(&best, table_of(job), queue_bit(job)))
         return 0;
-    struct chunk *best = NULL;
-    uint32_t most = 0;
-    for (struct chunk *c = job->first; c; c = c->next) {
-        struct erg_record *r = erg_table_record(table_of(job), c->index);
-        enum erg_record_phase phase = erg_record_phase(r);
-        if (phase == ERG_READY)
-            return 0;
-        if (phase == ERG_RUNNING && erg_range_left(r) > most) {
-            best = c;
-            most = erg_range_left(r);
-        }
-    }
-    if (!best)
+    for (struct chunk *c = job->first; c; c = c->next)
+        if (!erg_cut_look(&best, erg_table_record(table_of(job), c->index), c))
+            break;
+    if (!erg_cut_take(&best, &job->balance, &from, &to))
         return 0;
-    struct erg_record *r = erg_table_record(table_of(job), best->index);
-    int64_t ran = (int64_t)(erg_clock_ns() - r->start_ns);
-    uint32_t want = erg_balance_cut(&job->balance, erg_range_end(r) - most, most, ran), from, to;
-    if (want == 0 || !erg_range_cut(r, 100 - (unsigned)((uint64_t)want * 100 / most), &from, &to))
-        return 0;
-    int rc = enter(job, best->base + from, to - from, err);
+    int rc = enter(job, ((struct chunk *)best.chunk)->base + from, to - from, err);
     return rc == 0 ? 1 : rc;
 }
 
@@ -250,7 +237,9 @@ static int wait_some(struct job *job, struct erg_error *err) {
         int rc = collect_done(job, err);
         if (rc != 0 || !job->first)
             return rc;
-        rc = job->next == job->count ? cut(job, err) : 0;
+        do
+            rc = job->next == job->count ? cut(job, err) : 0;
+        while (rc > 0);
         if (rc < 0)
             return rc;
         rc = erg_record_wait(member_of(job), erg_record_handle(table_of(job), job->first->index),

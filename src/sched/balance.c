@@ -132,8 +132,3 @@ uint32_t erg_balance_cut(const struct erg_balance *b, uint32_t begun, uint32_t l
         return 0;
     return cut;
 }
-
-int64_t erg_balance_look_again(const struct erg_balance *b, int64_t run_ns) {
-    int64_t least = b->handout_ns * CUT_GAIN;
-    return run_ns / 8 > least ? run_ns / 8 : least;
-}

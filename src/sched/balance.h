@@ -12,9 +12,9 @@
  *         take what has ended: erg_balance_measure(&b, items, run_ns);
  *         enter a chunk of erg_balance_chunk(&b, items left);
  *     }
- *     then, while chunks are outstanding: whenever a worker is idle and the ready ring is empty, ask
+ *     then, while chunks are outstanding: whenever more workers are idle than chunks are ready, ask
  *         erg_balance_cut() about the running chunk with the most items not begun, cut that many off its back and
- *         enter them anew; if it says 0, look again after erg_balance_look_again(). (An idle worker is seen by
+ *         enter them anew; if it says 0, look again a millisecond later. (An idle worker is seen by
  *         a timed wait or a bell; it costs nothing to look too often.)
  *
  * The first chunks are single items, so that ten tasks of a second each go one by one; what they took
@@ -78,8 +78,5 @@ void erg_balance_starved(struct erg_balance *b);
  * those to cut off its back (0: not worth it). */
 uint32_t erg_balance_cut(const struct erg_balance *b, uint32_t begun, uint32_t left,
                          int64_t run_ns);
-
-/* Nothing was cut although there are items left: look again after this many nanoseconds. */
-int64_t erg_balance_look_again(const struct erg_balance *b, int64_t run_ns);
 
 #endif

@@ -1,5 +1,6 @@
 /* A map is simulated: items with given durations, workers that run chunks in order, a feeder that follows the loop of
- * balance.h and pays for every chunk it enters, collects or cuts. Compared are the simulated time and the best
+ * balance.h and pays for every chunk it enters, collects or cuts. With nothing to do it sleeps as core/pool/job.c does: until
+ * the oldest chunk ends, a millisecond at most, and looks for a cut when it wakes. Compared are the simulated time and the best
  * any schedule that takes items in their order could do (each item to the first worker free, at no cost). */
 #include "sched/balance.h"
 #include <setjmp.h>
@@ -25,6 +26,7 @@ static const int64_t collect_ns = 500; /* feeder: a chunk that ended */
 static const int64_t claim_ns = 300;   /* worker: a chunk */
 static const int64_t wake_ns = 30000;  /* whoever slept */
 static const int64_t spin_ns = 20000;  /* how long a party spins before it sleeps */
+static const int64_t poll_ns = MS;     /* how long the feeder sleeps before it looks again */
 
 struct chunk {
     uint32_t first, end; /* items */
@@ -43,7 +45,11 @@ struct sim {
     uint32_t n, workers;
     uint32_t next; /* item not yet entered */
     uint32_t items_done, outstanding;
-    int64_t now, feeder_free, feeder_slept_at, look_at;
+    int64_t now, feeder_free;
+    int64_t slept_at; /* the feeder sleeps since then; NEVER: it is awake */
+    uint32_t awaited; /* first item of the chunk it sleeps for */
+    int woken;        /* it woke: to look for a cut */
+    int nothing_left; /* every running chunk has begun its last item */
     struct worker w[WORKERS_MAX];
     struct chunk *queue;
     uint32_t head, tail;
@@ -74,7 +80,7 @@ static uint32_t begun_by(const struct sim *s, const struct worker *w, int64_t no
 }
 
 static void enter(struct sim *s, uint32_t first, uint32_t end, int64_t cost) {
-    s->feeder_free = s->now + cost;
+    s->feeder_free = (s->feeder_free > s->now ? s->feeder_free : s->now) + cost;
     s->queue[s->tail++] = (struct chunk){first, end, s->feeder_free};
     s->outstanding++;
     s->chunks++;
@@ -114,21 +120,31 @@ static void cut_longest(struct sim *s) {
             best_begun = begun;
         }
     }
+    s->nothing_left = best_left == 0;
     if (best_left == 0)
         return;
     struct worker *w = &s->w[best];
     uint32_t cut = erg_balance_cut(&s->balance, best_begun, best_left, s->now - w->start);
     assert_true(cut <= best_left);
-    if (cut == 0) {
-        s->look_at = s->now + erg_balance_look_again(&s->balance, s->now - w->start);
+    if (cut == 0)
         return;
-    }
     w->chunk.end -= cut;
     enter(s, w->chunk.end, w->chunk.end + cut, enter_ns);
 }
 
 /* One step of the feeder at s->now, when it is free. 0: it has nothing to do. */
 static int feed(struct sim *s, uint32_t idle) {
+    int look = s->woken;
+    s->woken = 0;
+    if (look && s->next == s->n && idle > s->tail - s->head) {
+        uint32_t before = s->chunks, was;
+        do { /* who was woken no longer counts as idle, and what is ready is there for another */
+            was = s->chunks;
+            cut_longest(s);
+        } while (s->chunks != was && idle > s->tail - s->head + (s->chunks - before));
+        if (s->chunks != before)
+            return 1;
+    }
     if (s->ended_len > 0) {
         s->ended_len--;
         s->outstanding--;
@@ -145,13 +161,32 @@ static int feed(struct sim *s, uint32_t idle) {
         s->next += size;
         return 1;
     }
-    if (s->next == s->n && idle > 0 && s->head == s->tail) {
-        uint32_t before = s->chunks;
-        s->look_at = NEVER;
-        cut_longest(s);
-        return s->chunks != before;
-    }
     return 0;
+}
+
+/* The feeder has nothing to do. */
+static void fall_asleep(struct sim *s) {
+    s->slept_at = s->now;
+    s->awaited = s->n;
+    for (uint32_t i = 0; i < s->workers; i++)
+        if (s->w[i].busy && s->w[i].chunk.first < s->awaited)
+            s->awaited = s->w[i].chunk.first;
+    for (uint32_t i = s->head; i < s->tail; i++)
+        if (s->queue[i].first < s->awaited)
+            s->awaited = s->queue[i].first;
+}
+
+static void wake_up(struct sim *s) {
+    s->feeder_free = s->now - s->slept_at > spin_ns ? s->now + wake_ns : s->now;
+    s->slept_at = NEVER;
+    s->woken = 1;
+}
+
+/* The end of the millisecond it sleeps; looks that could find nothing are left out. */
+static int64_t next_look(const struct sim *s, uint32_t idle) {
+    if (s->slept_at == NEVER || (s->ended_len == 0 && (idle == 0 || s->nothing_left)))
+        return NEVER;
+    return s->slept_at + ((s->now - s->slept_at) / poll_ns + 1) * poll_ns;
 }
 
 static void end_chunks(struct sim *s) {
@@ -163,6 +198,9 @@ static void end_chunks(struct sim *s) {
         w->busy = 0;
         w->idle_since = ends_at(s, w);
         s->items_done += items;
+        s->nothing_left = 0;
+        if (s->slept_at != NEVER && w->chunk.first == s->awaited)
+            wake_up(s);
         s->ended[s->ended_len].items = items;
         s->ended[s->ended_len++].run = w->idle_since - w->start;
     }
@@ -181,22 +219,20 @@ static int64_t next_end(const struct sim *s) {
 static int64_t simulate(struct sim *s) {
     while (s->items_done < s->n) {
         uint32_t idle = take_chunks(s);
-        if (s->feeder_free <= s->now && feed(s, idle)) {
-            s->feeder_slept_at = s->feeder_free;
-            continue;
+        if (s->slept_at == NEVER && s->feeder_free <= s->now) {
+            if (feed(s, idle))
+                continue;
+            fall_asleep(s);
         }
-        int64_t end = next_end(s), at = end;
-        if (s->feeder_free > s->now && s->feeder_free < at)
+        int64_t end = next_end(s), look = next_look(s, idle), at = end < look ? end : look;
+        if (s->slept_at == NEVER && s->feeder_free < at)
             at = s->feeder_free;
-        if (s->look_at > s->now && s->look_at < at)
-            at = s->look_at;
         assert_true(at != NEVER && at >= s->now);
         s->now = at;
-        if (at == end) {
+        if (at == end)
             end_chunks(s);
-            if (s->feeder_free <= s->now && s->now - s->feeder_slept_at > spin_ns)
-                s->feeder_free = s->now + wake_ns;
-        }
+        if (at == look && s->slept_at != NEVER)
+            wake_up(s);
     }
     return s->now;
 }
@@ -213,7 +249,7 @@ static int64_t run_map(const int64_t *durations, uint32_t n, uint32_t workers, i
     s->n = n;
     s->workers = workers;
     s->queue = malloc(((size_t)n * 4 + 64) * sizeof *s->queue);
-    s->look_at = NEVER;
+    s->slept_at = NEVER;
     erg_balance_init(&s->balance, workers);
     if (fixed) {
         uint32_t size = erg_balance_chunk_fixed(n, workers);
@@ -341,7 +377,7 @@ static void check_mixtures(int fixed, double worst_allowed, double mean_allowed)
 
 static void test_mixtures(void **state) {
     (void)state;
-    check_mixtures(0, 1.4, 1.01);
+    check_mixtures(0, 2.0, 1.03); /* the worst are a few milliseconds long */
 }
 
 static void test_mixtures_entered_all_at_once(void **state) {
@@ -427,8 +463,6 @@ static void test_cut(void **state) {
     assert_int_equal(erg_balance_cut(&b, 1, 9, SECOND), 5);
     assert_int_equal(erg_balance_cut(&b, 1000, 2, 1000),
                      0); /* moving it costs more than running it */
-    assert_true(erg_balance_look_again(&b, 0) > 0);
-    assert_true(erg_balance_look_again(&b, SECOND) < SECOND / 4);
 }
 
 int main(void) {

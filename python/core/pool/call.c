@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* How long all records are in use by calls that are done before entering one more is given up. */
+#define FULL_NS UINT64_C(5000000000)
+
 /* --- by reference ------------------------------------------------------------------------------------- */
 
 struct objects {
@@ -232,8 +235,50 @@ int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32
     return 0;
 }
 
-/* A record; when all are in use, waits for some to come free. */
+/* Whether a record may yet come free without anybody's taking a result: a call is ready or runs. What the caller runs
+ * itself, as a worker, does not count, and then what is ready counts only where another worker can take it. */
+static int work_goes_on(struct pl_core *core, const struct erg_member *self) {
+    struct pl_worker *worker = pl_worker_current();
+    struct erg_table *table = core->table;
+    struct erg_member_counts counts = {0};
+    erg_member_count(table, UINT32_MAX, &counts);
+    int takers = !worker || worker->core != core || counts.up > 1;
+    uint32_t used = atomic_load_explicit(&table->header->records_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        uint64_t state = erg_record_state(erg_table_record(table, i));
+        if (ERG_STATE_PHASE(state) == ERG_RUNNING ? ERG_STATE_RUNNER(state) != self->number
+                                                  : ERG_STATE_PHASE(state) == ERG_READY && takers)
+            return 1;
+    }
+    return 0;
+}
+
+/* All records are in use since `since`. Waits a moment; -1 with an exception when that is pointless. */
+static int wait_for_record(struct pl_core *core, struct erg_member *member, uint64_t *since) {
+    Py_BEGIN_ALLOW_THREADS
+        erg_bell_wait(core->table, erg_bell_prepare(core->table),
+                      1000000); /* nobody rings for a free record */
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    if (core->gone)
+        return pl_core_check(core);
+    uint64_t now = erg_clock_ns();
+    if (now - *since < FULL_NS)
+        return 0;
+    *since = now;
+    if (work_goes_on(core, member))
+        return 0;
+    core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
+               "all %u calls the pool has room for are done and nobody takes their results: take "
+               "some, or drop their futures",
+               (unsigned)core->table->header->records_max);
+    return -1;
+}
+
+/* A record; when all are in use, waits for some to come free, as long as that can happen. */
 int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index) {
+    uint64_t since = 0;
     for (;;) {
         int rc = erg_record_new(member, index);
         if (rc >= 0)
@@ -243,11 +288,9 @@ int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *ind
             return -1;
         }
         pl_call_sweep(core, 1);
-        Py_BEGIN_ALLOW_THREADS
-            erg_bell_wait(core->table, erg_bell_prepare(core->table),
-                          1000000); /* nobody rings for a free record */
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
+        if (!since)
+            since = erg_clock_ns();
+        if (wait_for_record(core, member, &since) < 0)
             return -1;
     }
 }

@@ -89,8 +89,12 @@ uint64_t pl_handle_head(PyObject *handle) {
     return self->head;
 }
 
-struct pl_core *pl_handle_core(PyObject *handle) {
-    return ((struct pl_handle *)handle)->core;
+int pl_handle_check(PyObject *handle, struct pl_core *core) {
+    if (((struct pl_handle *)handle)->core == core)
+        return 0;
+    core_raise(core->state->module, CORE_EXC_PICKLING_ERROR,
+               "this handle was put() into another pool: put() the object into this one");
+    return -1;
 }
 
 PyObject *pl_handle_object(PyObject *handle) {

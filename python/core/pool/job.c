@@ -317,6 +317,30 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
     return value;
 }
 
+/* The chunk is done. */
+static void measure(struct pl_job *job, struct pl_chunk *chunk, const struct erg_record *record) {
+    uint32_t items = chunk->args ? atomic_load_explicit(&record->ndone, memory_order_acquire) : 1;
+    if (chunk->measured || !items || !record->start_ns ||
+        (chunk->args && erg_record_outcome(record) != ERG_OUT_OK))
+        return;
+    chunk->measured = 1;
+    erg_balance_measure(&job->balance, items, (int64_t)(record->end_ns - record->start_ns));
+}
+
+uint32_t pl_job_at_work(struct pl_job *job) {
+    uint32_t n = 0;
+    for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next) {
+        if (chunk->record == ERG_NIL)
+            continue;
+        struct erg_record *record = erg_table_record(job->core->table, chunk->record);
+        if (erg_record_phase(record) == ERG_DONE)
+            measure(job, chunk, record);
+        else
+            n++;
+    }
+    return n;
+}
+
 static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record,
                      PyObject **value) {
     if (chunk->read)
@@ -328,8 +352,7 @@ static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_reco
     if (pl_record_by_reference(record))
         /* It is the consumer's alone: an exception, whose traceback may lead back to the iterator, is no cycle. */
         pl_record_set_object(record, NULL);
-    if (record->start_ns)
-        erg_balance_measure(&job->balance, 1, (int64_t)(record->end_ns - record->start_ns));
+    measure(job, chunk, record);
     return 1;
 }
 
@@ -354,8 +377,7 @@ int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value) {
     if (!chunk->error && erg_range_end(record) > record->first + ready &&
         (outcome == ERG_OUT_OK ? enter_rest : chunk_lost)(job, chunk, record) < 0)
         return -1;
-    if (outcome == ERG_OUT_OK && ready)
-        erg_balance_measure(&job->balance, ready, (int64_t)(record->end_ns - record->start_ns));
+    measure(job, chunk, record);
     /* From here on only the error is left; the record goes. */
     stream_free(core, pl_chunk_stream(record));
     record->args.offset = 0;
@@ -375,41 +397,26 @@ rest:
 
 /* --- waiting and balancing -------------------------------------------------------------------------------------- */
 
-/* Cuts the chunk that has most left, when somebody idles and nothing waits to be taken. */
+/* Cuts the chunk that has most left, when somebody idles for whom nothing is ready. 1: cut, 0, -1. */
 static int job_cut(struct pl_job *job) {
     struct pl_core *core = job->core;
-    struct erg_member_counts counts;
-    erg_member_count(core->table, ERG_QUEUE_BIT(job->options.queue), &counts);
-    if (!counts.sleeping && !counts.spinning)
-        return 0;
-    struct pl_chunk *best = NULL;
-    uint32_t most = 0;
-    for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next) {
-        if (chunk->record == ERG_NIL || !chunk->args)
-            continue;
-        struct erg_record *record = erg_table_record(core->table, chunk->record);
-        enum erg_record_phase phase = erg_record_phase(record);
-        if (phase == ERG_READY)
-            return 0;
-        if (phase == ERG_RUNNING && erg_range_left(record) > most) {
-            best = chunk;
-            most = erg_range_left(record);
-        }
-    }
-    if (!best) {
-        if (!job->exhausted) /* imap: nothing may be entered, nothing is left to cut: the window is too small */
-            erg_balance_starved(&job->balance);
-        return 0;
-    }
-    struct erg_record *record = erg_table_record(core->table, best->record);
-    uint32_t begun =
-        (uint32_t)atomic_load_explicit(&record->range, memory_order_relaxed) - record->first;
-    uint32_t cut =
-        erg_balance_cut(&job->balance, begun, most, (int64_t)(erg_clock_ns() - record->start_ns));
+    struct erg_cut best;
     uint32_t from, to;
-    if (!cut || !erg_range_cut(record, 100 - (unsigned)((uint64_t)cut * 100 / most), &from, &to))
+    if (!erg_cut_wanted(&best, core->table, ERG_QUEUE_BIT(job->options.queue)))
         return 0;
-    return pl_job_enter(job, best, best->args, from, to, best->position + (from - record->first));
+    for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next)
+        if (chunk->record != ERG_NIL && chunk->args &&
+            !erg_cut_look(&best, erg_table_record(core->table, chunk->record), chunk))
+            break;
+    if (!best.record && !best.waiting && !job->exhausted)
+        /* imap: nothing may be entered, nothing is left to cut: the window is too small */
+        erg_balance_starved(&job->balance);
+    if (!erg_cut_take(&best, &job->balance, &from, &to))
+        return 0;
+    struct pl_chunk *chunk = best.chunk;
+    int rc = pl_job_enter(job, chunk, chunk->args, from, to,
+                          chunk->position + (from - best.record->first));
+    return rc < 0 ? -1 : 1;
 }
 
 int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
@@ -423,7 +430,10 @@ int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
         pl_raise_given_up(job->core);
     if (rc == 2 || rc < 0)
         return -1;
-    return job_cut(job);
+    do
+        rc = job_cut(job);
+    while (rc > 0);
+    return rc;
 }
 
 int pl_job_report(struct pl_job *job) {

@@ -57,9 +57,17 @@ static struct pl_chunk *wait_for(struct pl_job *job) {
     return chunk;
 }
 
+/* What ended behind a chunk that takes its time keeps nobody busy: then as much is entered as imap would look ahead. */
+static int may_feed(struct pl_job *job, uint32_t busy) {
+    uint32_t most = ahead(job);
+    return job->outstanding < most || (busy < most && (uint64_t)(job->pulled - job->delivered) <
+                                                          erg_balance_window(&job->balance));
+}
+
 /* Feeds, collects and waits once. 1 all done, 0 go on, -1 exception. */
 static int step(struct pl_job *job, double timeout) {
-    while (!job->exhausted && job->outstanding < ahead(job)) {
+    uint32_t busy = job->stalled ? pl_job_at_work(job) : job->outstanding;
+    for (; !job->exhausted && may_feed(job, busy); busy++) {
         int rc = pl_job_feed(job, next_chunk(job));
         if (rc < 0)
             return -1;
@@ -78,7 +86,8 @@ static int step(struct pl_job *job, double timeout) {
         job->progress_ns = 0;
         return pl_job_report(job) < 0 ? -1 : 1;
     }
-    if (before == job->delivered && job->head)
+    job->stalled = before == job->delivered && job->head;
+    if (job->stalled)
         return pl_job_wait(job, wait_for(job), timeout) < 0 ? -1 : 0;
     return 0;
 }

@@ -162,13 +162,7 @@ static int hook_ref(void *ctx, PyObject *obj, PyObject **pid) {
     if (Py_TYPE(obj) == state->future_type)
         return ref_future(w, (struct pl_future *)obj, pid);
     if (Py_TYPE(obj) == state->handle_type) {
-        if (pl_handle_core(obj) != w->core) {
-            PyErr_SetString(
-                PyExc_ValueError,
-                "this handle was put() into another pool: put() the object into this one");
-            return -1;
-        }
-        return ref_handle(w, obj, pid);
+        return pl_handle_check(obj, w->core) < 0 ? -1 : ref_handle(w, obj, pid);
     }
     return 0;
 }

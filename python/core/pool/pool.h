@@ -24,6 +24,7 @@
 #include "../pickle/pickle.h"
 #include "../state.h"
 
+#include "engine/cut.h"
 #include "engine/engine.h"
 #include "engine/pool.h"
 #include "engine/worker.h"
@@ -392,6 +393,7 @@ struct pl_chunk {
     uint32_t record;          /* ERG_NIL: no record (any more), only `error` is left */
     Py_ssize_t position;      /* number of its first item in the job */
     uint32_t read;            /* items already handed over */
+    int measured;             /* job->balance knows how long it ran */
     uint64_t block;           /* of the result stream, being read */
     size_t at;                /* where in it */
     PyObject *error;          /* comes after the items that are done: the one that was lost */
@@ -417,7 +419,7 @@ struct pl_job {
     Py_ssize_t expected;  /* items if known, else -1 */
     Py_ssize_t pulled, delivered;
     uint32_t outstanding; /* chunks with a record */
-    uint64_t bytes;       /* of arguments entered and not collected */
+    int stalled;          /* map: it had to wait for the first */
     struct pl_chunk *head, *tail;
     struct erg_balance balance;
     PyObject *progress;
@@ -440,6 +442,8 @@ int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock 
  * are read, the chunk can be taken out; -1: exception that is not the item's. */
 int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
 void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk);
+/* Chunks that are not done; of the others the balance knows from now on. */
+uint32_t pl_job_at_work(struct pl_job *job);
 /* Waits a while for the chunk, then cuts running ones for workers that idle. 0 or -1. */
 int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout);
 /* The pool was closed: ends it in the engine as soon as no map has items left to enter. */
@@ -480,7 +484,8 @@ static inline uint64_t pl_chunk_stream(const struct erg_record *record) {
 /* A snapshot of obj. fresh: every task gets a writable copy of its own; else tasks of one worker share a view. */
 PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh);
 uint64_t pl_handle_head(PyObject *handle); /* where its erg_blob_head is; 0 with an exception */
-struct pl_core *pl_handle_core(PyObject *handle); /* the pool it belongs to */
+/* 0 if it is good for calls of this pool, else -1 with PicklingError. */
+int pl_handle_check(PyObject *handle, struct pl_core *core);
 PyObject *pl_handle_object(PyObject *handle); /* by reference pools: the object; borrowed or NULL */
 int pl_handle_register(struct pool_state *state);
 void pl_blob_sweep(struct pl_core *core);
@@ -534,7 +539,6 @@ struct pl_worker {
 };
 /* Of this thread; NULL outside tasks. */
 struct pl_worker *pl_worker_current(void);
-void pl_worker_set_current(struct pl_worker *worker);
 const struct erg_worker_ops *pl_worker_ops(void);
 int pl_worker_init(struct pl_worker *worker, struct pool_state *state);
 void pl_worker_fini(struct pl_worker *worker);

@@ -12,10 +12,6 @@ struct pl_worker *pl_worker_current(void) {
     return current_worker;
 }
 
-void pl_worker_set_current(struct pl_worker *worker) {
-    current_worker = worker;
-}
-
 enum { FUNCTIONS_KEPT = 1024, OBJECTS_KEPT = 64 };
 
 int pl_worker_init(struct pl_worker *worker, struct pool_state *state) {
@@ -544,7 +540,7 @@ static PyObject *settled_dict(struct pl_core *core, PyObject *dict, int depth) {
  * go to threads as they are. New reference. */
 static PyObject *settled(struct pl_core *core, PyObject *obj, int depth) {
     if (Py_TYPE(obj) == core->state->handle_type)
-        return Py_XNewRef(pl_handle_object(obj));
+        return pl_handle_check(obj, core) < 0 ? NULL : Py_NewRef(pl_handle_object(obj));
     if (Py_TYPE(obj) == core->state->future_type) {
         struct pl_future *future = (struct pl_future *)obj;
         if (pl_future_wait(future, -1) < 0)

@@ -1,7 +1,10 @@
 """How data travels: snapshots, private arguments, results of one's own, put handles, arrays."""
 
 import array
+import collections
 import gc
+import os
+import time
 
 import ergon
 import numpy as np
@@ -186,7 +189,7 @@ def test_sharing_within_a_call_survives(process_pool):
 
 
 class CountsItsJourneys:
-    """Writes a line to a file each time it is serialized."""
+    """Writes a letter to a file each time it is serialized, and its reader's pid to another each time it arrives."""
 
     def __init__(self, path):
         self.path = path
@@ -197,14 +200,27 @@ class CountsItsJourneys:
             file.write("x")
         return self.__dict__
 
-    def journeys(self):
-        import os
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        with open(self.path + ".arrivals", "a") as file:
+            file.write(f"{os.getpid()}\n")
 
+    def journeys(self):
         return os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def arrivals(self):
+        """How often it arrived, by pid."""
+        with open(self.path + ".arrivals") as file:
+            return collections.Counter(int(line) for line in file)
 
 
 def weigh(thing, i):
     return len(thing.weight) + i
+
+
+def weigh_here(thing, i):
+    time.sleep(0.001)
+    return len(thing.weight) + i, os.getpid()
 
 
 def test_repeated_argument_travels_once(separate_pool, tmp_path):
@@ -242,9 +258,13 @@ def test_put_handle_inside_containers_and_closures(pool):
 def test_put_travels_once_to_each_worker(process_pool, tmp_path):
     thing = CountsItsJourneys(str(tmp_path / "journeys"))
     handle = process_pool.put(thing)
+    used = set()
     for _ in range(5):
-        assert process_pool.map(weigh, [handle] * 50, range(50), chunksize=1)[0] == 100_000
-    assert thing.journeys() <= 1
+        results = process_pool.map(weigh_here, [handle] * 50, range(50), chunksize=1)
+        assert [weight for weight, _ in results] == [100_000 + i for i in range(50)]
+        used |= {pid for _, pid in results}
+    assert thing.journeys() == 1
+    assert len(used) == 2 and thing.arrivals() == dict.fromkeys(used, 1)
 
 
 def test_put_is_a_snapshot(separate_pool):
@@ -271,21 +291,37 @@ def test_put_handle_dropped_while_tasks_wait(process_pool):
 
 
 def test_many_puts_do_not_fill_the_memory(process_pool):
-    """100 times 8 MB, each dropped: far less stays."""
+    """100 times 8 MB, each dropped: what the table holds is never more than a few of them, and less at the end."""
+    size = 8_000_000
+    before = process_pool.stats["memory_bytes"]
+    most = 0
     for i in range(100):
-        handle = process_pool.put(np.full(1_000_000, i))
+        handle = process_pool.put(np.full(size // 8, i))
         assert process_pool.pipe(lambda a: int(a[0]), handle) == i
         del handle
+        most = max(most, process_pool.stats["memory_bytes"] - before)
+    assert size <= most < 10 * size, f"{most / size:.1f} times one of them"
 
 
 def test_put_handle_of_another_pool(process_pool):
-    with ergon.ProcessPool(1) as other:
+    """A handle is of the pool whose memory it is in: refused, wherever it stands."""
+    with ergon.ProcessPool(1) as other, ergon.ThreadPool(1) as threads:
         handle = other.put([1, 2, 3])
-        try:
-            assert process_pool.pipe(sum, handle) == 6
-        except (ergon.errors.ErgonError, ValueError) as error:
-            assert "another pool" in str(error)
-        assert process_pool.pipe(abs, -1) == 1
+        for pool, wrong in (
+            (process_pool, handle),
+            (process_pool, threads.put([1])),
+            (threads, handle),
+            (threads, process_pool.put([1])),
+        ):
+            for ask in (
+                lambda pool, wrong: pool.pipe(sum, wrong),
+                lambda pool, wrong: pool.submit(len, {"a": [wrong]}).result(60),
+                lambda pool, wrong: pool.map(sum, [wrong] * 3),
+            ):
+                with pytest.raises(ergon.errors.PicklingError, match="another pool: put"):
+                    ask(pool, wrong)
+            assert pool.pipe(abs, -1) == 1
+        assert other.pipe(sum, handle) == 6
 
 
 def test_put_what_cannot_be_pickled(process_pool):

@@ -287,6 +287,25 @@ def uneven(milliseconds):
     return milliseconds
 
 
+def first_waits_for_last(i, path):
+    if i == 299:
+        open(path, "w").close()
+    deadline = time.monotonic() + 30
+    while i == 0 and not os.path.exists(path):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.001)
+    return i
+
+
+@pytest.mark.parametrize("chunksize", [None, 1])
+def test_the_rest_goes_on_behind_a_slow_first_item(parallel_pool, tmp_path, chunksize):
+    """However many end behind it, and though nothing can be cut off it."""
+    path = str(tmp_path / "mark")
+    results = parallel_pool.map(first_waits_for_last, range(300), [path] * 300, chunksize=chunksize)
+    assert results == list(range(300))
+
+
 def test_uneven_tasks(parallel_pool):
     work = [40 if i % 50 == 0 else 0 for i in range(400)]
     assert parallel_pool.map(uneven, work) == work
