@@ -101,6 +101,14 @@ class Killer(threading.Thread):
                 except ProcessLookupError:
                     pass
 
+    def rounds(self, least, kills):
+        """Numbers of rounds, at least so many, and until so many kills have fallen into them (for a generous time)."""
+        deadline = time.monotonic() + 60
+        number = 0
+        while number < least or (self.kills < kills and time.monotonic() < deadline):
+            yield number
+            number += 1
+
     def stop(self):
         self.done.set()
         self.join()
@@ -151,13 +159,14 @@ def add(*values):
 def test_kills_in_a_graph(pool, seed):
     killer = Killer(seed + 20, 0.4)
     try:
-        for _ in range(3):
+        for _ in killer.rounds(3, kills=3):
             row = [pool.submit(add, 1, retries=50) for _ in range(8)]
             for _ in range(60):
                 row = [pool.submit(add, row[i], row[(i + 1) % 8], retries=50) for i in range(8)]
             assert [f.result(120) for f in row] == [2**60] * 8
     finally:
         killer.stop()
+    assert killer.kills > 0, "nobody was killed: the test shows nothing"
 
 
 def length(block):
@@ -169,13 +178,14 @@ def test_kills_with_large_data(pool):
     """Blocks in shared memory are neither lost nor mixed up."""
     killer = Killer(30, 0.4)
     try:
-        for round in range(30):
-            n = 400_000 + round
+        for number in killer.rounds(30, kills=3):
+            n = 400_000 + number
             results = pool.map(bytes, [n] * 6, retries=50, chunksize=1)
             assert [length(r) for r in results] == [n] * 6
             assert pool.map(length, results, retries=50, chunksize=1) == [n] * 6
     finally:
         killer.stop()
+    assert killer.kills > 0, "nobody was killed: the test shows nothing"
 
 
 def test_short_stop_is_no_loss(pool, workers):
