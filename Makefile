@@ -85,7 +85,7 @@ test-quick: dev ## C tests, quick Python tests, house checks
 test: dev $(ALSO) ## what must pass before anything lands
 	@$(BIN)/python scripts/ci.py default
 
-test-full: dev $(ALSO) ## everything: sanitizers, both compilers, debug CPython, a fresh clone
+test-full: dev $(ALSO) ## everything: sanitizers, fuzzers, both compilers, other CPythons, a fresh clone
 	@$(BIN)/python scripts/ci.py full
 
 test-c: build ## C unit tests
@@ -132,7 +132,7 @@ debug-python: $(ALSO) ## quick Python tests on a debug build of CPython (referen
 
 # What bytes of strangers meet first, from clang's own fuzzer: make fuzz SECONDS=600
 SECONDS ?= 30
-fuzz: $(VENV)/.ready ## libFuzzer on src/wire
+fuzz: $(ALSO) ## libFuzzer on src/wire
 	@mkdir -p build-fuzz/corpus
 	clang -g -O1 -std=gnu11 -D_GNU_SOURCE -DERG_LIBFUZZER -fsanitize=fuzzer,address,undefined -Isrc -Iinclude \
 	  -o build-fuzz/wire $(filter-out %session_test.c %auth_test.c %frame_test.c %message_test.c,$(wildcard src/wire/*.c)) \
@@ -142,7 +142,7 @@ fuzz: $(VENV)/.ready ## libFuzzer on src/wire
 check-pythons: dev ## build for the other CPython versions on this machine, quick tests with each
 	@OPTIONS='$(OTHER)' sh scripts/other_pythons.sh $(PYTHONS)
 
-clean-clone: ## does a fresh clone build and pass its quick tests?
+clean-clone: ## does a fresh clone build, pass its quick tests and run the demo?
 	@sh scripts/clean_clone.sh
 
 # --- programs ---------------------------------------------------------------------------------------------

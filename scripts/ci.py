@@ -1,7 +1,9 @@
 """Runs the stages of a tier, counts what passed and failed, ends with `N passed, N failed`: ci.py quick|default|full
 
 A stage is a target of the Makefile or a command; its tests are counted from what meson, pytest and check.py print.
-A stage that prints no count counts as one; one that fails with no failed test counts as one failure.
+A stage that prints no count counts as one; one that fails with no failed test counts as one failure. What a stage leaves
+out it says in lines that begin with `skipped: `; they are listed again at the end, and a stage that did nothing else
+did not pass.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ FULL = [
     ("gcc and clang without a warning", [*MAKE, "check-compilers"]),
     ("AddressSanitizer, UBSan", [*MAKE, "asan"]),
     ("ten minutes of hostile streams", [*MAKE, "fuzz-pickle"]),
+    ("libFuzzer on the wire", [*MAKE, "fuzz", "SECONDS=300"]),
     ("ThreadSanitizer", [*MAKE, "tsan"]),
     ("debug CPython", [*MAKE, "debug-python"]),
     ("other CPython versions", [*MAKE, "check-pythons"]),
@@ -44,6 +47,7 @@ COUNTS = [
     (re.compile(r"^checks: (\d+) passed, \d+ failed$"), "passed"),
     (re.compile(r"^checks: \d+ passed, (\d+) failed$"), "failed"),
 ]
+SKIPPED = "skipped: "
 PYTEST = re.compile(r"^(?:=+ )?((?:\d+ \w+(?: \w+)?(?:, )?)+) in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
 
 
@@ -61,23 +65,28 @@ def count(line: str, totals: dict[str, int]) -> None:
                 totals["failed"] += int(number)
 
 
-def run(name: str, command: list[str]) -> tuple[int, int]:
-    """(passed, failed) of one stage; its output goes through as it comes."""
+def run(name: str, command: list[str]) -> tuple[int, int, list[str]]:
+    """(passed, failed, what was skipped) of one stage; its output goes through as it comes."""
     print(f"--- {name}: {' '.join(command)}", flush=True)
     started = time.monotonic()
     totals = {"passed": 0, "failed": 0}
+    skipped = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as p:
         for line in p.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
             count(line.rstrip("\n"), totals)
+            if line.startswith(SKIPPED):
+                skipped.append(line.removeprefix(SKIPPED).strip())
     if p.returncode and not totals["failed"]:
         totals["failed"] = 1
-    elif not p.returncode and not totals["passed"]:
+    elif not p.returncode and not totals["passed"] and not skipped:
         totals["passed"] = 1
-    verdict = "ok" if not totals["failed"] else f"FAILED (exit status {p.returncode})"
+    verdict = "ok" if totals["passed"] else "skipped"
+    if totals["failed"]:
+        verdict = f"FAILED (exit status {p.returncode})"
     print(f"--- {name}: {verdict} after {time.monotonic() - started:.0f} s", flush=True)
-    return totals["passed"], totals["failed"]
+    return totals["passed"], totals["failed"], skipped
 
 
 def main(tier: str) -> int:
@@ -85,12 +94,15 @@ def main(tier: str) -> int:
         sys.exit(f"no tier {tier!r}; there are: {', '.join(TIERS)}")
     print(f"tier {tier}", flush=True)
     passed = failed = 0
-    bad = []
+    bad, left_out = [], []
     for name, command in TIERS[tier]:
-        good, wrong = run(name, command)
+        good, wrong, skipped = run(name, command)
         passed, failed = passed + good, failed + wrong
+        left_out += [f"skipped: {name}: {what}" for what in skipped]
         if wrong:
             bad.append(name)
+    for line in left_out:
+        print(line)
     if bad:
         print(f"failed stages: {', '.join(bad)}")
     print(f"{passed} passed, {failed} failed")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Does what a stranger does: clones into an empty folder and runs the quick tests there. Sees only what is committed.
+# Does what a stranger does: clones into an empty folder, runs the quick tests there and the demo. Sees only what is committed.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,3 +8,5 @@ trap 'rm -rf "$place"' EXIT INT TERM
 git clone -q "$root" "$place/ergon"
 cd "$place/ergon"
 env -u MAKEFLAGS -u MAKELEVEL make test-quick
+env -u MAKEFLAGS -u MAKELEVEL make demo ARGS=--quick
+test -s build/census.html

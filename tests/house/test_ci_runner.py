@@ -38,11 +38,14 @@ def test_counts(line, passed, failed):
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("print('4 passed in 0.1s')", (4, 0)),
-        ("print('4 passed in 0.1s'); raise SystemExit(3)", (4, 1)),
-        ("print('1 failed, 4 passed in 0.1s'); raise SystemExit(1)", (4, 1)),
-        ("pass", (1, 0)),
-        ("raise SystemExit(1)", (0, 1)),
+        ("print('4 passed in 0.1s')", (4, 0, [])),
+        ("print('4 passed in 0.1s'); raise SystemExit(3)", (4, 1, [])),
+        ("print('1 failed, 4 passed in 0.1s'); raise SystemExit(1)", (4, 1, [])),
+        ("pass", (1, 0, [])),
+        ("raise SystemExit(1)", (0, 1, [])),
+        ("print('skipped: no such Python')", (0, 0, ["no such Python"])),
+        ("print('skipped: no such Python'); raise SystemExit(1)", (0, 1, ["no such Python"])),
+        ("print('skipped: one'); print('4 passed, 1 skipped in 0.1s')", (4, 0, ["one"])),
     ],
 )
 def test_stage(script, expected, capsys):
@@ -60,3 +63,15 @@ def test_closing_line_and_status(monkeypatch, capsys):
     monkeypatch.setitem(ci.TIERS, "quick", stages[:1])
     assert ci.main("quick") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "4 passed, 0 failed"
+
+
+def test_skipped_stages_did_not_pass(monkeypatch, capsys):
+    stages = [
+        ("good", [sys.executable, "-c", "print('4 passed in 0.1s')"]),
+        ("absent", [sys.executable, "-c", "print('skipped: no debug build')"]),
+    ]
+    monkeypatch.setitem(ci.TIERS, "quick", stages)
+    assert ci.main("quick") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["skipped: absent: no debug build", "4 passed, 0 failed"]
+    assert any(line.startswith("--- absent: skipped after") for line in lines)

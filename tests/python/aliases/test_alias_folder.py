@@ -7,7 +7,7 @@ import sys
 import pytest
 from ergon.aliases import folder
 
-PACKAGES = ["pathos", "multiprocess", "ppft", "pp", "dill"]
+PACKAGES = ["pathos", "multiprocess", "ppft", "pp", "dill", "pydron"]
 
 
 def test_command_prints_the_folder():
@@ -23,12 +23,13 @@ def test_package_is_ours(program, name):
     assert out[1]
 
 
-@pytest.mark.parametrize("name", ["pathos", "ppft", "pp", "dill"])
+@pytest.mark.parametrize("name", PACKAGES)
 def test_license_and_citation(program, name):
     out = program(f"import {name}; {name}.license(); print('-----'); {name}.citation()")
     text, cite = out.split("-----")
     assert "BSD" in text and "WARRANTIES" in text
-    assert "Ergon" in cite and "McKerns" in cite
+    assert "Ergon" in cite and ("Mueller" if name == "pydron" else "McKerns") in cite
+    assert program(f"import {name}; print({name}.__license__)").startswith("BSD")
 
 
 def test_importing_pathos_opens_no_pool(program):

@@ -8,6 +8,9 @@ import multiprocessing as _stdlib
 from multiprocessing import *  # noqa: F401,F403
 from multiprocessing import context, process, reduction  # noqa: F401
 
+from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
+from ergon.aliases._legal import citation, license  # noqa: F401
+
 from . import pool
 from .pool import Pool
 

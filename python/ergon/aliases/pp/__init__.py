@@ -7,6 +7,7 @@ from ppft import (  # noqa: F401
     DestroyedServerError,
     Server,
     Template,
+    __license__,
     __version__,
     auto,
     citation,
