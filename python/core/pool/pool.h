@@ -84,6 +84,9 @@ struct pl_core {
     int bound;               /* a reference of the table is held */
     int ending;              /* the last user is gone: nobody becomes one any more */
     struct pool_state *state;
+    /* Strong, and unknown to the collector, which at the end of the interpreter may clear our types, and with them the
+     * module and its state, before the objects that still need both. */
+    PyObject *module;
     struct erg_pool *pool; /* NULL in a worker: the pool it works for */
     struct erg_table *table;
     struct erg_member *member; /* tasks are entered through it */

@@ -16,6 +16,7 @@ static struct pl_core *core_alloc(struct pool_state *state) {
         PyMem_Free(core);
         return NULL;
     }
+    core->module = Py_NewRef(state->module);
     return core;
 }
 
@@ -99,6 +100,7 @@ struct pl_core *pl_core_ref(struct pl_core *core) {
 
 void pl_core_release(struct pl_core *core) {
     if (--core->holds == 0) {
+        PyObject *module = core->module;
         Py_XDECREF(core->watched);
         Py_XDECREF(core->fn_names);
         Py_XDECREF(core->thread_setup);
@@ -109,6 +111,7 @@ void pl_core_release(struct pl_core *core) {
         if (core->bound)
             erg_table_unref(core->table);
         PyMem_Free(core);
+        Py_DECREF(module); /* the state goes with it */
     }
 }
 
