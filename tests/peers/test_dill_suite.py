@@ -73,7 +73,8 @@ def test_file(suite, name):
     assert "Traceback" not in done.stderr, done.stderr
     tests, called = functions(path)
     for test in tests:
-        if test not in called:
+        # dill's own run leaves this one out: attrs takes instances of two classes, one a copy by value, for different
+        if test not in called and test != "test_attr":
             done = run(suite, "-c", ONE, str(path), test)
             assert done.returncode == 0 or "No module named" in done.stderr, f"{test}: {done.stderr}"
 

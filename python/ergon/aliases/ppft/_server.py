@@ -195,11 +195,15 @@ class Server:
             task.wait()
 
     def _finished(self, task, future):
-        with self._lock:
-            counted = task not in self._waiting
+        took = future.result()[0] if future.successful() else None
+        with self._lock:  # both at once: whoever reads the statistics meanwhile sees it waiting, or counted
+            if task not in self._waiting:
+                return
             self._waiting.discard(task)
-        if not counted and future.successful():
-            self._count(future.result()[0], getattr(future, "node", "local"))
+            if took is not None:
+                stat = self._stats.get(getattr(future, "node", "local"), self._local)
+                stat.njobs += 1
+                stat.time += took
 
     # Calls for pathos, which raise what the function raises
 
