@@ -1,5 +1,7 @@
-/* engine/remote_inside: what remote.c (threads, the interface), remote_link.c (links of a place) and remote_task.c (tasks)
- * know of each other. remote->lock guards everything that is not marked otherwise. */
+/* engine/remote_inside: what the files of a pool's places know of each other: remote.c (threads, the interface),
+ * remote_link.c (links of a place), remote_lease.c (tasks that are there), remote_need.c (what they need), remote_task.c
+ * (sending), remote_result.c (what comes back), remote_balance.c. remote->lock guards everything that is not marked
+ * otherwise. */
 #ifndef ERG_ENGINE_REMOTE_INSIDE_H
 #define ERG_ENGINE_REMOTE_INSIDE_H
 
@@ -155,8 +157,41 @@ void erg_site_abandon(struct place *p);
 void erg_site_fini(struct place *p);
 int erg_site_send(struct place *p, enum erg_lane lane, uint16_t type, const void *head, size_t len);
 
+/* remote_lease.c: lock held */
+struct leased *erg_leased_at(struct erg_remote *r, uint32_t i);
+struct leased *erg_remote_find(struct erg_remote *r, erg_handle task);
+/* *i: of the new one. ERG_ENOMEM. */
+int erg_leased_new(struct erg_remote *r, struct place *p, uint32_t index, uint32_t *i);
+void erg_leased_free(struct erg_remote *r, struct leased *l);
+/* It keeps what was sent over there. 0 or ERG_ENOMEM. */
+int erg_leased_needs(struct leased *l, struct sent *s);
+/* It came back: what it needed has arrived, then. */
+void erg_leased_arrived(struct leased *l);
+/* Its result is in place: frees it, and the record is done, or run again. */
+void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns);
+/* Tasks of the place will not come back (the session is freed): retried, or failed with these words. */
+void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
+void erg_remote_tasks_fini(struct erg_remote *r);
+
+/* remote_need.c: lock held */
+struct packing {
+    struct place *place;
+    struct leased *lease;
+};
+int erg_site_send_parcel(struct place *p, enum erg_lane lane, uint16_t type, const void *head,
+                         size_t len, const struct erg_parcel_out *out);
+int erg_site_send_func(struct packing *k, uint64_t offset);
+/* An erg_parcel_name for a struct packing: what the task refers to is sent, if it is not there. */
+int erg_site_name_ref(void *ctx, const struct erg_ref *ref, struct erg_entry *entry);
+/* What nobody needs over there is dropped. */
+void erg_site_sweep(struct place *p, int64_t now);
+/* The agent is gone, and what it had with it. */
+void erg_site_drop_all(struct place *p);
+
 /* remote_task.c: lock held */
 void erg_remote_dispatch(struct erg_remote *r);
+
+/* remote_result.c: lock held */
 int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,
                         struct erg_error *err);
 int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
@@ -164,12 +199,8 @@ int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, 
 int erg_site_on_done(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
                      struct erg_bulk *got, struct erg_error *err);
 void erg_site_on_drop(struct erg_bulk *got);
-/* Its tasks will not come back (the session is freed): retried, or failed with these words. */
-void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
-/* What nobody needs over there is dropped. */
-void erg_site_sweep(struct place *p, int64_t now);
+
+/* remote_balance.c: lock held */
 void erg_remote_balance(struct erg_remote *r, int64_t now);
-struct leased *erg_remote_find(struct erg_remote *r, erg_handle task);
-void erg_remote_tasks_fini(struct erg_remote *r);
 
 #endif

@@ -1,0 +1,79 @@
+/* The end of a job: what waits at one place while others idle is asked back. */
+#include "engine/remote_inside.h"
+#include "table/range.h"
+#include "table/ring.h"
+
+#define BALANCE_NS (5 * MS)
+
+static uint32_t idle_here(struct erg_remote *r) {
+    struct erg_member_counts counts;
+    erg_member_count(r->table, ERG_QUEUE_BIT(ERG_QUEUE_ANY), &counts);
+    uint32_t place = atomic_load(&r->table->header->place);
+    uint32_t n = counts.sleeping + counts.spinning;
+    uint64_t word = atomic_load(&r->table->header->sleeping[place / 64]);
+    return n - ((word >> (place % 64)) & 1 && n > 0 ? 1 : 0);
+}
+
+static uint32_t idle_slots(const struct place *p) {
+    return p->state == ERG_PLACE_UP && p->lease.leased < p->slots ? p->slots - p->lease.leased : 0;
+}
+
+static void recall_some(struct place *p, uint32_t n) {
+    enum { MOST = 256 };
+    uint64_t ids[MOST];
+    unsigned char head[16 + 8 * MOST];
+    uint32_t count = 0;
+    struct erg_remote *r = p->remote;
+    for (uint32_t i = p->last; i != ERG_NIL && count < n && count < MOST;) {
+        struct leased *l = erg_leased_at(r, i);
+        i = l->before;
+        if (l->recalled || l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
+            continue;
+        l->recalled = 1;
+        ids[count++] = l->task;
+    }
+    struct erg_msg_ids m = {.what = count, .n = count, .ids = ids};
+    if (count > 0)
+        erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_RECALL, head, erg_msg_ids_encode(&m, head));
+}
+
+static void cut_some(struct place *p, uint32_t idle, int64_t now) {
+    struct erg_remote *r = p->remote;
+    for (uint32_t i = p->first; i != ERG_NIL && idle > 0; i = erg_leased_at(r, i)->after) {
+        struct leased *l = erg_leased_at(r, i);
+        struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
+        if (record->kind != ERG_KIND_CHUNK || l->lane == ERG_LANE_BULK ||
+            !erg_lease_worth_cut(&p->lease, (now - l->sent_at) >> l->cut_asked))
+            continue;
+        uint32_t items = erg_range_end(record) - record->first - atomic_load(&record->ndone);
+        if (items < 2)
+            continue;
+        unsigned char head[64];
+        struct erg_msg_cut m = {.id = l->task, .items = items / 2};
+        l->cut_asked++;
+        idle--;
+        erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_CUT, head, erg_msg_cut_encode(&m, head));
+    }
+}
+
+void erg_remote_balance(struct erg_remote *r, int64_t now) {
+    if (now < r->balance_at || atomic_load(&r->leased_count) == 0)
+        return;
+    r->balance_at = now + BALANCE_NS;
+    for (int q = 0; q < ERG_QUEUE_NAMED; q++)
+        if (erg_ring_len(&r->table->header->ready[q]) > 0)
+            return;
+    uint32_t idle = idle_here(r);
+    for (int i = 0; i < r->nplaces; i++)
+        idle += idle_slots(&r->places[i]);
+    for (int i = 0; i < r->nplaces && idle > 0; i++) {
+        struct place *p = &r->places[i];
+        if (p->state != ERG_PLACE_UP || idle_slots(p) > 0)
+            continue;
+        uint32_t n = erg_lease_recall(&p->lease, idle);
+        if (n > 0)
+            recall_some(p, n);
+        cut_some(p, idle, now);
+        idle -= n < idle ? n : idle;
+    }
+}

@@ -1,0 +1,221 @@
+/* Tasks that are at places: entered when they are sent, let go when they come back, retried or failed when they will not. */
+#include "engine/remote_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct leased *erg_leased_at(struct erg_remote *r, uint32_t i) {
+    return &r->leases[i];
+}
+
+static int leases_grow(struct erg_remote *r) {
+    uint32_t cap = r->leases_cap ? r->leases_cap * 2 : 256;
+    struct leased *grown = realloc(r->leases, cap * sizeof *grown);
+    if (!grown)
+        return ERG_ENOMEM;
+    for (uint32_t i = 0; i < r->leases_cap; i++)
+        if (grown[i].needs_cap == 2)
+            grown[i].needs = grown[i].few_needs; /* it has moved */
+    r->leases = grown;
+    for (uint32_t i = r->leases_cap; i < cap; i++) {
+        grown[i] = (struct leased){.next = r->leases_free};
+        r->leases_free = i;
+    }
+    r->leases_cap = cap;
+    return 0;
+}
+
+int erg_leased_new(struct erg_remote *r, struct place *p, uint32_t index, uint32_t *out) {
+    if (r->leases_free == ERG_NIL && leases_grow(r) < 0)
+        return ERG_ENOMEM;
+    uint32_t i = r->leases_free;
+    struct leased *l = erg_leased_at(r, i);
+    struct erg_record *record = erg_table_record(r->table, index);
+    r->leases_free = l->next;
+    *l = (struct leased){.place = p,
+                         .task = erg_record_handle(r->table, index),
+                         .fn = record->user8 == 0 ? record->fn : 0,
+                         .needs_cap = 2,
+                         .before = p->last,
+                         .after = ERG_NIL};
+    l->needs = l->few_needs;
+    if (p->last == ERG_NIL)
+        p->first = i;
+    else
+        erg_leased_at(r, p->last)->after = i;
+    p->last = i;
+    r->lease_of[index] = i + 1;
+    atomic_fetch_add(&r->leased_count, 1);
+    *out = i;
+    return 0;
+}
+
+void erg_leased_free(struct erg_remote *r, struct leased *l) {
+    struct place *p = l->place;
+    uint32_t i = (uint32_t)(l - r->leases);
+    int64_t now = erg_remote_now();
+    for (uint32_t k = 0; k < l->nneeds; k++)
+        if (--l->needs[k]->users == 0)
+            l->needs[k]->idle_at = now;
+    if (l->needs != l->few_needs)
+        free(l->needs);
+    if (l->before == ERG_NIL)
+        p->first = l->after;
+    else
+        erg_leased_at(r, l->before)->after = l->after;
+    if (l->after == ERG_NIL)
+        p->last = l->before;
+    else
+        erg_leased_at(r, l->after)->before = l->before;
+    r->lease_of[ERG_HANDLE_INDEX(l->task)] = 0;
+    l->place = NULL;
+    l->next = r->leases_free;
+    r->leases_free = i;
+    atomic_fetch_sub(&r->leased_count, 1);
+}
+
+struct leased *erg_remote_find(struct erg_remote *r, erg_handle task) {
+    uint32_t index = ERG_HANDLE_INDEX(task);
+    if (index >= r->table->header->records_max || r->lease_of[index] == 0)
+        return NULL;
+    struct leased *l = erg_leased_at(r, r->lease_of[index] - 1);
+    return l->place && l->task == task ? l : NULL;
+}
+
+int erg_leased_needs(struct leased *l, struct sent *s) {
+    for (uint32_t i = 0; i < l->nneeds; i++)
+        if (l->needs[i] == s)
+            return 0;
+    if (l->nneeds == l->needs_cap) {
+        uint32_t cap = l->needs_cap * 4;
+        struct sent **grown = malloc(cap * sizeof(void *));
+        if (!grown)
+            return ERG_ENOMEM;
+        memcpy(grown, l->needs, l->nneeds * sizeof(void *));
+        if (l->needs != l->few_needs)
+            free(l->needs);
+        l->needs = grown;
+        l->needs_cap = cap;
+    }
+    l->needs[l->nneeds++] = s;
+    s->users++;
+    if (!s->small && !s->arrived)
+        l->lane = ERG_LANE_BULK;
+    return 0;
+}
+
+/* --- the end of one ------------------------------------------------------------------------------------------------ */
+
+void erg_leased_arrived(struct leased *l) {
+    for (uint32_t i = 0; i < l->nneeds; i++)
+        l->needs[i]->arrived = 1;
+}
+
+/* What a result brought so far is thrown away. */
+static void forget_result(struct erg_remote *r, struct erg_record *record) {
+    if (record->kind == ERG_KIND_CHUNK)
+        return; /* its owner has read some of it, perhaps: it stays */
+    if (record->result.offset)
+        erg_arena_free(r->m, record->result.offset);
+    record->result.offset = 0;
+    record->result.len = 0;
+}
+
+static void set_words(struct erg_remote *r, uint32_t index, const char *words, size_t len) {
+    unsigned char *to = erg_record_result_reserve(r->m, index, len);
+    if (to)
+        memcpy(to, words, len);
+}
+
+/* A run that was lost: 1 if the task may run again, and does. */
+static int retried(struct erg_remote *r, uint32_t index) {
+    struct erg_record *record = erg_table_record(r->table, index);
+    struct erg_loss loss = {.task = erg_record_handle(r->table, index),
+                            .retries = record->kind == ERG_KIND_CHUNK ? 0 : record->retries,
+                            .on_top = 1,
+                            .cancelled = (erg_record_state(record) & ERG_STATE_CANCEL) != 0};
+    if (erg_retry_decide(&r->retry, &loss, NULL) != ERG_VERDICT_RETRY)
+        return 0;
+    if (record->retries > 0)
+        record->retries--;
+    forget_result(r, record);
+    erg_record_retry(r->m, index);
+    return 1;
+}
+
+/* For traces. A chunk's results were counted as they came; a call's lies in its record. */
+static void tell(const struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
+    struct erg_remote *r = l->place->remote;
+    if (!r->on_run || !atomic_load_explicit(&r->table->header->tracing, memory_order_relaxed))
+        return;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    int chunk = record->kind == ERG_KIND_CHUNK;
+    struct erg_elsewhere run = {
+        .place = l->place->number,
+        .name = l->place->name,
+        .index = index,
+        .items = chunk ? atomic_load(&record->ndone) : 1,
+        .outcome = outcome,
+        .fn = l->fn,
+        .queued_ns = record->end_ns,
+        .run_ns = run_ns,
+        .bytes_in = l->bytes,
+        .bytes_out = l->came,
+    };
+    if (!chunk && outcome <= ERG_OUT_ERROR && record->result.offset)
+        run.bytes_out = erg_payload_size(erg_table_at(r->table, record->result.offset),
+                                         (size_t)record->result.len);
+    r->on_run(r->on_run_ctx, &run);
+}
+
+void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    erg_lease_on_done(&p->lease, l->bytes, outcome == ERG_OUT_CANCELLED ? -1 : (int64_t)run_ns);
+    tell(l, outcome, run_ns);
+    erg_leased_arrived(l);
+    erg_leased_free(r, l);
+    p->tasks++;
+    p->busy_ns += run_ns;
+    atomic_fetch_add(&r->finished, 1);
+    if (outcome == ERG_OUT_LOST) {
+        p->tasks_lost++;
+        if (retried(r, index))
+            return;
+    }
+    erg_lease_finish(r->m, index, outcome, run_ns);
+}
+
+/* Items of a chunk: linked behind those that came before, then published. */
+void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words) {
+    struct erg_remote *r = p->remote;
+    while (p->first != ERG_NIL) {
+        struct leased *l = erg_leased_at(r, p->first);
+        uint32_t index = ERG_HANDLE_INDEX(l->task);
+        erg_lease_on_done(&p->lease, l->bytes, -1);
+        tell(l, outcome, 0);
+        erg_leased_free(r, l);
+        if (outcome == ERG_OUT_LOST) {
+            p->tasks_lost++;
+            if (retried(r, index))
+                continue;
+        }
+        struct erg_record *record = erg_table_record(r->table, index);
+        int cancelled = (erg_record_state(record) & ERG_STATE_CANCEL) != 0;
+        forget_result(r, record);
+        set_words(r, index, words, strlen(words));
+        erg_lease_finish(r->m, index, cancelled ? ERG_OUT_CANCELLED : outcome, 0);
+    }
+    erg_site_drop_all(p);
+}
+
+void erg_remote_tasks_fini(struct erg_remote *r) {
+    for (int i = 0; i < r->nplaces; i++)
+        erg_site_drop_all(&r->places[i]);
+    free(r->leases);
+    if (r->lease_of)
+        munmap(r->lease_of, r->lease_of_bytes);
+}

@@ -1,0 +1,235 @@
+/* Results on their way in: read into the arena, and put into the records they belong to. */
+#include "engine/remote_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void add_items(struct leased *l, struct erg_record *record,
+                      const struct erg_parcel *parcel) {
+    struct erg_table *t = l->place->remote->table;
+    if (l->last_block) {
+        ((struct erg_stream_block *)erg_table_at(t, l->last_block))->next = parcel->block;
+    } else {
+        record->fn = parcel->block;
+        atomic_thread_fence(memory_order_release);
+        record->user8 = ERG_USER8_STREAM;
+    }
+    l->last_block = parcel->block;
+    atomic_fetch_add_explicit(&record->ndone, parcel->count, memory_order_release);
+}
+
+/* How far it got: `next` is the first item that was not begun. */
+static void set_next(struct erg_record *record, uint32_t next) {
+    uint64_t seen = atomic_load(&record->range);
+    while (!atomic_compare_exchange_weak(&record->range, &seen, (seen >> 32 << 32) | next))
+        ;
+}
+
+/* A result that comes in. */
+struct coming {
+    struct place *place;
+    int has_parcel, raw;
+    struct erg_parcel parcel;
+};
+
+static int is_words(const struct erg_msg_result *m) {
+    return m->outcome != ERG_OUT_OK && m->outcome != ERG_OUT_ERROR &&
+           !(m->flags & ERG_RESULT_PARTIAL);
+}
+
+static int open_coming(struct place *p, const struct erg_msg_result *m, struct coming *in,
+                       struct erg_error *err) {
+    struct erg_remote *r = p->remote;
+    struct leased *l = erg_remote_find(r, m->id);
+    struct erg_record *record = l ? erg_table_record(r->table, ERG_HANDLE_INDEX(l->task)) : NULL;
+    *in = (struct coming){.place = p, .raw = is_words(m)};
+    int items = record && record->kind == ERG_KIND_CHUNK && !in->raw;
+    if (m->payload.stream_len == 0 && m->payload.n == 0 && !items)
+        return 0;
+    in->has_parcel = 1;
+    if (items || (m->flags & ERG_RESULT_PARTIAL))
+        return erg_parcel_open_items(r->m, &m->payload, &in->parcel, err);
+    return erg_parcel_open(r->m, &m->payload, 0, NULL, 0, NULL, NULL, &in->parcel, err);
+}
+
+static void set_result(struct erg_remote *r, uint32_t index, struct coming *in) {
+    struct erg_record *record = erg_table_record(r->table, index);
+    struct erg_parcel *parcel = &in->parcel;
+    if (!parcel->nrefs && parcel->len <= 64) { /* short ones lie in the record */
+        unsigned char *to = erg_record_result_reserve(r->m, index, parcel->len);
+        if (to) {
+            memcpy(to, parcel->bytes, parcel->len);
+            erg_arena_free(r->m, parcel->block);
+            return;
+        }
+    }
+    record->result.offset = parcel->block;
+    record->result.start = 0;
+    record->result.len = parcel->len;
+}
+
+/* Everything of it is there. Takes the parcel over. */
+static int on_result(struct place *p, const struct erg_msg_result *m, struct coming *in,
+                     struct erg_error *err) {
+    struct erg_remote *r = p->remote;
+    struct leased *l = erg_remote_find(r, m->id);
+    if (!l || l->place != p) {
+        if (in->has_parcel)
+            erg_parcel_abort(&in->parcel);
+        return 0;
+    }
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    if (in->has_parcel && !in->raw) {
+        int code = erg_parcel_seal(&in->parcel, err);
+        if (code < 0)
+            return code;
+    }
+    l->came += in->has_parcel ? in->parcel.len : 0;
+    if (in->has_parcel && in->parcel.items)
+        add_items(l, record, &in->parcel);
+    else if (in->has_parcel)
+        set_result(r, index, in);
+    if (m->flags & ERG_RESULT_PARTIAL)
+        return 0;
+    if (record->kind == ERG_KIND_CHUNK)
+        set_next(record, m->first);
+    erg_leased_finish(l, m->outcome, m->run_ns);
+    return 0;
+}
+
+/* A short result of a call goes straight into its record. 1: done. */
+static int quick_result(struct place *p, const struct erg_msg_result *m) {
+    struct erg_remote *r = p->remote;
+    struct leased *l = erg_remote_find(r, m->id);
+    size_t len = (size_t)m->payload.stream_len;
+    if (!l || l->place != p || m->payload.n || len > 64 || len == 0)
+        return 0;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    if (record->kind == ERG_KIND_CHUNK)
+        return 0;
+    unsigned char *to = erg_record_result_reserve(r->m, index, len);
+    if (!to)
+        return 0;
+    memcpy(to, m->payload.data, len);
+    if (!is_words(m))
+        to[0] &= (unsigned char)~ERG_PAYLOAD_REFS;
+    l->came = len;
+    erg_leased_finish(l, m->outcome, m->run_ns);
+    return 1;
+}
+
+static int result_message(struct place *p, const unsigned char *body, size_t len,
+                          struct erg_error *err) {
+    struct erg_msg_result m;
+    struct coming in;
+    int code = erg_msg_result_decode(body, len, 1, 0, &m, err);
+    if (code < 0)
+        return code;
+    if (m.outcome == ERG_OUT_NONE || m.outcome > ERG_OUT_TIMEOUT)
+        return erg_error_set(err, ERG_EPROTOCOL, "a result that is none");
+    if (quick_result(p, &m))
+        return 0;
+    code = open_coming(p, &m, &in, err);
+    if (code < 0)
+        return code;
+    if (in.has_parcel)
+        erg_parcel_copy(&in.parcel, m.payload.data);
+    return on_result(p, &m, &in, err);
+}
+
+int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
+                     uint64_t data_len, struct erg_bulk *to, struct erg_error *err) {
+    struct erg_msg_result m;
+    if (type != ERG_MSG_RESULT)
+        return erg_error_set(err, ERG_EPROTOCOL, "an agent does not send %s",
+                             erg_message_name(type));
+    struct coming *in = malloc(sizeof *in);
+    if (!in)
+        return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
+    int code = erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    if (code == 0)
+        code = open_coming(p, &m, in, err);
+    if (code < 0) {
+        free(in);
+        return code;
+    }
+    *to = (struct erg_bulk){.user = in};
+    if (in->has_parcel) {
+        to->pieces = in->parcel.pieces;
+        to->n = in->parcel.n;
+    }
+    return 0;
+}
+
+int erg_site_on_done(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
+                     struct erg_bulk *got, struct erg_error *err) {
+    (void)type;
+    struct erg_msg_result m;
+    struct coming *in = got->user;
+    uint64_t data_len = 0;
+    for (size_t i = 0; i < got->n; i++)
+        data_len += got->pieces[i].iov_len;
+    int code = erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    if (code == 0)
+        code = on_result(p, &m, in, err);
+    free(in);
+    return code;
+}
+
+void erg_site_on_drop(struct erg_bulk *got) {
+    struct coming *in = got->user;
+    if (in->has_parcel)
+        erg_parcel_abort(&in->parcel);
+    free(in);
+}
+
+static int on_returned(struct place *p, const unsigned char *body, size_t len,
+                       struct erg_error *err) {
+    struct erg_remote *r = p->remote;
+    struct erg_msg_ids ids;
+    int code = erg_msg_ids_decode(body, len, &ids, err);
+    for (uint32_t i = 0; code == 0 && i < ids.n; i++) {
+        struct leased *l = erg_remote_find(r, erg_msg_id(&ids, i));
+        if (!l || l->place != p)
+            continue;
+        uint32_t index = ERG_HANDLE_INDEX(l->task);
+        erg_lease_on_done(&p->lease, l->bytes, -1);
+        erg_leased_arrived(l);
+        erg_leased_free(r, l);
+        if (erg_record_state(erg_table_record(r->table, index)) & ERG_STATE_CANCEL)
+            erg_lease_finish(r->m, index, ERG_OUT_CANCELLED, 0);
+        else
+            erg_lease_return(r->m, index);
+    }
+    return code;
+}
+
+/* The back of a chunk is the caller's again: its owner, who looks for something to cut, finds it. */
+static int on_cutted(struct place *p, const unsigned char *body, size_t len,
+                     struct erg_error *err) {
+    struct erg_msg_cut m;
+    int code = erg_msg_cut_decode(body, len, &m, err);
+    struct leased *l = code == 0 ? erg_remote_find(p->remote, m.id) : NULL;
+    if (!l || l->place != p)
+        return code;
+    struct erg_record *record = erg_table_record(p->remote->table, ERG_HANDLE_INDEX(l->task));
+    if (m.items > 0 && record->kind == ERG_KIND_CHUNK && m.from >= record->first)
+        set_next(record, m.from);
+    return 0;
+}
+
+int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,
+                        struct erg_error *err) {
+    switch (type) {
+    case ERG_MSG_RESULT:
+        return result_message(p, body, len, err);
+    case ERG_MSG_RETURNED:
+        return on_returned(p, body, len, err);
+    case ERG_MSG_CUTTED:
+        return on_cutted(p, body, len, err);
+    default:
+        return 0; /* what later versions say besides */
+    }
+}
