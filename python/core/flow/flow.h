@@ -17,7 +17,8 @@
  *   call.c        calls; pure.c which built-in callables have no effects
  *   attr.c        attributes
  *   fork.c        frames of CPython taken over: the one file that looks inside them
- *   session.c     one outermost call of a scheduled function: calls under way, waiting, passes
+ *   session.c     one outermost call of a scheduled function: its calls, and waiting for them
+ *   entry.c       calls under way; ahead.c passes; suspended.c sessions of generators and coroutines
  *   job.c         calls of async functionals
  *   signature.c   what two calls must have in common to be the same
  *   types.c       Schedule and Functional
