@@ -24,6 +24,7 @@
 #define LEASE_DEFAULT (30 * SECOND)
 #define LEASE_CLOSED (10 * SECOND) /* after a link that was closed in order */
 #define SILENCE_NS (15 * SECOND)   /* of a client that says something every second */
+#define PING_NS (2 * SECOND) /* a client whose link is full of its own data hears that we live */
 #define TICK_NS (20 * MS) /* what arrived is acknowledged so long after, if nothing else is sent */
 #define OPENING_LOOK_NS (2 * MS)   /* are workers up? */
 #define LAST_WORDS_NS (2 * SECOND) /* for a FAIL to be written */
@@ -165,6 +166,14 @@ static int on_hello(struct erg_agent *a, const unsigned char *body, size_t len,
     return erg_session_resume(a->session, m.received, err);
 }
 
+/* The client's answer is nothing we need: it asks on its own how far away we are. */
+static void say_ping(struct erg_agent *a) {
+    unsigned char head[32];
+    struct erg_msg_ping m = {.sent_ns = (uint64_t)now_ns()};
+    say(a, ERG_MSG_PING, head, erg_msg_ping_encode(&m, head));
+    a->ping_at = now_ns() + PING_NS;
+}
+
 static int on_ping(struct erg_agent *a, const unsigned char *body, size_t len,
                    struct erg_error *err) {
     struct erg_msg_ping m;
@@ -173,6 +182,7 @@ static int on_ping(struct erg_agent *a, const unsigned char *body, size_t len,
         return ERG_EPROTOCOL;
     m.here_ns = (uint64_t)now_ns();
     say(a, ERG_MSG_PONG, head, erg_msg_ping_encode(&m, head));
+    a->ping_at = now_ns() + PING_NS;
     return 0;
 }
 
@@ -309,6 +319,7 @@ static void take_link(struct erg_agent *a) {
     a->next_auth = NULL;
     a->greeted = 0;
     a->heard_at = now_ns();
+    a->ping_at = a->heard_at + PING_NS;
     if (erg_linkio_open(&a->io, a->session, in, out, auth, NULL) == 0 && say_hello(a) < 0)
         close_link(a, ERG_ENOMEM);
 }
@@ -350,6 +361,8 @@ static int timeout_ms(const struct erg_agent *a) {
         due = a->tick_at;
     if (erg_linkio_up(&a->io) && a->heard_at + SILENCE_NS < due)
         due = a->heard_at + SILENCE_NS;
+    if (erg_linkio_up(&a->io) && a->greeted && a->ping_at < due)
+        due = a->ping_at;
     if (!erg_linkio_up(&a->io) && a->alone_since + a->patience_ns < due)
         due = a->alone_since + a->patience_ns;
     if (a->stage == AGENT_OVER && due > now + LAST_WORDS_NS)
@@ -369,6 +382,8 @@ static void look_at_clock(struct erg_agent *a) {
     }
     if (erg_linkio_up(&a->io) && now >= a->heard_at + SILENCE_NS)
         close_link(a, ERG_ETIMEOUT);
+    if (erg_linkio_up(&a->io) && a->greeted && now >= a->ping_at)
+        say_ping(a);
     if (!erg_linkio_up(&a->io) && a->stage != AGENT_OVER &&
         now >= a->alone_since + a->patience_ns) {
         erg_error_set(&a->failure, ERG_ETIMEOUT, "the client was gone for longer than the lease");

@@ -47,7 +47,7 @@ struct erg_agent {
     int greeted; /* the client's HELLO came over this link */
     int next_in, next_out;
     struct erg_auth *next_auth;
-    int64_t alone_since, heard_at, tick_at;
+    int64_t alone_since, heard_at, tick_at, ping_at;
     /* the pool */
     struct erg_engine *engine;
     struct erg_pool *pool;

@@ -81,7 +81,8 @@ static void *reader_main(void *arg) {
         for (int i = 0; i < n; i++) {
             uint64_t tag = events[i].data.u64, drop;
             if (tag >= EVENTS)
-                erg_site_on_event(&r->places[tag / EVENTS - 1], (int)(tag % EVENTS), now);
+                erg_site_on_event(&r->places[tag / EVENTS - 1], (int)(tag % EVENTS),
+                                  events[i].events, now);
             else if (read(r->wake_fd, &drop, sizeof drop) < 0)
                 continue;
         }

@@ -92,6 +92,7 @@ struct place {
     int64_t start_at; /* the next attempt to connect; NEVER */
     int64_t backoff;
     int64_t heard_at, ping_at, tick_at;
+    int64_t mute_at; /* since when nothing can be written to the link; NEVER */
     uint32_t slots, cores;
     int32_t pid;
     char host[128], python[64];
@@ -143,7 +144,7 @@ void erg_remote_tell_pool(struct erg_remote *r);
 
 /* remote_link.c: lock held */
 void erg_site_start(struct place *p, int64_t now);
-void erg_site_on_event(struct place *p, int which, int64_t now);
+void erg_site_on_event(struct place *p, int which, uint32_t events, int64_t now);
 enum { EVENT_IN, EVENT_OUT, EVENTS };
 /* What is due; returns when to look again. */
 int64_t erg_site_look(struct place *p, int64_t now);

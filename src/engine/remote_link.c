@@ -20,6 +20,7 @@
 
 #define PING_NS (1 * SECOND)
 #define SILENCE_NS (15 * SECOND) /* a link that says nothing for so long is broken */
+#define MUTE_NS (1 * SECOND)     /* for last words to arrive when nothing can be written any more */
 #define LOG_PATIENCE_MS 20
 #define LOG_DEAF_NS ((int64_t)1000000000) /* after somebody did not read that long */
 #define TICK_NS (20 * MS)
@@ -82,13 +83,25 @@ static void say_ping(struct place *p, int64_t now) {
     p->ping_at = now + PING_NS;
 }
 
+/* Nobody reads what we write. Mostly reading tells the same, and better, in a moment; where it does not, the link is
+ * broken all the same (look_at_link). The descriptor is watched no longer: it would report this for ever. */
+static void fall_mute(struct place *p, int64_t now) {
+    if (p->mute_at != NEVER)
+        return;
+    p->mute_at = now;
+    if (p->io.out != p->io.in)
+        epoll_ctl(p->remote->epoll, EPOLL_CTL_DEL, p->io.out, NULL);
+}
+
 void erg_site_write(struct place *p) {
     p->dirty = 0;
-    if (!erg_linkio_up(&p->io))
+    if (!erg_linkio_up(&p->io) || p->mute_at != NEVER)
         return;
     struct erg_error err;
-    if (erg_linkio_flush(&p->io, &err) < 0) /* reading tells the same, and closes */
+    if (erg_linkio_flush(&p->io, &err) < 0) {
+        fall_mute(p, erg_remote_now());
         return;
+    }
     if (p->io.blocked == p->watched_out)
         return;
     int same = p->io.in == p->io.out;
@@ -397,6 +410,7 @@ static int take_link(struct place *p, int64_t now, struct erg_error *err) {
     p->reached.auth = NULL;
     p->greeted = 0;
     p->heard_at = now;
+    p->mute_at = NEVER;
     int code = erg_linkio_open(&p->io, p->session, in, out, auth, err);
     if (code == 0)
         code = say_hello(p);
@@ -427,7 +441,7 @@ void erg_site_start(struct place *p, int64_t now) {
     p->failure = (struct erg_error){0};
     p->said_bye = 0;
     p->backoff = 0;
-    p->ping_at = p->tick_at = NEVER;
+    p->ping_at = p->tick_at = p->mute_at = NEVER;
     p->slots = 0;
     erg_lease_init(&p->lease, p->want_slots);
     set_state(p, ERG_PLACE_STARTING, now);
@@ -466,9 +480,11 @@ static void read_link(struct place *p, int64_t now) {
     }
 }
 
-void erg_site_on_event(struct place *p, int which, int64_t now) {
+void erg_site_on_event(struct place *p, int which, uint32_t events, int64_t now) {
     if (which == EVENT_IN && erg_linkio_up(&p->io))
         read_link(p, now);
+    if (which == EVENT_OUT && erg_linkio_up(&p->io) && (events & (EPOLLERR | EPOLLHUP)))
+        fall_mute(p, now);
     p->dirty = 1;
 }
 
@@ -484,6 +500,8 @@ static void look_at_link(struct place *p, int64_t now) {
         say_ping(p, now);
     if (p->greeted && now - p->heard_at > SILENCE_NS)
         on_broken(p, now, "nothing was heard of it for 15 seconds");
+    else if (p->mute_at != NEVER && now - p->mute_at >= MUTE_NS)
+        on_broken(p, now, "it reads nothing any more");
 }
 
 int64_t erg_site_look(struct place *p, int64_t now) {
@@ -512,6 +530,7 @@ int64_t erg_site_look(struct place *p, int64_t now) {
     if (erg_linkio_up(&p->io)) {
         due = p->tick_at < due ? p->tick_at : due;
         due = p->greeted && p->ping_at < due ? p->ping_at : due;
+        due = p->mute_at != NEVER && p->mute_at + MUTE_NS < due ? p->mute_at + MUTE_NS : due;
     }
     int64_t ends = p->state == ERG_PLACE_STARTING  ? p->since + p->connect_ns
                    : p->state == ERG_PLACE_BROKEN  ? p->since + p->reconnect_ns

@@ -1,5 +1,6 @@
 /* One thread listens and hears challenges, all at once and each for a few seconds at most; every agent has a thread of its
- * own, which ends with it. */
+ * own, which also frees it: that takes as long as its workers take to end. The listening thread reaches into an agent
+ * only under the lock and only while it is not over, and joins threads that have nothing left to do. */
 #include "engine/server.h"
 #include "os/clock.h"
 #include "wire/auth.h"
@@ -22,8 +23,10 @@ enum {
     GUESTS_MAX = 64, /* connections that have not proved themselves; more wait to be accepted */
     LISTENERS_MAX = 8,
     PROOF_S = 10,
+    FULL_PAUSE_MS = 100, /* for descriptors to become free, when there are none for a guest */
 };
-#define SECOND ((uint64_t)1000000000)
+#define MS ((uint64_t)1000000)
+#define SECOND (1000 * MS)
 
 struct guest {
     int fd; /* -1: free */
@@ -37,33 +40,42 @@ struct tenant { /* an agent and its thread */
     pthread_t thread;
     unsigned char session[ERG_AUTH_SESSION];
     struct server *server;
-    _Atomic int over; /* the thread is about to end */
+    int over; /* the agent is being freed: it is nobody's any more. Under the server's lock */
+    _Atomic int gone; /* the thread is about to end */
 };
 
 struct server {
     const struct erg_server_config *config;
+    pthread_mutex_t lock; /* tenants' `over` */
     int listeners[LISTENERS_MAX], n;
-    int bell; /* an agent is over */
+    int bell; /* a tenant is gone */
     struct guest guests[GUESTS_MAX];
     struct tenant *tenants;
     uint64_t alone_since; /* 0: somebody is there */
+    uint64_t full_until;  /* no descriptor was left: nobody is let in before; 0 */
 };
 
 /* --- agents ----------------------------------------------------------------------------------------------------------- */
 static void *tenant_main(void *arg) {
     struct tenant *t = arg;
+    struct server *s = t->server;
     uint64_t one = 1;
     erg_agent_run(t->agent, NULL);
-    atomic_store(&t->over, 1);
-    if (write(t->server->bell, &one, sizeof one) < 0) {
+    pthread_mutex_lock(&s->lock);
+    t->over = 1;
+    pthread_mutex_unlock(&s->lock);
+    erg_agent_free(t->agent);
+    atomic_store(&t->gone, 1);
+    if (write(s->bell, &one, sizeof one) < 0) {
         return NULL; /* full: it rings already */
     }
     return NULL;
 }
 
+/* The server's lock is held. */
 static struct tenant *tenant_find(struct server *s, const unsigned char *session) {
     struct tenant *t = s->tenants;
-    while (t && (memcmp(t->session, session, sizeof t->session) != 0 || atomic_load(&t->over))) {
+    while (t && (memcmp(t->session, session, sizeof t->session) != 0 || t->over)) {
         t = t->next;
     }
     return t;
@@ -92,20 +104,23 @@ static struct tenant *tenant_new(struct server *s, const unsigned char *session)
     return t;
 }
 
-/* Those whose thread is about to end; all of them where `all` is set. */
+/* Those whose thread is about to end; all of them, however long it takes, where `all` is set. */
 static void tenants_end(struct server *s, int all) {
+    pthread_mutex_lock(&s->lock);
     for (struct tenant *t = s->tenants; all && t; t = t->next) {
-        erg_agent_stop(t->agent);
+        if (!t->over) {
+            erg_agent_stop(t->agent);
+        }
     }
+    pthread_mutex_unlock(&s->lock);
     for (struct tenant **link = &s->tenants; *link;) {
         struct tenant *t = *link;
-        if (!all && !atomic_load(&t->over)) {
+        if (!all && !atomic_load(&t->gone)) {
             link = &t->next;
             continue;
         }
         *link = t->next;
         pthread_join(t->thread, NULL);
-        erg_agent_free(t->agent);
         free(t);
     }
 }
@@ -134,6 +149,10 @@ static void guest_arrive(struct server *s, int listener, uint64_t now) {
     int one = 1;
     int fd = g ? accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
     if (fd < 0) {
+        /* whoever waits goes on waiting, in the listener's queue */
+        if (g && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+            s->full_until = now + FULL_PAUSE_MS * MS;
+        }
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -147,19 +166,18 @@ static void guest_arrive(struct server *s, int listener, uint64_t now) {
 
 /* It has proved itself: its agent takes it over. */
 static void guest_welcome(struct server *s, struct guest *g) {
-    struct erg_auth *auth = g->auth;
-    int fd = g->fd;
-    struct tenant *t = tenant_find(s, erg_auth_session(auth));
+    pthread_mutex_lock(&s->lock);
+    struct tenant *t = tenant_find(s, erg_auth_session(g->auth));
     if (!t) {
-        t = tenant_new(s, erg_auth_session(auth));
+        t = tenant_new(s, erg_auth_session(g->auth));
     }
-    if (!t) {
-        guest_leave(g);
-        return;
+    if (t) {
+        erg_agent_attach(t->agent, g->fd, g->fd, g->auth, NULL);
+        g->fd = -1;
+        g->auth = NULL;
     }
-    g->fd = -1;
-    g->auth = NULL;
-    erg_agent_attach(t->agent, fd, fd, auth, NULL);
+    pthread_mutex_unlock(&s->lock);
+    guest_leave(g);
 }
 
 /* As far as its challenge goes without waiting. */
@@ -280,6 +298,9 @@ static int due_ms(const struct server *s, uint64_t now) {
         s->alone_since + (uint64_t)s->config->idle_ns < due) {
         due = s->alone_since + (uint64_t)s->config->idle_ns;
     }
+    if (s->full_until && s->full_until < due) {
+        due = s->full_until;
+    }
     if (due == UINT64_MAX) {
         return -1;
     }
@@ -290,7 +311,7 @@ static int due_ms(const struct server *s, uint64_t now) {
 /* 1: it is over. */
 static int serve_once(struct server *s) {
     struct pollfd polled[2 + LISTENERS_MAX + GUESTS_MAX];
-    int n = 0, room = guest_free(s) != NULL;
+    int n = 0, room = guest_free(s) != NULL && !s->full_until;
     polled[n++] = (struct pollfd){.fd = s->config->stop_fd, .events = POLLIN};
     polled[n++] = (struct pollfd){.fd = s->bell, .events = POLLIN};
     for (int i = 0; i < s->n; i++) {
@@ -307,6 +328,9 @@ static int serve_once(struct server *s) {
     uint64_t now = erg_clock_ns(), drop;
     if (polled[0].revents) {
         return 1;
+    }
+    if (now >= s->full_until) {
+        s->full_until = 0;
     }
     if (polled[1].revents && read(s->bell, &drop, sizeof drop) > 0) {
         tenants_end(s, 0);
@@ -341,6 +365,7 @@ int erg_server_run(const struct erg_server_config *config, struct erg_error *err
         return erg_error_set(err, ERG_ENOMEM, "no memory for a server");
     }
     s->config = config;
+    pthread_mutex_init(&s->lock, NULL);
     for (int i = 0; i < GUESTS_MAX; i++) {
         s->guests[i].fd = -1;
     }
@@ -363,6 +388,7 @@ int erg_server_run(const struct erg_server_config *config, struct erg_error *err
     if (s->bell >= 0) {
         close(s->bell);
     }
+    pthread_mutex_destroy(&s->lock);
     free(s);
     return status;
 }

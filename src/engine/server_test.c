@@ -12,8 +12,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/server.h"
@@ -218,6 +220,49 @@ static void the_silent_hold_up_nobody(void **state) {
     finish(&s, 1);
 }
 
+static double cpu_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* No descriptor is left: who comes waits, without work for anybody, and is let in when there is one again. */
+static void without_descriptors(void **state) {
+    (void)state;
+    enum { LIMIT = 128 };
+    struct server s;
+    struct client c = {.id = {5}};
+    struct rlimit before, few = {LIMIT, 0};
+    int fill[LIMIT], n = 0;
+    start(&s, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons(s.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int guest = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    getrlimit(RLIMIT_NOFILE, &before);
+    few.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (n < LIMIT && (fill[n] = dup(guest)) >= 0) {
+        n++;
+    }
+    assert_int_equal(connect(guest, (struct sockaddr *)&at, sizeof at), 0);
+    double cpu = cpu_seconds();
+    usleep(500000);
+    assert_true(cpu_seconds() - cpu < 0.25);
+    for (int i = 0; i < n; i++) {
+        close(fill[i]);
+    }
+    setrlimit(RLIMIT_NOFILE, &before);
+    open_link(&s, &c, "t");
+    assert_int_equal(greet(&c, 1), 1);
+    goodbye(&c);
+    char junk[88] = "GET / HTTP/1.1", byte; /* the one that waited is heard, too */
+    assert_int_equal(send(guest, junk, sizeof junk, MSG_NOSIGNAL), sizeof junk);
+    assert_int_equal(recv(guest, &byte, 1, 0), 0);
+    close(guest);
+    finish(&s, 1);
+}
+
 static void idle(void **state) {
     (void)state;
     struct server s;
@@ -256,9 +301,8 @@ static void addresses(void **state) {
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clients_come_and_go),
-        cmocka_unit_test(the_silent_hold_up_nobody),
-        cmocka_unit_test(idle),
+        cmocka_unit_test(clients_come_and_go), cmocka_unit_test(the_silent_hold_up_nobody),
+        cmocka_unit_test(without_descriptors), cmocka_unit_test(idle),
         cmocka_unit_test(addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

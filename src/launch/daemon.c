@@ -21,6 +21,8 @@ enum {
     PATIENCE_S = 10,     /* for the few bytes either side has to say */
     CONNECT_TRIES = 500, /* while somebody else makes the daemon */
     LISTENER = 3,        /* its descriptor in the daemon */
+    SPARES = 3,          /* descriptors a connection needs: its own, and the two it brings */
+    FULL_PAUSE_MS = 100, /* when there are none at all */
 };
 
 /* --- the meeting place ------------------------------------------------------------------------------------------------ */
@@ -105,6 +107,9 @@ struct daemon {
     int output[2]; /* what is written on stdout and stderr is read here; -1 */
     int attached;  /* the connection of who attached last, -1 */
     int over;      /* an end of a pipe whose other end is closed when run has returned */
+    int spares
+        [SPARES]; /* kept so that a client finds its agent again when tasks have left no descriptor */
+    int full;     /* not even those could be had */
 };
 
 /* For the signal handler; a daemon is the only thing in its process. */
@@ -117,9 +122,28 @@ static void on_term(int signal) {
     errno = saved;
 }
 
+static void spares_take(struct daemon *d) {
+    for (int i = 0; i < SPARES; i++) {
+        if (d->spares[i] < 0) {
+            d->spares[i] = fcntl(0, F_DUPFD_CLOEXEC, 0); /* /dev/null */
+        }
+    }
+}
+
+static void spares_give(struct daemon *d) {
+    for (int i = 0; i < SPARES; i++) {
+        if (d->spares[i] >= 0) {
+            close(d->spares[i]);
+        }
+        d->spares[i] = -1;
+    }
+}
+
 static void take_connection(struct daemon *d) {
-    int fds[2], sock = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
     struct erg_error err;
+    spares_give(d);
+    int fds[2], sock = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
+    d->full = sock < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
     if (sock < 0) {
         return;
     }
@@ -146,7 +170,11 @@ static void *serve_connections(void *arg) {
                                    {.fd = d->output[1], .events = POLLIN},
                                    {.fd = d->attached, .events = POLLIN},
                                    {.fd = d->over, .events = POLLIN}};
-        if (poll(polled, 5, -1) < 0) {
+        /* who wants in waits in the listener's queue */
+        polled[0].fd = d->full ? -1 : d->listener;
+        int n = poll(polled, 5, d->full ? FULL_PAUSE_MS : -1);
+        d->full = 0;
+        if (n < 0) {
             continue;
         }
         for (int i = 0; i < 2; i++) {
@@ -165,6 +193,7 @@ static void *serve_connections(void *arg) {
         }
         if (polled[0].revents) {
             take_connection(d);
+            spares_take(d);
         }
     }
 }
@@ -213,8 +242,12 @@ static void complain(const char *text) {
 }
 
 static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ctx) {
-    struct daemon d = {
-        .ops = ops, .ctx = ctx, .listener = LISTENER, .output = {-1, -1}, .attached = -1};
+    struct daemon d = {.ops = ops,
+                       .ctx = ctx,
+                       .listener = LISTENER,
+                       .output = {-1, -1},
+                       .attached = -1,
+                       .spares = {-1, -1, -1}};
     struct erg_error err = {.text = "cannot set up an agent's process"};
     pthread_t thread;
     int over[2] = {-1, -1};
@@ -244,6 +277,7 @@ static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ct
         _exit(1);
     }
     d.over = over[0];
+    spares_take(&d);
     if (pthread_create(&thread, NULL, serve_connections, &d) != 0) {
         complain(err.text);
         _exit(1);

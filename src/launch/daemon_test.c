@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -250,6 +251,50 @@ static void outlives_its_connection(void **state) {
     none_left();
 }
 
+/* The highest descriptor of a process, and how many it has. */
+static int descriptors(pid_t pid, int *highest) {
+    char path[64];
+    int n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    *highest = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (e->d_name[0] != '.') {
+            n++;
+            *highest = atoi(e->d_name) > *highest ? atoi(e->d_name) : *highest;
+        }
+    }
+    closedir(dir);
+    return n;
+}
+
+/* Tasks have left it no descriptor: whoever comes back finds it all the same. */
+static void without_descriptors(void **state) {
+    (void)state;
+    new_session();
+    struct client a = attach(0);
+    assert_string_equal(line(a.from), "ERGON1 ready");
+    pid_t daemon = ask(&a, '1');
+    int highest, n = descriptors(daemon, &highest);
+    assert_int_equal(highest, n - 1); /* no gaps: the limit leaves no room at all */
+    struct rlimit none = {(rlim_t)n, (rlim_t)n};
+    assert_int_equal(prlimit(daemon, RLIMIT_NOFILE, &none, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        struct client b = attach(0);
+        assert_string_equal(line(b.from), "ERGON1 ready");
+        assert_int_equal(ask(&b, '2'), daemon);
+        assert_int_equal(ended(a.pid), 0);
+        hang_up(&a);
+        a = b;
+    }
+    assert_int_equal(write(a.to, "q", 1), 1);
+    assert_int_equal(ended(a.pid), 0);
+    hang_up(&a);
+    while (waitpid(-1, NULL, 0) > 0) {
+    }
+}
+
 static void killed(void **state) {
     (void)state;
     new_session();
@@ -318,7 +363,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goodbye),  cmocka_unit_test(outlives_its_connection),
         cmocka_unit_test(killed),   cmocka_unit_test(cannot_be_made),
-        cmocka_unit_test(together),
+        cmocka_unit_test(together), cmocka_unit_test(without_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,10 +8,14 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -219,6 +223,66 @@ static void tcp(void **state) {
     assert_int_equal(erg_reach(&spec, -1, &r, &err), ERG_ELAUNCH);
 }
 
+/* --- a resolver that does not answer ------------------------------------------------------------------------------- */
+static _Atomic int asked, may_answer, answered;
+
+/* In front of the C library's: one name is looked up until the test says otherwise. */
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strcmp(host, "slow.test") != 0 || (hints->ai_flags & AI_NUMERICHOST)) {
+        return real(host, service, hints, found);
+    }
+    atomic_fetch_add(&asked, 1);
+    while (!atomic_load(&may_answer)) {
+        usleep(1000);
+    }
+    int why = real("127.0.0.1", service, hints, found);
+    atomic_fetch_add(&answered, 1);
+    return why;
+}
+
+static void *give_up_soon(void *arg) {
+    uint64_t one = 1;
+    while (!atomic_load(&asked)) {
+        usleep(1000);
+    }
+    assert_int_equal(write(*(int *)arg, &one, sizeof one), sizeof one);
+    return NULL;
+}
+
+static void a_resolver_holds_up_nobody(void **state) {
+    (void)state;
+    struct erg_reached r;
+    struct erg_error err;
+    pthread_t thread;
+    int cancel = eventfd(0, EFD_CLOEXEC);
+    struct erg_reach_spec spec = {.kind = ERG_REACH_TCP,
+                                  .name = "tcp://slow.test",
+                                  .host = "slow.test",
+                                  .port = 1,
+                                  .key = key,
+                                  .session = (const unsigned char *)"0123456789abcdef"};
+    assert_int_equal(pthread_create(&thread, NULL, give_up_soon, &cancel), 0);
+    assert_int_equal(erg_reach(&spec, cancel, &r, &err), ERG_ECANCELLED);
+    assert_non_null(strstr(err.text, "given up"));
+    pthread_join(thread, NULL);
+    spec.timeout_ns = 50000000;
+    assert_int_equal(erg_reach(&spec, -1, &r, &err), ERG_ETIMEOUT);
+    assert_non_null(strstr(err.text, "its name could not be looked up in time"));
+    assert_int_equal(atomic_load(&answered), 0);
+    assert_int_equal(atomic_load(&asked), 2);
+    atomic_store(&may_answer, 1); /* what was left alone ends by itself */
+    spec.timeout_ns = 0;
+    assert_int_equal(erg_reach(&spec, -1, &r, &err), ERG_ELAUNCH); /* found, and nobody listens */
+    assert_non_null(strstr(err.text, "refused"));
+    while (atomic_load(&answered) < 3) {
+        usleep(1000);
+    }
+    close(cancel);
+}
+
 /* --- ssh ------------------------------------------------------------------------------------------------------------ */
 static void ssh_arguments(void **state) {
     (void)state;
@@ -268,9 +332,10 @@ static void askpass(void **state) {
 int main(void) {
     signal(SIGPIPE, SIG_DFL);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ready),   cmocka_unit_test(seed), cmocka_unit_test(failures),
-        cmocka_unit_test(limits),  cmocka_unit_test(tcp),  cmocka_unit_test(ssh_arguments),
-        cmocka_unit_test(askpass),
+        cmocka_unit_test(ready),    cmocka_unit_test(seed),
+        cmocka_unit_test(failures), cmocka_unit_test(limits),
+        cmocka_unit_test(tcp),      cmocka_unit_test(ssh_arguments),
+        cmocka_unit_test(askpass),  cmocka_unit_test(a_resolver_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
