@@ -26,15 +26,32 @@ int erg_cut_look(struct erg_cut *best, struct erg_record *record, void *chunk) {
     return 1;
 }
 
+static uint32_t begun(const struct erg_cut *best) {
+    return erg_range_end(best->record) - best->left - best->record->first;
+}
+
+static int64_t ran(const struct erg_cut *best) {
+    return (int64_t)(erg_clock_ns() - best->record->start_ns);
+}
+
 uint32_t erg_cut_take(const struct erg_cut *best, const struct erg_balance *balance, uint32_t *from,
                       uint32_t *to) {
-    struct erg_record *r = best->record;
-    if (!r)
+    if (!best->record)
         return 0;
-    uint32_t begun = erg_range_end(r) - best->left - r->first;
-    int64_t ran = (int64_t)(erg_clock_ns() - r->start_ns);
-    uint32_t n = erg_balance_cut(balance, begun, best->left, ran);
+    uint32_t n = erg_balance_cut(balance, begun(best), best->left, ran(best));
     if (n == 0)
         return 0;
-    return erg_range_cut(r, 100 - (unsigned)((uint64_t)n * 100 / best->left), from, to);
+    return erg_range_cut(best->record, 100 - (unsigned)((uint64_t)n * 100 / best->left), from, to);
+}
+
+/* A moment more: a wait that ends too early is a look in vain. */
+enum { LOOK_LATER_NS = 10000 };
+
+int64_t erg_cut_wait(const struct erg_cut *best, const struct erg_balance *balance,
+                     int64_t most_ns) {
+    if (!best->record)
+        return most_ns;
+    int64_t wait = erg_balance_cut_from(balance, begun(best), best->left) - ran(best);
+    wait = (wait > 0 ? wait : 0) + LOOK_LATER_NS;
+    return wait < most_ns ? wait : most_ns;
 }

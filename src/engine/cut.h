@@ -8,7 +8,8 @@
  *                 break;
  *     n = erg_cut_take(&best, &balance, &from, &to);   // enter items [from, to) of best.chunk anew
  *
- * and again as long as n is not 0: several may idle.
+ * and again as long as n is not 0: several may idle. Then erg_cut_wait() says how long to sleep (with erg_idle_wait, which ends
+ * when more than best.idle idle) before a cut may be worth it that was not now.
  * By the submitter of the records, one thread at a time. */
 #ifndef ERG_ENGINE_CUT_H
 #define ERG_ENGINE_CUT_H
@@ -31,5 +32,8 @@ int erg_cut_look(struct erg_cut *best, struct erg_record *record, void *chunk);
 /* Cuts it. How many items are the caller's now, 0 where it is not worth it or nothing is there to cut. */
 uint32_t erg_cut_take(const struct erg_cut *best, const struct erg_balance *balance, uint32_t *from,
                       uint32_t *to);
+/* Nanoseconds; never more than most_ns. */
+int64_t erg_cut_wait(const struct erg_cut *best, const struct erg_balance *balance,
+                     int64_t most_ns);
 
 #endif

@@ -8,6 +8,7 @@
 #include "os/clock.h"
 #include "sched/balance.h"
 #include "table/arena.h"
+#include "table/idle.h"
 #include "table/range.h"
 #include "table/record.h"
 #include "table/table.h"
@@ -16,8 +17,7 @@
 #include <string.h>
 
 enum { GUESS_DEFAULT = 32 };
-#define SLICE_MIN_NS 20000
-#define SLICE_MAX_NS 1000000
+#define SLICE_NS 1000000 /* a sleep, where nothing ends it */
 
 struct chunk {
     uint32_t index;
@@ -215,38 +215,43 @@ static uint32_t queue_bit(const struct job *job) {
     return ERG_QUEUE_BIT(job->options ? (uint32_t)job->options->where : ERG_QUEUE_ANY);
 }
 
-/* Somebody idles for whom nothing is ready: cut the chunk that has most left. 1: cut; 0; negative: erg_err. */
-static int cut(struct job *job, struct erg_error *err) {
-    struct erg_cut best;
+/* Somebody idles for whom nothing is ready: cut the chunk that has most left. 1: cut; 0: *best says who idles and
+ * *wait_ns how long to sleep; negative: erg_err. */
+static int cut(struct job *job, struct erg_cut *best, int64_t *wait_ns, struct erg_error *err) {
     uint32_t from, to;
-    if (!erg_cut_wanted(&best, table_of(job), queue_bit(job)))
+    *wait_ns = SLICE_NS;
+    if (!erg_cut_wanted(best, table_of(job), queue_bit(job)))
         return 0;
     for (struct chunk *c = job->first; c; c = c->next)
-        if (!erg_cut_look(&best, erg_table_record(table_of(job), c->index), c))
+        if (!erg_cut_look(best, erg_table_record(table_of(job), c->index), c))
             break;
-    if (!erg_cut_take(&best, &job->balance, &from, &to))
+    if (job->next < job->count)
         return 0;
-    int rc = enter(job, ((struct chunk *)best.chunk)->base + from, to - from, err);
+    if (!erg_cut_take(best, &job->balance, &from, &to)) {
+        *wait_ns = erg_cut_wait(best, &job->balance, SLICE_NS);
+        return 0;
+    }
+    int rc = enter(job, ((struct chunk *)best->chunk)->base + from, to - from, err);
     return rc == 0 ? 1 : rc;
 }
 
 /* Until something has ended. */
 static int wait_some(struct job *job, struct erg_error *err) {
-    int64_t slice = SLICE_MIN_NS;
     for (;;) {
+        struct erg_cut best;
+        int64_t wait_ns;
         int rc = collect_done(job, err);
         if (rc != 0 || !job->first)
             return rc;
         do
-            rc = job->next == job->count ? cut(job, err) : 0;
+            rc = cut(job, &best, &wait_ns, err);
         while (rc > 0);
         if (rc < 0)
             return rc;
-        rc = erg_record_wait(member_of(job), erg_record_handle(table_of(job), job->first->index),
-                             slice);
+        rc = erg_idle_wait(member_of(job), erg_record_handle(table_of(job), job->first->index),
+                           queue_bit(job), best.idle, wait_ns);
         if (rc == ERG_ECLOSED)
             return erg_error_set(err, rc, "waiting for a map: %s", erg_strerror(rc));
-        slice = slice * 2 < SLICE_MAX_NS ? slice * 2 : SLICE_MAX_NS;
     }
 }
 

@@ -122,13 +122,10 @@ void erg_balance_starved(struct erg_balance *b) {
 
 uint32_t erg_balance_cut(const struct erg_balance *b, uint32_t begun, uint32_t left,
                          int64_t run_ns) {
-    if (left == 0)
-        return 0;
-    int64_t each = run_ns / ((int64_t)begun + 1);
-    if (each < b->item_ns)
-        each = b->item_ns;
-    uint32_t cut = left - left / 2;
-    if ((double)each * cut < (double)b->handout_ns * CUT_GAIN)
-        return 0;
-    return cut;
+    return left > 0 && run_ns >= erg_balance_cut_from(b, begun, left) ? left - left / 2 : 0;
+}
+
+int64_t erg_balance_cut_from(const struct erg_balance *b, uint32_t begun, uint32_t left) {
+    double worth = (double)b->handout_ns * CUT_GAIN / (left - left / 2);
+    return (double)b->item_ns >= worth ? 0 : (int64_t)(worth * ((double)begun + 1)) + 1;
 }

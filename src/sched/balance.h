@@ -14,8 +14,8 @@
  *     }
  *     then, while chunks are outstanding: whenever more workers are idle than chunks are ready, ask
  *         erg_balance_cut() about the running chunk with the most items not begun, cut that many off its back and
- *         enter them anew; if it says 0, look again a millisecond later. (An idle worker is seen by
- *         a timed wait or a bell; it costs nothing to look too often.)
+ *         enter them anew; if it says 0, look again when that chunk has run for erg_balance_cut_from(), or when
+ *         a worker becomes idle. (It costs nothing to look too often.)
  *
  * The first chunks are single items, so that ten tasks of a second each go one by one; what they took
  * sets the size from then on, growing at most ERG_BALANCE_GROWTH-fold per chunk that came back: a chunk
@@ -78,5 +78,7 @@ void erg_balance_starved(struct erg_balance *b);
  * those to cut off its back (0: not worth it). */
 uint32_t erg_balance_cut(const struct erg_balance *b, uint32_t begun, uint32_t left,
                          int64_t run_ns);
+/* How long such a chunk must have run for a cut to be worth it, if it begins no other item meanwhile. */
+int64_t erg_balance_cut_from(const struct erg_balance *b, uint32_t begun, uint32_t left);
 
 #endif

@@ -171,12 +171,20 @@ static int claim_spinning(struct erg_member *m, uint32_t *index, uint64_t until)
     return 0;
 }
 
+/* Says once of each stretch without work that it began: to those who feed maps. */
+static void tell_feeders(struct erg_member *m, int *told) {
+    if (!*told)
+        erg_idle_ring(m->table);
+    *told = 1;
+}
+
 /* One sleep. 1: a task; 0: look again; else a negative code. */
-static int claim_sleeping(struct erg_member *m, uint32_t *index, int64_t left_ns) {
+static int claim_sleeping(struct erg_member *m, uint32_t *index, int64_t left_ns, int *told) {
     struct erg_table_header *h = m->table->header;
     uint32_t seen = atomic_load_explicit(&m->slot->wake, memory_order_acquire);
     erg_awake_bit(h->sleeping, m->number, 1);
     stop_spinning(m);
+    tell_feeders(m, told);
     ERG_POINT("sleep-announced");
     int got = erg_claim_next(m, index), code = 0;
     ERG_POINT("sleep-checked");
@@ -198,11 +206,12 @@ int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int6
     m->last_ns = 0;
     uint64_t now = erg_clock_ns();
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
-    for (int code = 0;; now = erg_clock_ns()) {
+    for (int code = 0, told = 0;; now = erg_clock_ns()) {
         if (spin_ns > 0 && may_spin(m)) {
             uint64_t until = now + spin_ns < deadline ? now + spin_ns : deadline;
             m->spinning = 1;
             erg_awake_bit(m->table->header->spinning, m->number, 1);
+            tell_feeders(m, &told);
             if (claim_spinning(m, index, until))
                 return arrived(m);
             now = erg_clock_ns();
@@ -218,7 +227,7 @@ int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int6
             return code < 0 ? code : ERG_ETIMEOUT;
         }
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
-        code = claim_sleeping(m, index, left);
+        code = claim_sleeping(m, index, left, &told);
         if (code == 1 || (!asked_to_stop(m) && erg_claim_next(m, index)))
             return arrived(m);
     }

@@ -45,6 +45,20 @@ void erg_store_give(struct erg_member *m, uint32_t index);
 /* A DONE or ENTERED record nobody needs: recycles it, at once or when the last edge that leads to it is cleared. */
 void erg_record_retire(struct erg_member *m, uint32_t index, uint64_t seen);
 
+/* --- record.c: the steps of a wait ------------------------------------------------------------------- */
+/* 1 when it is done. queues: it ends, too, when erg_idles(t, queues, known). */
+int erg_record_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline,
+                    uint32_t queues, uint32_t known);
+/* Sets the WAITER flag; *seen is what to sleep on. 1: it is done. */
+int erg_record_mark(struct erg_member *m, erg_handle handle, uint64_t *seen);
+int erg_record_sleep(struct erg_member *m, erg_handle handle, uint64_t seen, int64_t left_ns);
+
+/* --- idle.c ---------------------------------------------------------------------------------------------- */
+/* More than `known` members that serve one of `queues` have no work. */
+int erg_idles(struct erg_table *t, uint32_t queues, uint32_t known);
+/* Wakes the feeders that sleep: the caller's spinning or sleeping bit is set. */
+void erg_idle_ring(struct erg_table *t);
+
 /* --- wake.c: who is awake ------------------------------------------------------------------------------ */
 /* n tasks were entered into the ring `queue`: wakes as many as are needed to take them. */
 void erg_wake(struct erg_table *t, uint32_t queue, size_t n);

@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define ERG_TABLE_MAGIC 0x3130474f47524555ull
-#define ERG_TABLE_VERSION 2u
+#define ERG_TABLE_VERSION 3u
 #define ERG_CACHE_LINE 64
 
 #define ERG_QUEUES                                                                                 \
@@ -253,6 +253,8 @@ struct erg_extent {
 #define ERG_EXTENT_ORPHAN                                                                          \
     0x80000000u /* its member died; the owner gives it back when the last block is freed */
 
+enum { ERG_FEEDERS = 8 };
+
 struct erg_table_header {
     uint64_t magic;
     uint32_t version;
@@ -280,6 +282,8 @@ struct erg_table_header {
     /* who is awake: one bit a member */
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t sleeping[ERG_MEMBERS_LIMIT / 64];
     _Alignas(ERG_CACHE_LINE) _Atomic uint64_t spinning[ERG_MEMBERS_LIMIT / 64];
+    /* records that feeders of maps sleep on, ERG_HANDLE_NONE where none does: idle.h */
+    _Alignas(ERG_CACHE_LINE) _Atomic uint64_t feeders[ERG_FEEDERS];
     struct erg_ring ready[ERG_QUEUES];
     struct erg_ring completed; /* records with NOTIFY that are DONE, whoever submitted them */
 };

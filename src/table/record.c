@@ -258,8 +258,10 @@ static int in_the_way(struct erg_table *t, erg_handle handle) {
     return ERG_STATE_PHASE(s) == ERG_READY && erg_cpu_shared_with_taker(t);
 }
 
-static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline) {
+int erg_record_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline,
+                    uint32_t queues, uint32_t known) {
     struct erg_table *t = m->table;
+    erg_cpu_note(m);
     uint32_t cores = t->header->cores;
     if (cores <= 1)
         return 0;
@@ -270,7 +272,7 @@ static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint
                 return 1;
             erg_cpu_relax();
         }
-        if (in_the_way(t, handle))
+        if (in_the_way(t, handle) || (queues && erg_idles(t, queues, known)))
             return 0;
         if (look >= LOOKS_ALONE)
             erg_cpu_yield(); /* one that comes from elsewhere may have been put here, too */
@@ -278,26 +280,39 @@ static int wait_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint
     return 0;
 }
 
+int erg_record_mark(struct erg_member *m, erg_handle handle, uint64_t *seen) {
+    struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(handle)];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
+    while (ERG_STATE_GEN(s) == ERG_HANDLE_GEN(handle) && ERG_STATE_PHASE(s) != ERG_DONE)
+        if ((s & ERG_STATE_WAITER) ||
+            atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_WAITER,
+                                                  memory_order_acquire, memory_order_acquire)) {
+            *seen = s | ERG_STATE_WAITER;
+            return 0;
+        }
+    return 1;
+}
+
+int erg_record_sleep(struct erg_member *m, erg_handle handle, uint64_t seen, int64_t left_ns) {
+    struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(handle)];
+    erg_cpu_note_asleep(m);
+    ERG_POINT("wait-marked");
+    int code = erg_futex_wait(erg_record_futex(r), (uint32_t)seen, left_ns);
+    erg_cpu_note(m);
+    return code;
+}
+
 int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeout_ns) {
     struct erg_table *t = m->table;
-    struct erg_record *r = &t->records[ERG_HANDLE_INDEX(handle)];
     if (timeout_ns == 0)
         return erg_record_done(t, handle) ? 0 : ERG_ETIMEOUT;
     if (atomic_load_explicit(&t->forked, memory_order_relaxed))
         return ERG_ECLOSED;
     uint64_t now = erg_clock_ns();
-    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
-    erg_cpu_note(m);
-    if (wait_spin(m, handle, now, deadline))
+    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns, seen;
+    if (erg_record_spin(m, handle, now, deadline, 0, 0))
         return 0;
-    for (;;) {
-        uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
-        if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) == ERG_DONE)
-            return 0;
-        if (!(s & ERG_STATE_WAITER) &&
-            !atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_WAITER,
-                                                   memory_order_relaxed, memory_order_relaxed))
-            continue;
+    while (!erg_record_mark(m, handle, &seen)) {
         int64_t left = -1;
         if (timeout_ns >= 0) {
             now = erg_clock_ns();
@@ -305,15 +320,13 @@ int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeou
                 return ERG_ETIMEOUT;
             left = (int64_t)(deadline - now);
         }
-        erg_cpu_note_asleep(m);
-        ERG_POINT("wait-marked");
-        int code = erg_futex_wait(erg_record_futex(r), (uint32_t)s | ERG_STATE_WAITER, left);
-        erg_cpu_note(m);
+        int code = erg_record_sleep(m, handle, seen, left);
         if (erg_record_done(t, handle))
             return 0;
         if (code < 0)
             return code;
     }
+    return 0;
 }
 
 int erg_record_notify(struct erg_member *m, erg_handle handle) {

@@ -145,6 +145,8 @@ static void header_init(struct erg_table *t, const struct plan *p) {
     h->cores = erg_cpu_count();
     h->memory = erg_cpu_memory();
     atomic_store(&h->free_batches, ERG_NIL);
+    for (int i = 0; i < ERG_FEEDERS; i++)
+        atomic_store(&h->feeders[i], ERG_HANDLE_NONE);
     struct erg_ring *rings[ERG_QUEUES + 1];
     for (int i = 0; i < ERG_QUEUES; i++)
         rings[i] = &h->ready[i];

@@ -397,35 +397,71 @@ rest:
 
 /* --- waiting and balancing -------------------------------------------------------------------------------------- */
 
+enum { SLICE_NS = 10000000, SLICE_SHORT_NS = 1000000 };
+
+/* How long to sleep where nothing wakes us: for what a chunk has ready while it runs, and, with places, for who idles there.
+ * Who iterates takes results one by one, in any order, and wants them soon. */
+static int64_t slice_of(const struct pl_job *job) {
+    return job->list && !job->core->places ? SLICE_NS : SLICE_SHORT_NS;
+}
+
 /* Cuts the chunk that has most left, when somebody idles for whom nothing is ready. 1: cut, 0, -1. */
 static int job_cut(struct pl_job *job) {
     struct pl_core *core = job->core;
     struct erg_cut best;
     uint32_t from, to;
-    if (!erg_cut_wanted(&best, core->table, ERG_QUEUE_BIT(job->options.queue)))
+    int wanted = erg_cut_wanted(&best, core->table, ERG_QUEUE_BIT(job->options.queue));
+    job->idle = best.idle;
+    job->look_ns = slice_of(job);
+    if (!wanted)
         return 0;
     for (struct pl_chunk *chunk = job->head; chunk; chunk = chunk->next)
-        if (chunk->record != ERG_NIL && chunk->args &&
+        if (chunk->record != ERG_NIL &&
             !erg_cut_look(&best, erg_table_record(core->table, chunk->record), chunk))
             break;
     if (!best.record && !best.waiting && !job->exhausted)
         /* imap: nothing may be entered, nothing is left to cut: the window is too small */
         erg_balance_starved(&job->balance);
-    if (!erg_cut_take(&best, &job->balance, &from, &to))
+    if (!erg_cut_take(&best, &job->balance, &from, &to)) {
+        job->look_ns = erg_cut_wait(&best, &job->balance, job->look_ns);
         return 0;
+    }
     struct pl_chunk *chunk = best.chunk;
     int rc = pl_job_enter(job, chunk, chunk->args, from, to,
                           chunk->position + (from - best.record->first));
     return rc < 0 ? -1 : 1;
 }
 
+/* Sleeps until the chunk is done or more idle than were seen to. As pl_wait. */
+static int wait_for_idle(struct pl_job *job, erg_handle handle, int64_t slice_ns) {
+    struct pl_core *core = job->core;
+    int rc;
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_idle_wait(core->member, handle, ERG_QUEUE_BIT(job->options.queue), job->idle,
+                           slice_ns);
+    Py_END_ALLOW_THREADS
+    if (rc == ERG_ECLOSED) {
+        core_raise_error(core->state->module, rc, NULL);
+        return -1;
+    }
+    if (rc != 0 && pl_given_up(core, handle))
+        return 2;
+    return rc != 0 && PyErr_CheckSignals() < 0 ? -1 : rc == 0;
+}
+
 int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
-    double slice = 0.001;
-    if (timeout >= 0 && timeout < slice)
-        slice = timeout;
+    struct pl_worker *worker = pl_worker_current();
+    int nested = worker && worker->core == job->core; /* it runs other tasks meanwhile */
     int rc = 1;
-    if (chunk && chunk->record != ERG_NIL)
-        rc = pl_wait(job->core, erg_record_handle(job->core->table, chunk->record), slice);
+    if (chunk && chunk->record != ERG_NIL) {
+        erg_handle handle = erg_record_handle(job->core->table, chunk->record);
+        int64_t slice = job->look_ns && !nested ? job->look_ns : SLICE_SHORT_NS;
+        if (timeout >= 0 && timeout * 1e9 < (double)slice)
+            slice = (int64_t)(timeout * 1e9);
+        rc = !nested && (job->tail->args || !job->exhausted)
+                 ? wait_for_idle(job, handle, slice)
+                 : pl_wait(job->core, handle, (double)slice * 1e-9);
+    }
     if (rc == 2)
         pl_raise_given_up(job->core);
     if (rc == 2 || rc < 0)

@@ -276,6 +276,7 @@ static int feed_call(struct pl_job *job, PyObject **items) {
             erg_payload_size(pl_payload_bytes(core, record, &record->args), record->args.len), 0);
     chunk->futures = task.futures;
     chunk->blobs = task.blobs;
+    job->idle = 0;
     job->outstanding++;
     return watch_chunk(job, chunk);
 }
@@ -309,6 +310,7 @@ int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock 
         struct pl_task task = {.futures = args->futures};
         rc = pl_link_predecessors(core, member, index, &task);
     }
+    job->idle = 0;
     erg_record_submit(member, index);
     return rc < 0 ? -1 : watch_chunk(job, chunk);
 }

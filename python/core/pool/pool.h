@@ -33,6 +33,7 @@
 #include "table/arena.h"
 #include "table/bell.h"
 #include "table/claim.h"
+#include "table/idle.h"
 #include "table/member.h"
 #include "table/payload.h"
 #include "table/range.h"
@@ -423,6 +424,8 @@ struct pl_job {
     Py_ssize_t pulled, delivered;
     uint32_t outstanding; /* chunks with a record */
     int stalled;          /* map: it had to wait for the first */
+    uint32_t idle;   /* members without work when somebody looked last; 0 once work was entered */
+    int64_t look_ns; /* how long to sleep at most before the next look; 0: nobody looked yet */
     struct pl_chunk *head, *tail;
     struct erg_balance balance;
     PyObject *progress;
@@ -447,7 +450,7 @@ int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
 void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk);
 /* Chunks that are not done; of the others the balance knows from now on. */
 uint32_t pl_job_at_work(struct pl_job *job);
-/* Waits a while for the chunk, then cuts running ones for workers that idle. 0 or -1. */
+/* Waits a while for the chunk, less when somebody begins to idle, then cuts running ones for who idles. 0 or -1. */
 int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout);
 /* The pool was closed: ends it in the engine as soon as no map has items left to enter. */
 void pl_jobs_close(struct pl_core *core);
