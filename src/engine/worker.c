@@ -58,14 +58,16 @@ int erg_worker_loop(struct erg_member *m, uint64_t max_tasks, const struct erg_w
     return 0;
 }
 
-int erg_worker_help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
-                    const struct erg_worker_ops *ops, void *ctx) {
+static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
+                const struct erg_worker_ops *ops, void *ctx) {
     int64_t end = timeout_ns < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + timeout_ns;
     int64_t slice = HELP_SLICE_MIN_NS;
     while (!erg_record_done(m->table, task)) {
         uint32_t index;
         if (erg_claim_next(m, &index) == 1) {
+            erg_worker_waits(m, ERG_WAITS_NOT);
             ops->run(ctx, m, index);
+            erg_worker_waits(m, ERG_WAITS_HELPING);
             slice = HELP_SLICE_MIN_NS;
             continue;
         }
@@ -80,6 +82,42 @@ int erg_worker_help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
         if (rc == ERG_EINTR || rc == ERG_ECLOSED)
             return rc;
         slice = slice * 2 < HELP_SLICE_MAX_NS ? slice * 2 : HELP_SLICE_MAX_NS;
+    }
+    return 0;
+}
+
+void erg_worker_waits(struct erg_member *m, uint32_t what) {
+    atomic_store_explicit(&m->slot->waits, what, memory_order_release);
+}
+
+int erg_worker_help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
+                    const struct erg_worker_ops *ops, void *ctx) {
+    erg_worker_waits(m, ERG_WAITS_HELPING);
+    int rc = help(m, task, timeout_ns, ops, ctx);
+    erg_worker_waits(m, ERG_WAITS_NOT);
+    return rc;
+}
+
+int erg_worker_progress(struct erg_table *t) {
+    uint32_t top = atomic_load_explicit(&t->header->members_top, memory_order_acquire);
+    uint32_t used = atomic_load_explicit(&t->header->records_used, memory_order_acquire);
+    uint32_t served = 0;
+    for (uint32_t i = 0; i < top; i++) {
+        struct erg_member_slot *slot = erg_table_slot(t, i);
+        uint32_t phase = atomic_load_explicit(&slot->phase, memory_order_acquire);
+        if ((phase == ERG_M_UP || phase == ERG_M_RESERVED) &&
+            atomic_load_explicit(&slot->waits, memory_order_acquire) != ERG_WAITS_FOR_ROOM)
+            served |= atomic_load_explicit(&slot->queues, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        struct erg_record *r = erg_table_record(t, i);
+        uint64_t s = erg_record_state(r);
+        struct erg_member_slot *runner = erg_table_slot(t, ERG_STATE_RUNNER(s));
+        if (ERG_STATE_PHASE(s) == ERG_RUNNING
+                ? atomic_load_explicit(&runner->waits, memory_order_acquire) == ERG_WAITS_NOT
+                : ERG_STATE_PHASE(s) == ERG_READY &&
+                      (served & ERG_QUEUE_BIT(r->queue % ERG_QUEUES)))
+            return 1;
     }
     return 0;
 }

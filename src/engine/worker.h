@@ -63,4 +63,12 @@ int erg_worker_loop(struct erg_member *member, uint64_t max_tasks, const struct 
 int erg_worker_help(struct erg_member *member, erg_handle task, int64_t timeout_ns,
                     const struct erg_worker_ops *ops, void *ctx);
 
+/* Says what the task this member runs waits for: ERG_WAITS_*. By the member's own thread. */
+void erg_worker_waits(struct erg_member *member, uint32_t what);
+
+/* Whether any record may yet become done by itself: one runs in a member that waits for nothing inside the pool, or is ready
+ * where somebody will take it. Of a pool that works the answer is 1; a task may begin or end while we look, so 0 counts only
+ * where nothing has moved for long. */
+int erg_worker_progress(struct erg_table *table);
+
 #endif

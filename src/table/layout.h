@@ -174,6 +174,8 @@ enum erg_member_kind {
     ERG_MEMBER_PLACE /* takes tasks for other hosts, see lease.h; one of each table at most */
 };
 enum { ERG_STOP_ASKED = 1, ERG_STOP_GIVEN_UP = 2 /* a thread that does not stop: left alone */ };
+/* Nothing; a record, while it would run any that is ready; room for one more record. Written by the member itself. */
+enum { ERG_WAITS_NOT, ERG_WAITS_HELPING, ERG_WAITS_FOR_ROOM };
 enum erg_member_phase { ERG_M_FREE, ERG_M_RESERVED, ERG_M_UP, ERG_M_LEAVING, ERG_M_DEAD };
 
 /* Free records a member keeps for itself; only it writes here. */
@@ -213,6 +215,7 @@ struct erg_member_slot {
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
     _Atomic uint64_t trace; /* the runtime's own: where its record of tasks begins */
+    _Atomic uint32_t waits; /* what the task it runs waits for inside the pool: ERG_WAITS_* */
     _Alignas(ERG_CACHE_LINE) struct erg_magazine magazines[2];
 };
 

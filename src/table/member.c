@@ -23,6 +23,7 @@ static void slot_reset(struct erg_member_slot *slot, uint32_t kind, uint32_t que
     atomic_store(&slot->cpu, 0);
     atomic_store(&slot->tasks, 0);
     atomic_store(&slot->busy_ns, 0);
+    atomic_store(&slot->waits, ERG_WAITS_NOT);
     atomic_store(&slot->bytes_in, 0);
     atomic_store(&slot->bytes_out, 0);
     atomic_store(&slot->magazines[0].count, 0);

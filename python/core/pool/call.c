@@ -235,26 +235,8 @@ int pl_link_predecessors(struct pl_core *core, struct erg_member *member, uint32
     return 0;
 }
 
-/* Whether a record may yet come free without anybody's taking a result: a call is ready or runs. What the caller runs
- * itself, as a worker, does not count, and then what is ready counts only where another worker can take it. */
-static int work_goes_on(struct pl_core *core, const struct erg_member *self) {
-    struct pl_worker *worker = pl_worker_current();
-    struct erg_table *table = core->table;
-    struct erg_member_counts counts = {0};
-    erg_member_count(table, UINT32_MAX, &counts);
-    int takers = !worker || worker->core != core || counts.up > 1;
-    uint32_t used = atomic_load_explicit(&table->header->records_used, memory_order_relaxed);
-    for (uint32_t i = 0; i < used; i++) {
-        uint64_t state = erg_record_state(erg_table_record(table, i));
-        if (ERG_STATE_PHASE(state) == ERG_RUNNING ? ERG_STATE_RUNNER(state) != self->number
-                                                  : ERG_STATE_PHASE(state) == ERG_READY && takers)
-            return 1;
-    }
-    return 0;
-}
-
 /* All records are in use since `since`. Waits a moment; -1 with an exception when that is pointless. */
-static int wait_for_record(struct pl_core *core, struct erg_member *member, uint64_t *since) {
+static int wait_for_record(struct pl_core *core, uint64_t *since) {
     Py_BEGIN_ALLOW_THREADS
         erg_bell_wait(core->table, erg_bell_prepare(core->table),
                       1000000); /* nobody rings for a free record */
@@ -267,7 +249,7 @@ static int wait_for_record(struct pl_core *core, struct erg_member *member, uint
     if (now - *since < FULL_NS)
         return 0;
     *since = now;
-    if (work_goes_on(core, member))
+    if (erg_worker_progress(core->table))
         return 0;
     core_raise(core->state->module, CORE_EXC_ERGON_ERROR,
                "all %u calls the pool has room for are done and nobody takes their results: take "
@@ -276,10 +258,10 @@ static int wait_for_record(struct pl_core *core, struct erg_member *member, uint
     return -1;
 }
 
-/* A record; when all are in use, waits for some to come free, as long as that can happen. */
-int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index) {
-    uint64_t since = 0;
+static int record_wait(struct pl_core *core, struct erg_member *member, uint32_t *index) {
+    uint64_t since = erg_clock_ns();
     for (;;) {
+        pl_call_sweep(core, 1);
         int rc = erg_record_new(member, index);
         if (rc >= 0)
             return 0;
@@ -287,12 +269,22 @@ int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *ind
             core_raise_error(core->state->module, rc, NULL);
             return -1;
         }
-        pl_call_sweep(core, 1);
-        if (!since)
-            since = erg_clock_ns();
-        if (wait_for_record(core, member, &since) < 0)
+        if (wait_for_record(core, &since) < 0)
             return -1;
     }
+}
+
+/* A record; when all are in use, waits for some to come free, as long as that can happen. */
+int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index) {
+    if (erg_record_new(member, index) >= 0)
+        return 0;
+    struct pl_worker *worker = pl_worker_current();
+    if (!worker || worker->core != core)
+        return record_wait(core, member, index);
+    erg_worker_waits(worker->member, ERG_WAITS_FOR_ROOM);
+    int rc = record_wait(core, member, index);
+    erg_worker_waits(worker->member, ERG_WAITS_NOT);
+    return rc;
 }
 
 static PyObject *keywords(PyObject *const *values, PyObject *kwnames) {

@@ -149,6 +149,41 @@ with ergon.ProcessPool(1) as pool:
 """
 
 
+FULL_TOGETHER = """
+import operator, resource, signal, time
+import ergon
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (160 << 20, resource.RLIM_INFINITY))
+
+def fill(pool):
+    kept = []
+    try:
+        while len(kept) < 2_000_000:
+            kept.append(pool.submit(operator.add, len(kept), 1))
+    except ergon.errors.ErgonError as error:
+        return len(kept), str(error)
+
+def wait(pool):
+    return pool.submit(fill, pool).result()
+
+with ergon.{pool}(3) as pool:
+    tasks = [pool.submit(task, pool) for task in (fill, wait, fill)]
+    for task in tasks:
+        room, words = task.result(120)
+        assert room < 1_000_000 and "take some" in words, (room, words)
+    assert sum(task.result()[0] for task in tasks) > 1000
+    assert pool.map(abs, range(-1000, 0)) == list(range(1000, 0, -1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["ProcessPool", "ThreadPool"])
+def test_all_workers_enter_more_calls_than_there_are_records(script, pool):
+    """Nobody is left to take what is ready: each of them hears so, also while one waits for another."""
+    script(FULL_TOGETHER.replace("{pool}", pool))
+
+
 @pytest.mark.slow
 def test_a_task_enters_more_calls_than_there_are_records(script):
     script(FULL_INSIDE)
