@@ -196,13 +196,15 @@ static int key_mode(PyObject *kwnames, Py_ssize_t i, int mode, PyObject *box) {
 static int mode_of(struct flow_state *st, PyObject *callable, PyObject *box) {
     if (callable == (PyObject *)&PyFilter_Type)
         return FL_CALL_FILTER;
+    if (PyType_Check(callable) &&
+        strcmp(((PyTypeObject *)callable)->tp_name, "itertools.filterfalse") == 0)
+        return FL_CALL_REJECT;
     int pairs = callable == (PyObject *)&PyDict_Type || (box && PyDict_Check(box));
     return (calls_back(st, callable) ? FL_CALL_PLAIN : TAKES_VALUES) | (pairs ? TAKES_PAIRS : 0);
 }
 
-/* Calls native code that has no effect but on `box` (which is ours, or NULL). */
-static PyObject *call_native(struct fl_run *run, PyObject *callable, PyObject *const *args,
-                             Py_ssize_t nargs, PyObject *kwnames, PyObject *box) {
+PyObject *fl_call_native(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames, PyObject *box) {
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject *few[8], **flat = total <= 8 ? few : PyMem_New(PyObject *, total), *r = NULL;
     Py_ssize_t made = 0;
@@ -307,7 +309,7 @@ static PyObject *call_builtin_method(struct fl_run *run, PyObject *self, PyObjec
     fl_session_trust(run->session, trust);
     run->numpy = trust;
     PyObject *r =
-        method ? call_native(run, method, args, nargs, kwnames, changes ? self : NULL) : NULL;
+        method ? fl_call_native(run, method, args, nargs, kwnames, changes ? self : NULL) : NULL;
     fl_session_trust(run->session, -trust);
     run->numpy = 0;
     Py_XDECREF(method);
@@ -377,13 +379,16 @@ static PyObject *call_class(struct fl_run *run, PyTypeObject *type, PyObject *co
             PyObject *it = fl_iter(run, args[0]);
             if (!it || fl_is_unknown(st, it))
                 return it;
-            PyObject *r = call_native(run, (PyObject *)type, &it, 1, kwnames, NULL);
+            PyObject *r = fl_call_native(run, (PyObject *)type, &it, 1, kwnames, NULL);
             Py_DECREF(it);
             return r;
         }
-        return call_native(run, (PyObject *)type, args, nargs, kwnames, NULL);
+        return fl_call_native(run, (PyObject *)type, args, nargs, kwnames, NULL);
     }
-    if (strcmp(type->tp_name, "functools.partial") == 0) /* it only keeps what it is given */
+    for (Py_ssize_t i = 0; fl_is_getter(type) && i < nargs; i++)
+        if (fl_is_unknown(st, fl_see(run, args[i])))
+            return fl_unknown(st);
+    if (strcmp(type->tp_name, "functools.partial") == 0 || fl_is_getter(type)) /* only keeps it */
         return PyObject_Vectorcall((PyObject *)type, args, (size_t)nargs, kwnames);
     if (fl_user_class(st, type) && Py_TYPE(type)->tp_call == PyType_Type.tp_call)
         return new_instance(run, type, args, nargs, kwnames);
@@ -480,6 +485,19 @@ static int is_generator_call(struct fl_run *run, PyObject *callable, PyObject *c
            (PyDescr_TYPE(callable) == &PyGen_Type || PyDescr_TYPE(callable) == run->st->gen_type);
 }
 
+/* np.add.reduce and the like. */
+static int is_ufunc_method(struct flow_state *st, PyObject *callable) {
+    static const char *const names[] = {"reduce", "accumulate", "reduceat", "outer"};
+    PyObject *self = PyCFunction_Check(callable) ? PyCFunction_GET_SELF(callable) : NULL;
+    if (!self || strcmp(Py_TYPE(self)->tp_name, "numpy.ufunc") != 0 ||
+        fl_pure_of(st, self) != FL_PURE_NUMPY)
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(((PyCFunctionObject *)callable)->m_ml->ml_name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
 static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *kwnames) {
     struct flow_state *st = run->st;
@@ -493,15 +511,25 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
                                      ((PyCFunctionObject *)callable)->m_ml->ml_name, args, nargs);
     if (pure == FL_PURE_CLOCK)
         return fl_unknown(st);
+    if (pure ==
+        FL_PURE_SPOILS) /* copied, it would have to be known that nobody else has a view of it */
+        return nargs > 0 && fl_poison(run, args[0]) < 0 ? NULL : fl_unknown(st);
+    if (pure >= FL_PURE_NAMED)
+        return fl_named(run, pure, callable, args, nargs, kwnames);
+    if (!pure && is_ufunc_method(st, callable))
+        pure = FL_PURE_NUMPY;
+    if (!pure && PyCFunction_Check(callable) && PyCFunction_GET_SELF(callable)) {
+        PyObject *r = fl_named_method(run, callable, args, nargs, kwnames, &done);
+        if (done)
+            return r;
+    }
     if (pure == FL_PURE_NUMPY) {
         PyObject *out = NULL;
         for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
             if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), "out") == 0)
                 out = args[nargs + i];
-        if (out && out != Py_None) {
-            fl_stop(run, FL_WHY_OTHER, "out= of a NumPy function");
-            return NULL;
-        }
+        if (out && out != Py_None)
+            return fl_poison(run, out) < 0 ? NULL : fl_unknown(st);
         for (Py_ssize_t i = 0; i < nargs; i++)
             if (fl_has_unknown(run, args[i], 3) || !fl_plain(run, args[i], 4) ||
                 holds_objects(st, args[i]))
@@ -512,7 +540,7 @@ static PyObject *call_builtin(struct fl_run *run, PyObject *callable, PyObject *
     if (pure) {
         fl_session_trust(run->session, pure == FL_PURE_NUMPY);
         run->numpy = pure == FL_PURE_NUMPY;
-        PyObject *r = call_native(run, callable, args, nargs, kwnames, NULL);
+        PyObject *r = fl_call_native(run, callable, args, nargs, kwnames, NULL);
         fl_session_trust(run->session, -(pure == FL_PURE_NUMPY));
         run->numpy = 0;
         return r;
@@ -542,6 +570,14 @@ static PyObject *call_async(struct fl_run *run, PyObject *functional, PyObject *
     return drives ? NULL : fl_session_ahead(run, functional, args, nargs, kwnames);
 }
 
+/* Half of NumPy is Python: it is called, not run instruction by instruction. */
+static int is_of_numpy(struct flow_state *st, PyObject *function) {
+    if (!st->numpy_known)
+        return 0;
+    int pure = fl_pure_of(st, function);
+    return pure == FL_PURE_NUMPY || pure == FL_PURE_SPOILS;
+}
+
 PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames) {
     struct flow_state *st = run->st;
@@ -564,7 +600,8 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
     if (type == st->schedule_type)
         return fl_call(run, ((struct fl_schedule *)callable)->function, args, nargs, kwnames);
     if (PyFunction_Check(callable))
-        return call_function(run, callable, args, nargs, kwnames);
+        return is_of_numpy(st, callable) ? call_builtin(run, callable, args, nargs, kwnames)
+                                         : call_function(run, callable, args, nargs, kwnames);
     if (PyMethod_Check(callable))
         return with_self(run, PyMethod_GET_FUNCTION(callable), PyMethod_GET_SELF(callable), args,
                          nargs, kwnames);
@@ -581,5 +618,9 @@ PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args,
         PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ? core_type_lookup(type, st->s_call) : NULL;
     if (method && PyFunction_Check(method))
         return with_self(run, method, callable, args, nargs, kwnames);
+    int done = 0;
+    PyObject *r = kwnames ? NULL : fl_named_object(run, callable, args, nargs, &done);
+    if (done)
+        return r;
     return call_builtin(run, callable, args, nargs, kwnames);
 }

@@ -14,7 +14,7 @@
  *   heap.c        private copies; settling arguments
  *   iter.c        iterators and generators of a pass
  *   exec.c        the interpreter; ops_*.c its instructions
- *   call.c        calls; pure.c which built-in callables have no effects
+ *   call.c        calls; pure.c which built-in callables have no effects; named.c those that are run by what they mean
  *   attr.c        attributes
  *   fork.c        frames of CPython taken over: the one file that looks inside them
  *   session.c     one outermost call of a scheduled function: its calls, and waiting for them
@@ -66,6 +66,7 @@ static inline unsigned fl_seen_at(const void *p) {
     return (unsigned)((uintptr_t)p >> 4 ^ (uintptr_t)p >> 12) % FL_SEEN;
 }
 
+enum { FL_NUMPY_MODULES = 2 };
 /* --- module state ------------------------------------------------------------------------------------- */
 struct fl_code;
 struct flow_state {
@@ -80,8 +81,9 @@ struct flow_state {
         struct fl_seen callables[FL_SEEN], types[FL_SEEN];
         struct fl_method_seen methods[FL_SEEN];
     } seen;
-    PyObject *list_append; /* the method: borrowed from the type */
-    int numpy_known;       /* numpy's names are in `pure` */
+    PyObject *list_append;  /* the method: borrowed from the type */
+    int numpy_known;        /* numpy's names are in `pure` */
+    unsigned numpy_modules; /* bits: those of this module of numpy's as well */
     PyTypeObject *ndarray_type;
     PyObject *scheduled; /* dict: code object -> True */
     PyObject
@@ -230,6 +232,18 @@ static inline PyObject **fl_at(struct fl_frame *f, int from_top) { /* 1: the top
     return &f->slots[f->code->nlocalsplus + f->sp - from_top];
 }
 
+/* --- ops_value.c: what instructions compute, for who means the same by another name. The operands are the pass's views;
+ * new references, Unknown where something is not known, NULL with an exception. -------------------------------- */
+PyObject *fl_binary(struct fl_run *run, PyObject *a, PyObject *b,
+                    int op); /* by BINARY_OP's number */
+enum fl_unary_op { FL_NEGATIVE, FL_POSITIVE, FL_INVERT, FL_ABSOLUTE };
+PyObject *fl_unary(struct fl_run *run, PyObject *o, enum fl_unary_op op);
+PyObject *fl_compare(struct fl_run *run, PyObject *a, PyObject *b, int op); /* Py_LT … */
+PyObject *fl_contains(struct fl_run *run, PyObject *box, PyObject *item, int inverted);
+PyObject *fl_subscript(struct fl_run *run, PyObject *o, PyObject *key);
+/* o[key] = value, or del o[key] for NULL: 0 or -1. */
+int fl_set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value);
+
 /* --- heap.c ------------------------------------------------------------------------------------------------ */
 static inline PyObject *fl_see(struct fl_run *run,
                                PyObject *o) { /* borrowed: the pass's own view of o */
@@ -269,7 +283,12 @@ int fl_next(struct fl_run *run, PyObject *iterator, PyObject **value);
 PyObject *fl_gen_send(struct fl_run *run, PyObject *gen,
                       PyObject *value); /* NULL without exception never: StopIteration */
 int fl_gen_check(struct flow_state *st, PyObject *o);
-enum { FL_CALL_PLAIN, FL_CALL_FILTER, FL_CALL_KEY }; /* what a callback's Unknown is replaced by */
+enum {
+    FL_CALL_PLAIN,
+    FL_CALL_FILTER,
+    FL_CALL_KEY,
+    FL_CALL_REJECT
+}; /* what a callback's Unknown is replaced by */
 PyObject *fl_iter_copy(struct fl_run *run,
                        PyObject *iterator); /* NULL without exception: cannot be copied */
 PyObject *fl_callback(struct fl_run *run, PyObject *callable,
@@ -284,6 +303,9 @@ PyObject *fl_call_method(struct fl_run *run, PyObject *o, const char *name, PyOb
 /* New reference; NULL with an exception. args are the pass's views. */
 PyObject *fl_call(struct fl_run *run, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames);
+/* Calls native code that has no effect but on `box` (which is ours, or NULL). */
+PyObject *fl_call_native(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames, PyObject *box);
 PyObject *fl_getattr(struct fl_run *run, PyObject *o, PyObject *name);
 int fl_setattr(struct fl_run *run, PyObject *o, PyObject *name,
                PyObject *value); /* value NULL: delete */
@@ -292,12 +314,25 @@ enum fl_pure {
     FL_PURE,
     FL_PURE_ITER,
     FL_PURE_NUMPY,
-    FL_PURE_SPECIAL,
-    FL_PURE_CLOCK /* it gives something else each time: Unknown */
+    FL_PURE_SPOILS, /* it changes its first argument, an array */
+    FL_PURE_CLOCK,  /* it gives something else each time: Unknown */
+    FL_PURE_NAMED   /* by number from here on: named.c */
 };
 int fl_pure_init(struct flow_state *st);
 void fl_pure_look(struct flow_state *st); /* before a pass: what has been imported since */
 int fl_pure_of(struct flow_state *st, PyObject *callable);
+/* --- named.c: functions of the standard library in C, by what they mean ------------------------------------------- */
+int fl_named_init(struct flow_state *st);
+/* `pure`: as fl_pure_of gave it, FL_PURE_NAMED and beyond. New reference, NULL with an exception. */
+PyObject *fl_named(struct fl_run *run, int pure, PyObject *callable, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames);
+/* The method of a built-in class or of one of NumPy's functions (chain.from_iterable, np.add.reduce): *done 0: none of them. */
+PyObject *fl_named_method(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames, int *done);
+/* Objects that are called: itemgetter, attrgetter, methodcaller, the key of cmp_to_key. *done as above. */
+PyObject *fl_named_object(struct fl_run *run, PyObject *callable, PyObject *const *args,
+                          Py_ssize_t nargs, int *done);
+int fl_is_getter(PyTypeObject *type); /* making one only keeps what it is given */
 /* A special built-in (print, next, getattr, …). *done 0: none of them. */
 PyObject *fl_special(struct fl_run *run, PyObject *callable, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames, int *done);

@@ -63,6 +63,9 @@ PyObject *fl_gen_send(struct fl_run *run, PyObject *o, PyObject *value) {
 
 /* An item for native code, which may go on to take from it: the program's iterators stay as they are. Steals item. */
 static PyObject *handed_out(struct fl_run *run, PyObject *item) {
+    PyObject *seen = item ? fl_see(run, item) : NULL;
+    if (seen != item)
+        Py_SETREF(item, Py_NewRef(seen));
     if (!item || !(PyGen_CheckExact(item) ||
                    (fl_kind(run->st, Py_TYPE(item)) == FL_ITER && !fl_map_has(&run->owned, item))))
         return item;
@@ -221,9 +224,10 @@ static PyObject *callback_call(PyObject *o, PyObject *args, PyObject *kwds) {
     if (r && w->mode == FL_CALL_KEY && (w->run->approximate || fl_is_unknown(w->run->st, r))) {
         w->run->approximate++;
         Py_SETREF(r, PyLong_FromLong(0));
-    } else if (r && w->mode == FL_CALL_FILTER && fl_is_unknown(w->run->st, r)) {
-        w->run->approximate++;
-        Py_SETREF(r, Py_NewRef(Py_True));
+    } else if (r && (w->mode == FL_CALL_FILTER || w->mode == FL_CALL_REJECT) &&
+               fl_is_unknown(w->run->st, r)) {
+        w->run->approximate++; /* each item is taken along */
+        Py_SETREF(r, PyBool_FromLong(w->mode == FL_CALL_FILTER));
     }
     return r;
 }
@@ -302,6 +306,7 @@ static int can_be_rebuilt(PyObject *o) {
                                         "itertools.takewhile",
                                         "itertools.dropwhile",
                                         "itertools.compress",
+                                        "itertools.filterfalse",
                                         NULL};
     for (int i = 0; names[i]; i++)
         if (strcmp(Py_TYPE(o)->tp_name, names[i]) == 0)
@@ -350,6 +355,15 @@ static PyObject *copy_chain(struct fl_run *run, PyObject *reduced) {
     return made;
 }
 
+static int callback_mode(PyObject *type) {
+    if (type == (PyObject *)&PyFilter_Type)
+        return FL_CALL_FILTER;
+    return PyType_Check(type) &&
+                   strcmp(((PyTypeObject *)type)->tp_name, "itertools.filterfalse") == 0
+               ? FL_CALL_REJECT
+               : FL_CALL_PLAIN;
+}
+
 /* Calls what __reduce__ gave, with copies of the iterators among the arguments and callbacks for functions. */
 static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
     PyObject *type = PyTuple_GET_ITEM(reduced, 0), *args = PyTuple_GET_ITEM(reduced, 1);
@@ -359,8 +373,7 @@ static PyObject *rebuild(struct fl_run *run, PyObject *reduced) {
         if (PyGen_CheckExact(arg) || fl_kind(run->st, Py_TYPE(arg)) == FL_ITER)
             now = Py_XNewRef(fl_own(run, arg));
         else if (PyCallable_Check(arg) && i == 0)
-            now = fl_callback(run, arg,
-                              type == (PyObject *)&PyFilter_Type ? FL_CALL_FILTER : FL_CALL_PLAIN);
+            now = fl_callback(run, arg, callback_mode(type));
         else if (PyTuple_CheckExact(arg))
             now = copy_tuple(run, arg);
         else

@@ -64,7 +64,7 @@ static PyObject *user_binary(struct fl_run *run, PyObject *a, PyObject *b, int o
     return r || PyErr_Occurred() ? r : fl_unknown(run->st);
 }
 
-static PyObject *binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
+PyObject *fl_binary(struct fl_run *run, PyObject *a, PyObject *b, int op) {
     struct flow_state *st = run->st;
     int ka = fl_kind(st, Py_TYPE(a));
     if (fl_is_unknown(st, a) || fl_is_unknown(st, b)) {
@@ -97,7 +97,7 @@ static int op_binary_op(struct fl_run *run, struct fl_frame *f, int arg) {
         (PyLong_CheckExact(b) || PyFloat_CheckExact(b)))
         r = operators[arg].call(a, b);
     else
-        r = binary(run, fl_see(run, a), fl_see(run, b), arg);
+        r = fl_binary(run, fl_see(run, a), fl_see(run, b), arg);
     Py_DECREF(a);
     Py_DECREF(b);
     if (!r)
@@ -106,14 +106,26 @@ static int op_binary_op(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
-static int unary(struct fl_run *run, struct fl_frame *f, PyObject *(*call)(PyObject *),
-                 const char *name) {
-    PyObject *a = fl_pop(f), *seen = fl_see(run, a), *r = NULL;
+static const struct {
+    PyObject *(*call)(PyObject *);
+    const char *name;
+} unaries[] = {
+    [FL_NEGATIVE] = {PyNumber_Negative, "__neg__"},
+    [FL_POSITIVE] = {PyNumber_Positive, "__pos__"},
+    [FL_INVERT] = {PyNumber_Invert, "__invert__"},
+    [FL_ABSOLUTE] = {PyNumber_Absolute, "__abs__"},
+};
+
+PyObject *fl_unary(struct fl_run *run, PyObject *o, enum fl_unary_op op) {
     int found;
-    if (fl_is_unknown(run->st, seen) || fl_kind(run->st, Py_TYPE(seen)))
-        r = call(seen);
-    else if (!(r = fl_call_method(run, seen, name, NULL, 0, &found)) && !PyErr_Occurred())
-        r = fl_unknown(run->st);
+    if (fl_is_unknown(run->st, o) || fl_kind(run->st, Py_TYPE(o)))
+        return fl_fresh(run, unaries[op].call(o));
+    PyObject *r = fl_call_method(run, o, unaries[op].name, NULL, 0, &found);
+    return r || PyErr_Occurred() ? r : fl_unknown(run->st);
+}
+
+static int unary(struct fl_run *run, struct fl_frame *f, enum fl_unary_op op) {
+    PyObject *a = fl_pop(f), *r = fl_unary(run, fl_see(run, a), op);
     Py_DECREF(a);
     if (!r)
         return -1;
@@ -123,15 +135,15 @@ static int unary(struct fl_run *run, struct fl_frame *f, PyObject *(*call)(PyObj
 
 static int op_negative(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
-    return unary(run, f, PyNumber_Negative, "__neg__");
+    return unary(run, f, FL_NEGATIVE);
 }
 static int op_positive(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
-    return unary(run, f, PyNumber_Positive, "__pos__");
+    return unary(run, f, FL_POSITIVE);
 }
 static int op_invert(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
-    return unary(run, f, PyNumber_Invert, "__invert__");
+    return unary(run, f, FL_INVERT);
 }
 
 static int op_not(struct fl_run *run, struct fl_frame *f, int arg) {
@@ -160,7 +172,7 @@ static const char *const comparisons[] = {"__lt__", "__le__", "__eq__",
                                           "__ne__", "__gt__", "__ge__"};
 static const int mirrored[] = {Py_GT, Py_GE, Py_EQ, Py_NE, Py_LT, Py_LE};
 
-static PyObject *compare(struct fl_run *run, PyObject *a, PyObject *b, int op) {
+PyObject *fl_compare(struct fl_run *run, PyObject *a, PyObject *b, int op) {
     struct flow_state *st = run->st;
     if (fl_is_unknown(st, a) || fl_is_unknown(st, b))
         return fl_unknown(st);
@@ -193,7 +205,7 @@ static int op_compare(struct fl_run *run, struct fl_frame *f, int flags) {
         (PyLong_CheckExact(a) || PyFloat_CheckExact(a) || PyUnicode_CheckExact(a)))
         r = PyObject_RichCompare(a, b, arg);
     else
-        r = compare(run, fl_see(run, a), fl_see(run, b), arg);
+        r = fl_compare(run, fl_see(run, a), fl_see(run, b), arg);
     Py_DECREF(a);
     Py_DECREF(b);
     if (!r)
@@ -213,27 +225,26 @@ static int op_is(struct fl_run *run, struct fl_frame *f, int arg) {
     return r ? 0 : -1;
 }
 
-static int op_contains(struct fl_run *run, struct fl_frame *f, int arg) {
-    PyObject *box = fl_pop(f), *item = fl_pop(f), *b = fl_see(run, box), *i = fl_see(run, item),
-             *r = NULL;
+PyObject *fl_contains(struct fl_run *run, PyObject *box, PyObject *item, int inverted) {
     struct flow_state *st = run->st;
-    int found, kind = fl_kind(st, Py_TYPE(b));
-    if (fl_is_unknown(st, b) || fl_is_unknown(st, i)) {
-        r = fl_unknown(st);
-    } else if (kind && kind != FL_ITER && (fl_plain(run, b, 3) || PyDict_Check(b))) {
-        int in = PySequence_Contains(b, i);
-        if (in >= 0)
-            r = PyBool_FromLong(in ^ arg);
-        else if (fl_absorb(run))
-            r = fl_unknown(st);
-    } else {
-        r = fl_call_method(run, b, "__contains__", &i, 1, &found);
-        int truth = r ? fl_truth(run, r) : -2;
-        Py_XDECREF(r);
-        r = truth == -1 || PyErr_Occurred() ? NULL
-            : truth == -2                   ? fl_unknown(st)
-                                            : PyBool_FromLong(truth ^ arg);
+    int found, kind = fl_kind(st, Py_TYPE(box));
+    if (fl_is_unknown(st, box) || fl_is_unknown(st, item))
+        return fl_unknown(st);
+    if (kind && kind != FL_ITER && (fl_plain(run, box, 3) || PyDict_Check(box))) {
+        int in = PySequence_Contains(box, item);
+        return in >= 0 ? PyBool_FromLong(in ^ inverted) : fl_absorb(run) ? fl_unknown(st) : NULL;
     }
+    PyObject *r = fl_call_method(run, box, "__contains__", &item, 1, &found);
+    int truth = r ? fl_truth(run, r) : -2;
+    Py_XDECREF(r);
+    return truth == -1 || PyErr_Occurred() ? NULL
+           : truth == -2                   ? fl_unknown(st)
+                                           : PyBool_FromLong(truth ^ inverted);
+}
+
+static int op_contains(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *box = fl_pop(f), *item = fl_pop(f);
+    PyObject *r = fl_contains(run, fl_see(run, box), fl_see(run, item), arg);
     Py_DECREF(box);
     Py_DECREF(item);
     if (!r)
@@ -260,7 +271,7 @@ static PyObject *missing(struct fl_run *run, PyObject *o, PyObject *key) {
     return made;
 }
 
-static PyObject *subscript(struct fl_run *run, PyObject *o, PyObject *key) {
+PyObject *fl_subscript(struct fl_run *run, PyObject *o, PyObject *key) {
     struct flow_state *st = run->st;
     if (fl_is_unknown(st, o) || fl_is_unknown(st, key))
         return fl_unknown(st);
@@ -294,7 +305,7 @@ static PyObject *subscript(struct fl_run *run, PyObject *o, PyObject *key) {
 static int op_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
     PyObject *key = fl_pop(f), *o = fl_pop(f);
-    PyObject *r = subscript(run, fl_see(run, o), fl_see(run, key));
+    PyObject *r = fl_subscript(run, fl_see(run, o), fl_see(run, key));
     Py_DECREF(key);
     Py_DECREF(o);
     if (!r)
@@ -325,8 +336,7 @@ static int op_binary_slice(struct fl_run *run, struct fl_frame *f, int arg) {
     return op_subscr(run, f, 0);
 }
 
-/* o[key] = value, or del o[key] for NULL. */
-static int set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value) {
+int fl_set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value) {
     struct flow_state *st = run->st;
     o = fl_see(run, o);
     key = fl_see(run, key);
@@ -359,7 +369,7 @@ static int set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *va
 static int op_store_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
     PyObject *key = fl_pop(f), *o = fl_pop(f), *value = fl_pop(f);
-    int rc = set_item(run, o, key, value);
+    int rc = fl_set_item(run, o, key, value);
     Py_DECREF(key);
     Py_DECREF(o);
     Py_DECREF(value);
@@ -378,7 +388,7 @@ static int op_store_slice(struct fl_run *run, struct fl_frame *f, int arg) {
 static int op_delete_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
     PyObject *key = fl_pop(f), *o = fl_pop(f);
-    int rc = set_item(run, o, key, NULL);
+    int rc = fl_set_item(run, o, key, NULL);
     Py_DECREF(key);
     Py_DECREF(o);
     return rc;

@@ -60,6 +60,9 @@ static const struct {
     {"itertools", "pairwise", FL_ITER},
     {"itertools", "groupby", FL_ITER},
     {"itertools", "compress", FL_ITER},
+    {"itertools", "filterfalse", FL_ITER},
+    {"itertools", "_tee", FL_ITER},
+    {"itertools", "batched", FL_ITER}, /* since 3.12 */
     {"itertools", "combinations_with_replacement", FL_ITER},
 };
 
@@ -129,6 +132,10 @@ static int note_nameless(PyObject *t) {
                     note_iterator(t, PyBytes_FromString("")) < 0 ||
                     note_iterator(t, PyObject_CallFunction((PyObject *)&PyRange_Type, "i", 1)) < 0))
         rc = -1;
+    PyObject *calls = PyCallIter_New((PyObject *)&PyLong_Type, Py_None); /* iter(f, sentinel) */
+    if (rc == 0)
+        rc = calls ? note(t, (PyObject *)Py_TYPE(calls), FL_ITER) : -1;
+    Py_XDECREF(calls);
     return rc;
 }
 
@@ -144,7 +151,8 @@ int fl_pure_init(struct flow_state *st) {
         note_names(st->pure, "builtins", builtin_iter, FL_PURE_ITER) < 0 ||
         note_names(st->pure, "functools", functools_pure, FL_PURE_ITER) < 0 ||
         note_names(st->pure, "time", clocks, FL_PURE_CLOCK) < 0 ||
-        note_module(st->pure, "math", FL_PURE) < 0 || note_nameless(st->pure_types) < 0)
+        note_module(st->pure, "math", FL_PURE) < 0 || note_nameless(st->pure_types) < 0 ||
+        fl_named_init(st) < 0)
         return -1;
     if (note(st->pure_types, (PyObject *)Py_TYPE(Py_None), FL_ATOM) < 0 ||
         note(st->pure_types, (PyObject *)Py_TYPE(Py_Ellipsis), FL_ATOM) < 0 ||
@@ -153,6 +161,11 @@ int fl_pure_init(struct flow_state *st) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         PyObject *m = PyImport_ImportModule(types[i].module);
         PyObject *type = m ? PyObject_GetAttrString(m, types[i].name) : NULL;
+        if (m && !type && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear(); /* another version of Python has it */
+            Py_DECREF(m);
+            continue;
+        }
         int rc = note(st->pure_types, type, types[i].kind);
         Py_XDECREF(m);
         Py_XDECREF(type);
@@ -172,12 +185,6 @@ static const char *const numpy_not[] = {"save",
                                         "loadtxt",
                                         "genfromtxt",
                                         "fromfile",
-                                        "copyto",
-                                        "put",
-                                        "place",
-                                        "putmask",
-                                        "put_along_axis",
-                                        "fill_diagonal",
                                         "seterr",
                                         "seterrcall",
                                         "setbufsize",
@@ -197,9 +204,11 @@ static const char *const numpy_not[] = {"save",
                                         "test",
                                         "info",
                                         "show_config",
-                                        "empty",
-                                        "empty_like",
                                         NULL};
+
+/* What they are given first is something else afterwards. */
+static const char *const numpy_spoils[] = {"copyto",         "put",           "place", "putmask",
+                                           "put_along_axis", "fill_diagonal", NULL};
 
 static int listed(const char *const *names, PyObject *name) {
     for (int i = 0; names[i]; i++)
@@ -225,7 +234,7 @@ static int note_numpy_names(struct flow_state *st, const char *module) {
             Py_XDECREF(generic);
             PyErr_Clear();
         } else {
-            rc = note(st->pure, value, FL_PURE_NUMPY);
+            rc = note(st->pure, value, listed(numpy_spoils, key) ? FL_PURE_SPOILS : FL_PURE_NUMPY);
         }
     }
     Py_XDECREF(name);
@@ -255,18 +264,35 @@ static int numpy_look(struct flow_state *st) {
     Py_DECREF(dtype);
     if (rc == 0 && note_numpy_names(st, "numpy") < 0)
         rc = -1;
-    if (rc == 0 &&
-        (note_numpy_names(st, "numpy.linalg") < 0 || note_numpy_names(st, "numpy.fft") < 0))
-        rc = -1;
     return rc;
 }
 
+/* NumPy imports some of its modules when they are first used. */
+static int numpy_look_inside(struct flow_state *st) {
+    static const char *const modules[FL_NUMPY_MODULES] = {"numpy.linalg", "numpy.fft"};
+    int found = 0;
+    for (int i = 0; i < FL_NUMPY_MODULES; i++) {
+        PyObject *modules_now = PyImport_GetModuleDict();
+        if (st->numpy_modules >> i & 1 || !PyDict_GetItemString(modules_now, modules[i]))
+            continue;
+        if (note_numpy_names(st, modules[i]) < 0)
+            PyErr_Clear();
+        st->numpy_modules |= 1u << i;
+        found = 1;
+    }
+    return found;
+}
+
 void fl_pure_look(struct flow_state *st) {
-    if (st->numpy_known)
-        return;
-    if (numpy_look(st) < 0)
-        PyErr_Clear();
-    if (st->numpy_known) /* what was not known before is now */
+    int found = 0;
+    if (!st->numpy_known) {
+        if (numpy_look(st) < 0)
+            PyErr_Clear();
+        found = st->numpy_known;
+    }
+    if (st->numpy_known && st->numpy_modules != (1u << FL_NUMPY_MODULES) - 1)
+        found |= numpy_look_inside(st);
+    if (found) /* what was not known before is now */
         memset(&st->seen, 0, sizeof st->seen);
 }
 
@@ -389,12 +415,25 @@ static PyObject *do_getattr(struct fl_run *run, PyObject *const *args, Py_ssize_
     return r;
 }
 
+/* Without a value: delattr. */
 static PyObject *do_setattr(struct fl_run *run, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs != 3 || !PyUnicode_Check(args[1])) {
+    if ((nargs != 3 && nargs != 2) || !PyUnicode_Check(args[1])) {
         fl_stop(run, FL_WHY_OTHER, "setattr with an unknown name");
         return NULL;
     }
-    return fl_setattr(run, args[0], args[1], args[2]) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *value = nargs == 3 ? args[2] : NULL;
+    return fl_setattr(run, args[0], args[1], value) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* iter(f, sentinel). */
+static PyObject *do_iter_calls(struct fl_run *run, PyObject *callable, PyObject *sentinel) {
+    if (fl_is_unknown(run->st, callable) || fl_is_unknown(run->st, sentinel) ||
+        !fl_plain(run, sentinel, 2))
+        return fl_unknown(run->st);
+    PyObject *call = fl_callback(run, callable, FL_CALL_PLAIN);
+    PyObject *it = call ? fl_mine(run, PyCallIter_New(call, sentinel)) : NULL;
+    Py_XDECREF(call);
+    return it;
 }
 
 static PyObject *do_isinstance(struct fl_run *run, PyObject *const *args, Py_ssize_t nargs) {
@@ -445,13 +484,17 @@ static PyObject *special_function(struct fl_run *run, PyObject *c, PyObject *con
             return do_next(run, args, nargs);
         if (named(c, "iter") && nargs == 1)
             return fl_iter(run, args[0]);
+        if (named(c, "iter") && nargs == 2)
+            return do_iter_calls(run, args[0], fl_see(run, args[1]));
+        if (named(c, "delattr") && nargs == 2)
+            return do_setattr(run, args, 2);
         if (named(c, "len") && nargs == 1)
             return do_len(run, args[0]);
         if (named(c, "getattr"))
             return do_getattr(run, args, nargs, 0);
         if (named(c, "hasattr"))
             return do_getattr(run, args, nargs, 1);
-        if (named(c, "setattr"))
+        if (named(c, "setattr") && nargs == 3)
             return do_setattr(run, args, nargs);
         if (named(c, "isinstance"))
             return do_isinstance(run, args, nargs);

@@ -1,6 +1,8 @@
 """Native code that calls back, iterates over what it finds in containers, or resumes generators: never on what is the program's."""
 
+import bisect
 import functools
+import heapq
 import itertools
 import operator
 import time
@@ -290,6 +292,122 @@ def outcome(main, capsys):
     except Exception as error:
         result = repr(error)
     return result, [v for v in log if not isinstance(v, Loud)], capsys.readouterr().out
+
+
+@p
+def heaps_and_sorted_lists(log):
+    heap, line = [5, 3], [1, 9]
+    x = f(4)
+    heapq.heapify(heap)
+    heapq.heappush(heap, f(2))
+    heapq.heappush(heap, x)
+    bisect.insort(line, 4)
+    bisect.insort_left(line, f(3))
+    log.append((heapq.heappop(heap), bisect.bisect(line, 4), list(heap), line))
+    f(6)
+    return [heapq.heappop(heap) for _ in range(len(heap))], f(7)
+
+
+@p
+def heap_of_pending_pairs(log):
+    heap = []
+    for i in range(6):
+        heapq.heappush(heap, (f(i) % 3, i))
+    while heap:
+        value, i = heapq.heappop(heap)
+        log.append((value, f(i)))
+    return f(1)
+
+
+@p
+def operators_by_name(log):
+    d, xs = {"a": 1}, [1, 2, 3]
+    f(0)
+    operator.setitem(d, "b", f(2))
+    operator.delitem(xs, 0)
+    operator.iconcat(xs, [f(4)])
+    operator.iadd(xs, [5])
+    log.append((operator.getitem(d, "b"), operator.contains(xs, 4), xs))
+    return functools.reduce(operator.mul, map(f, [2, 3, 4]), 1), operator.call(f, 9), d
+
+
+@p
+def getters(log):
+    rows = [(3, "c"), (1, "a"), (2, "b")]
+    x = f(0)
+    pairs = [{"k": f(i), "o": complex(i, 2)} for i in range(3)]
+    log.append(sorted(rows, key=operator.itemgetter(1)))
+    log.append(list(map(operator.itemgetter("k"), pairs)))
+    log.append([operator.attrgetter("imag", "real")(p["o"]) for p in pairs])
+    log.append(operator.methodcaller("conjugate")(pairs[1]["o"]))
+    return max(pairs, key=operator.itemgetter("k"))["k"] + f(1), x
+
+
+@p
+def compared_by_a_function(log):
+    xs = [3, 1, 2]
+    x = f(0)
+    log.append(sorted(xs, key=functools.cmp_to_key(lambda a, b: f(b) - f(a))))
+    xs.sort(key=functools.cmp_to_key(lambda a, b: log.append((a, b)) or a - b))
+    return xs, f(1), x
+
+
+@p
+def tees_and_chains(log):
+    its = (iter([1, 2]), iter([3]))
+    x = f(0)
+    a, b = itertools.tee(map(f, [4, 5]))
+    log.append(next(a))
+    log.append(list(itertools.chain.from_iterable(its)))
+    f(1)
+    log.append((list(a), list(b), list(its[0])))
+    rows = [[f(i)] for i in range(3)]
+    rows[1].append(f(7))
+    return [f(v) for v in itertools.chain.from_iterable(rows)], x
+
+
+@p
+def tee_made_before(log):
+    a, b = itertools.tee([1, 2, 3])
+    x = f(0)
+    log.append(next(a))
+    f(1)
+    log.append((list(a), list(b)))
+    return list(itertools.filterfalse(lambda v: f(v) % 2, range(5))), x
+
+
+@p
+def calls_until(log):
+    left = [3, 2, 1, 0, 5]
+    x = f(0)
+    for v in iter(lambda: left.pop(0), 0):
+        log.append(f(v))
+    return left, f(2), x
+
+
+@p
+def ufunc_methods(log):
+    a = numpy.arange(4.0)
+    x = f(0)
+    log.append(float(numpy.add.reduce(a)))
+    numpy.add.at(a, [0], 5)
+    f(1)
+    log.append(numpy.multiply.accumulate(a).tolist())
+    return numpy.subtract.outer(a, a).tolist(), f(2), x
+
+
+@p
+def arrays_filled_by_functions(log):
+    a, b, c = numpy.zeros(3), numpy.ones((2, 2)), numpy.arange(3.0)
+    x = f(1)
+    numpy.copyto(a, 4)
+    numpy.fill_diagonal(b, x)
+    numpy.put(c, [0], f(7))
+    numpy.add(a, c, out=a)
+    log.append((a.tolist(), f(int(b[0, 0])), c.tolist()))
+    d = numpy.empty(2)
+    d[:] = f(2)
+    return d.tolist(), f(3), numpy.full(2, x).tolist()
 
 
 @pytest.mark.parametrize("main", programs, ids=lambda main: main.__name__)
