@@ -61,15 +61,28 @@ static void words_out(struct erg_agent *a, const struct erg_record *r, struct er
     out->payload.stream_len = out->payload.data_len = r->result.len;
 }
 
+/* It cannot be sent: its client is told so instead. */
+static void lost_out(struct erg_msg_result *m, struct erg_parcel_out *out) {
+    static char words[] = "there was no memory to send its result";
+    memset(&out->payload, 0, sizeof out->payload);
+    out->pieces = out->few_pieces;
+    out->entries = out->few_entries;
+    out->n = 1;
+    out->pieces[0] = (struct iovec){words, sizeof words - 1};
+    out->payload.stream_len = out->payload.data_len = sizeof words - 1;
+    m->outcome = ERG_OUT_LOST;
+}
+
 static void send_call(struct erg_agent *a, uint32_t index, struct erg_msg_result *m) {
     struct erg_record *r = erg_table_record(a->table, index);
     struct erg_parcel_out out;
     int is_payload = m->outcome == ERG_OUT_OK || m->outcome == ERG_OUT_ERROR;
     a->tasks[index].messages = 1;
-    if (!is_payload || r->result.len == 0 ||
-        erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len, NULL,
-                        NULL, &out) < 0)
+    if (!is_payload || r->result.len == 0)
         words_out(a, r, &out);
+    else if (erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len,
+                             NULL, NULL, &out) < 0)
+        lost_out(m, &out);
     m->payload = out.payload;
     m->bytes = out.payload.data_len;
     send_result(a, index, lane_for(m->bytes), m, &out);

@@ -301,6 +301,8 @@ static int on_ready(struct place *p, const unsigned char *body, size_t len, stru
     int code = erg_msg_ready_decode(body, len, &m, err);
     if (code < 0 || p->state != ERG_PLACE_STARTING)
         return code;
+    if (m.slots > ERG_MEMBERS_LIMIT)
+        return erg_error_set(err, ERG_EPROTOCOL, "it claims to have %u workers", m.slots);
     p->slots = m.slots ? m.slots : 1;
     p->cores = m.cores;
     p->pid = m.pid;
@@ -327,8 +329,9 @@ static int on_fail(struct place *p, const unsigned char *body, size_t len, struc
 static int on_pong(struct place *p, const unsigned char *body, size_t len, struct erg_error *err) {
     struct erg_msg_ping m;
     int code = erg_msg_ping_decode(body, len, &m, err);
-    if (code == 0)
-        erg_lease_on_rtt(&p->lease, erg_remote_now() - (int64_t)m.sent_ns);
+    int64_t rtt = code == 0 ? (int64_t)((uint64_t)erg_remote_now() - m.sent_ns) : -1;
+    if (rtt >= 0 && rtt <= 2 * SILENCE_NS) /* else it gives back what it was not asked */
+        erg_lease_on_rtt(&p->lease, rtt);
     return code;
 }
 

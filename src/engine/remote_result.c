@@ -1,4 +1,8 @@
-/* Results on their way in: read into the arena, and put into the records they belong to. */
+/* Results on their way in: read into the arena, and put into the records they belong to.
+ *
+ * What an agent says about a task is believed only as far as it can be: an agent that is broken, or lies, is lost with
+ * its tasks, and the records stay in order. Of a chunk, [first, first + ndone) is what has come, and `next`, the low half
+ * of its range, is what the agent may get to: its end when it was sent, less once the back of it was given back. */
 #include "engine/remote_inside.h"
 
 #include <stdlib.h>
@@ -16,6 +20,20 @@ static void add_items(struct leased *l, struct erg_record *record,
     }
     l->last_block = parcel->block;
     atomic_fetch_add_explicit(&record->ndone, parcel->count, memory_order_release);
+}
+
+static int nonsense(struct erg_error *err, const char *what) {
+    return erg_error_set(err, ERG_EPROTOCOL, "its agent sends %s, which makes no sense", what);
+}
+
+static uint32_t next_of(const struct erg_record *record) {
+    return (uint32_t)atomic_load(&((struct erg_record *)record)->range);
+}
+
+/* May the chunk's items up to `next` count as begun? */
+static int may_be_next(const struct erg_record *record, uint32_t next) {
+    uint32_t done = record->first + atomic_load(&((struct erg_record *)record)->ndone);
+    return next >= done && next <= next_of(record);
 }
 
 /* How far it got: `next` is the first item that was not begun. */
@@ -43,7 +61,15 @@ static int open_coming(struct place *p, const struct erg_msg_result *m, struct c
     struct leased *l = erg_remote_find(r, m->id);
     struct erg_record *record = l ? erg_table_record(r->table, ERG_HANDLE_INDEX(l->task)) : NULL;
     *in = (struct coming){.place = p, .raw = is_words(m)};
-    int items = record && record->kind == ERG_KIND_CHUNK && !in->raw;
+    int chunk = record && record->kind == ERG_KIND_CHUNK, items = chunk && !in->raw;
+    if (record && l->place == p && !chunk && (m->flags & ERG_RESULT_PARTIAL))
+        return nonsense(err, "a part of a result that has none");
+    if (in->raw && m->payload.n > 0)
+        return nonsense(err, "words with buffers");
+    if (record && !chunk && !in->raw && m->payload.stream_len == 0)
+        return nonsense(err, "a result that is empty");
+    if (items && m->outcome == ERG_OUT_ERROR && !(m->flags & ERG_RESULT_PARTIAL))
+        return nonsense(err, "an exception of several calls");
     if (m->payload.stream_len == 0 && m->payload.n == 0 && !items)
         return 0;
     in->has_parcel = 1;
@@ -68,6 +94,23 @@ static void set_result(struct erg_remote *r, uint32_t index, struct coming *in) 
     record->result.len = parcel->len;
 }
 
+/* Is what a chunk's result says possible? */
+static int fits(const struct erg_record *record, const struct erg_msg_result *m,
+                const struct coming *in) {
+    uint32_t count = in->has_parcel && in->parcel.items ? in->parcel.count : 0;
+    uint32_t done = record->first + atomic_load(&((struct erg_record *)record)->ndone);
+    if (count > next_of(record) - done)
+        return 0;
+    return (m->flags & ERG_RESULT_PARTIAL) ||
+           (m->first >= done + count && m->first <= next_of(record));
+}
+
+/* It cannot have run for longer than it was there. */
+static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m) {
+    uint64_t there = (uint64_t)(erg_remote_now() - l->sent_at);
+    return m->run_ns < there ? m->run_ns : there;
+}
+
 /* Everything of it is there. Takes the parcel over. */
 static int on_result(struct place *p, const struct erg_msg_result *m, struct coming *in,
                      struct erg_error *err) {
@@ -85,6 +128,13 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
         if (code < 0)
             return code;
     }
+    if (record->kind == ERG_KIND_CHUNK && !fits(record, m, in)) {
+        if (in->has_parcel && in->parcel.items)
+            erg_stream_free(r->m, in->parcel.block);
+        else if (in->has_parcel)
+            erg_parcel_abort(&in->parcel);
+        return nonsense(err, "results of calls it was not given");
+    }
     l->came += in->has_parcel ? in->parcel.len : 0;
     if (in->has_parcel && in->parcel.items)
         add_items(l, record, &in->parcel);
@@ -94,7 +144,7 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
         return 0;
     if (record->kind == ERG_KIND_CHUNK)
         set_next(record, m->first);
-    erg_leased_finish(l, m->outcome, m->run_ns);
+    erg_leased_finish(l, m->outcome, run_time(l, m));
     return 0;
 }
 
@@ -116,7 +166,7 @@ static int quick_result(struct place *p, const struct erg_msg_result *m) {
     if (!is_words(m))
         to[0] &= (unsigned char)~ERG_PAYLOAD_REFS;
     l->came = len;
-    erg_leased_finish(l, m->outcome, m->run_ns);
+    erg_leased_finish(l, m->outcome, run_time(l, m));
     return 1;
 }
 
@@ -195,6 +245,8 @@ static int on_returned(struct place *p, const unsigned char *body, size_t len,
         if (!l || l->place != p)
             continue;
         uint32_t index = ERG_HANDLE_INDEX(l->task);
+        if (l->last_block)
+            return nonsense(err, "back what it has begun");
         erg_lease_on_done(&p->lease, l->bytes, -1);
         erg_leased_arrived(l);
         erg_leased_free(r, l);
@@ -215,8 +267,11 @@ static int on_cutted(struct place *p, const unsigned char *body, size_t len,
     if (!l || l->place != p)
         return code;
     struct erg_record *record = erg_table_record(p->remote->table, ERG_HANDLE_INDEX(l->task));
-    if (m.items > 0 && record->kind == ERG_KIND_CHUNK && m.from >= record->first)
-        set_next(record, m.from);
+    if (m.items == 0)
+        return 0;
+    if (record->kind != ERG_KIND_CHUNK || !may_be_next(record, m.from))
+        return nonsense(err, "back calls it does not have");
+    set_next(record, m.from);
     return 0;
 }
 

@@ -1,0 +1,423 @@
+/* What lies over a link must not hurt: agents that answer nonsense to a real pool, and clients that say nonsense to a real
+ * agent. Some of what they say is right, so that the nonsense gets far. Seeds are fixed: what fails, fails again. */
+#include "engine/place_test_kit.h"
+
+#include "engine/linkio.h"
+#include "wire/message.h"
+#include "wire/session.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+/* --- chance ------------------------------------------------------------------------------------------------------- */
+static uint64_t dice_state;
+
+static uint32_t dice(uint32_t below) {
+    dice_state = dice_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(dice_state >> 33) % below;
+}
+
+static int one_in(uint32_t n) {
+    return dice(n) == 0;
+}
+
+/* Numbers near the edges, and others. */
+static uint32_t odd_number(uint32_t usual) {
+    static const uint32_t edges[] = {
+        0, 1, 2, 7, 255, 65535, 1u << 20, INT32_MAX, UINT32_MAX - 1, UINT32_MAX};
+    if (!one_in(3))
+        return usual;
+    return one_in(2) ? edges[dice(sizeof edges / sizeof *edges)] : usual + dice(5) - 2;
+}
+
+static void flip(unsigned char *bytes, size_t len) {
+    for (uint32_t n = one_in(2) ? 1 : dice(8); n > 0 && len > 0; n--)
+        bytes[dice((uint32_t)len)] ^= (unsigned char)(1u << dice(8));
+}
+
+/* --- either side ---------------------------------------------------------------------------------------------------- */
+enum { KNOWN = 256 };
+
+struct known { /* a task that was sent to us */
+    uint64_t id;
+    uint32_t first, end;
+    int chunk;
+};
+
+struct side {
+    struct erg_session *session;
+    struct erg_linkio io;
+    int is_agent, over;
+    unsigned odds; /* one message in so many is nonsense */
+    struct known known[KNOWN];
+    uint32_t n;
+};
+
+static void send_bytes(struct side *s, uint16_t type, unsigned char *head, size_t len,
+                       const void *data, size_t data_len) {
+    struct iovec piece = {(void *)data, data_len};
+    if (one_in(s->odds * 2))
+        flip(head, len);
+    erg_session_send(s->session, one_in(4) ? ERG_LANE_BULK : ERG_LANE_FIRST, type, head, len,
+                     &piece, data_len > 0, NULL, NULL, NULL);
+}
+
+/* --- an agent that lies --------------------------------------------------------------------------------------------- */
+static void lie_result(struct side *s, const struct known *k) {
+    static unsigned char data[70000];
+    unsigned char head[4096];
+    struct erg_entry entries[4] = {{0}};
+    struct erg_msg_result m = {.id = k->id, .outcome = ERG_OUT_OK, .run_ns = dice(1000000)};
+    size_t len = FRONT + sizeof(int64_t);
+    memset(data, 0, sizeof data);
+    if (k->chunk) { /* items, as run_chunk makes them */
+        uint32_t count = one_in(s->odds) ? dice(3000) : k->end - k->first;
+        len = 0;
+        for (uint32_t i = 0; i < count; i++, len += 6) {
+            data[len] = ERG_ITEM_ATOM;
+            data[len + 1] = 4;
+        }
+        m.first = k->first + count;
+        m.count = count;
+    }
+    if (one_in(s->odds)) {
+        m.outcome = (uint8_t)dice(8);
+        m.flags = (uint8_t)dice(4);
+        m.first = odd_number(m.first);
+        m.run_ns = (uint64_t)odd_number(5) << dice(33);
+        len = one_in(2) ? len : dice(sizeof data);
+    }
+    m.payload.stream_len = len;
+    if (one_in(s->odds)) {
+        m.payload.n = 1 + dice(4);
+        m.payload.entries = entries;
+        for (uint32_t i = 0; i < m.payload.n; i++) {
+            entries[i].kind = (uint8_t)(1 + (one_in(4) ? dice(3) : 0));
+            entries[i].flags = (uint8_t)dice(32);
+            entries[i].len = entries[i].kind == ERG_ENTRY_BUFFER ? dice(10000) : 0;
+            len += entries[i].len;
+        }
+        len = len < sizeof data ? len : sizeof data;
+    }
+    if (one_in(s->odds))
+        flip(data, len);
+    m.bytes = len;
+    send_bytes(s, ERG_MSG_RESULT, head, erg_msg_result_encode(&m, head), data, len);
+}
+
+static void lie_otherwise(struct side *s, const struct known *k) {
+    unsigned char head[512];
+    uint64_t ids[3] = {k->id, s->known[dice(s->n)].id, dice(1000)};
+    struct erg_msg_ids back = {.n = dice(4), .ids = ids};
+    struct erg_msg_cut cut = {.id = k->id,
+                              .from = odd_number(k->first + dice(k->end - k->first + 2)),
+                              .items = odd_number(3)};
+    struct erg_msg_ready ready = {.slots = odd_number(2), .cores = odd_number(2)};
+    struct erg_msg_ping pong = {.sent_ns = (uint64_t)odd_number(1) << dice(33)};
+    switch (dice(5)) {
+    case 0:
+        send_bytes(s, ERG_MSG_RETURNED, head, erg_msg_ids_encode(&back, head), NULL, 0);
+        break;
+    case 1:
+        send_bytes(s, ERG_MSG_CUTTED, head, erg_msg_cut_encode(&cut, head), NULL, 0);
+        break;
+    case 2:
+        send_bytes(s, ERG_MSG_READY, head, erg_msg_ready_encode(&ready, head), NULL, 0);
+        break;
+    case 3:
+        send_bytes(s, ERG_MSG_PONG, head, erg_msg_ping_encode(&pong, head), NULL, 0);
+        break;
+    default:
+        memset(head, 0, 64);
+        send_bytes(s, (uint16_t)(ERG_FRAME_NUMBERED + dice(30)), head, dice(64), NULL, 0);
+        break;
+    }
+}
+
+static void agent_heard(struct side *s, uint16_t type, const unsigned char *body, size_t len,
+                        int whole, uint64_t data_len) {
+    struct erg_msg_task m;
+    unsigned char head[256];
+    if (type == ERG_MSG_OPEN) {
+        struct erg_msg_ready ready = {.slots = 2, .cores = 2, .host = {"liar", 4}};
+        erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_READY, head,
+                         erg_msg_ready_encode(&ready, head), NULL, 0, NULL, NULL, NULL);
+    }
+    s->over |= type == ERG_MSG_BYE;
+    if (type != ERG_MSG_TASK || erg_msg_task_decode(body, len, whole, data_len, &m, NULL) < 0)
+        return;
+    struct known k = {m.id, m.first, m.end, m.kind == ERG_KIND_CHUNK};
+    s->known[s->n++ % KNOWN] = k;
+    while (one_in(s->odds))
+        lie_otherwise(s, one_in(2) ? &k : &s->known[dice(s->n < KNOWN ? s->n : KNOWN)]);
+    lie_result(s, &k);
+    while (one_in(s->odds)) /* once more, or for another */
+        lie_result(s, &s->known[dice(s->n < KNOWN ? s->n : KNOWN)]);
+}
+
+/* --- the link, of either -------------------------------------------------------------------------------------------- */
+static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_t len,
+                      struct erg_error *error) {
+    struct side *s = ctx;
+    struct erg_msg_hello m;
+    if (type == ERG_MSG_HELLO) {
+        int code = erg_msg_hello_decode(body, len, &m, error);
+        return code < 0 ? code : erg_session_resume(s->session, m.received, error);
+    }
+    s->over |= type == ERG_MSG_FAIL;
+    if (s->is_agent)
+        agent_heard(s, type, body, len, 1, 0);
+    return 0;
+}
+
+static int on_bulk(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
+                   uint64_t data_len, struct erg_bulk *to, struct erg_error *error) {
+    (void)ctx, (void)type, (void)head, (void)head_len, (void)error;
+    struct iovec *piece = malloc(sizeof *piece + data_len);
+    if (!piece)
+        return ERG_ENOMEM;
+    *piece = (struct iovec){piece + 1, data_len};
+    *to = (struct erg_bulk){piece, 1, NULL};
+    return 0;
+}
+
+static int on_done(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
+                   struct erg_bulk *got, struct erg_error *error) {
+    struct side *s = ctx;
+    (void)error;
+    if (s->is_agent)
+        agent_heard(s, type, head, head_len, 0, got->pieces->iov_len);
+    free(got->pieces);
+    return 0;
+}
+
+static void on_drop(void *ctx, uint16_t type, struct erg_bulk *got) {
+    (void)ctx, (void)type;
+    free(got->pieces);
+}
+
+static int side_open(struct side *s, int in, int out, const unsigned char *id) {
+    static const struct erg_session_ops ops = {on_message, on_bulk, on_done, on_drop};
+    unsigned char hello[256];
+    struct erg_msg_hello m = {.major = ERG_PROTOCOL_MAJOR,
+                              .role = s->is_agent ? ERG_ROLE_AGENT : ERG_ROLE_CLIENT,
+                              .tag = {"letters", 7}};
+    if (id)
+        memcpy(m.session, id, sizeof m.session);
+    if (erg_session_new(&ops, s, 0, &s->session) < 0 ||
+        erg_linkio_open(&s->io, s->session, in, out, NULL, NULL) < 0)
+        return -1;
+    return erg_session_open_link(s->session, hello, erg_msg_hello_encode(&m, hello));
+}
+
+/* Reads and writes for a while; 0 once the other side is gone. */
+static int side_turn(struct side *s, int ms) {
+    if (erg_linkio_flush(&s->io, NULL) < 0)
+        return 0;
+    struct pollfd p[2] = {{.fd = s->io.in, .events = POLLIN},
+                          {.fd = s->io.blocked ? s->io.out : -1, .events = POLLOUT}};
+    if (poll(p, 2, ms) > 0 && p[0].revents && erg_linkio_fill(&s->io, NULL, NULL) < 0)
+        return 0;
+    erg_session_tick(s->session);
+    return erg_linkio_flush(&s->io, NULL) >= 0;
+}
+
+static void side_close(struct side *s) {
+    erg_linkio_close(&s->io);
+    erg_session_free(s->session);
+}
+
+static int liar_main(const char *seed) {
+    static struct side s = {.is_agent = 1};
+    dice_state = strtoull(seed, NULL, 10);
+    s.odds = 4 + dice(60);
+    signal(SIGPIPE, SIG_IGN);
+    alarm(120); /* who started us may have failed */
+    if (write(1, "ERGON1 ready\n", 13) != 13 || side_open(&s, 0, 1, NULL) < 0)
+        return 1;
+    while (!s.over && side_turn(&s, 1000))
+        continue;
+    side_close(&s);
+    return 0;
+}
+
+/* Whatever the liars say: every task ends, what local workers did is right, and the pool closes. */
+static void lie_to_a_pool(unsigned seed) {
+    enum { TASKS = 60, CHUNKS = 12, ITEMS = 200 };
+    char liars[2][64];
+    const char *arguments[2] = {liars[0], liars[1]};
+    erg_handle tasks[TASKS], chunks[CHUNKS];
+    struct places s;
+    for (int i = 0; i < 2; i++)
+        snprintf(liars[i], sizeof liars[i], "--place-liar=%u", 2 * seed + (unsigned)i);
+    places_open(&s, 1, arguments, 2);
+    places_up(&s, 3);
+    uint64_t add = function(&s, '+');
+    for (int i = 0; i < CHUNKS; i++)
+        chunks[i] = chunk_go(&s, add, 0, ITEMS);
+    for (int i = 0; i < TASKS; i++) {
+        uint32_t index = task_make(&s, add, &(struct order){.number = i}, i % 5 == 0,
+                                   i % 10 ? 100 : 40000, NULL, 0);
+        erg_table_record(s.t, index)->retries = (uint8_t)(i % 3);
+        tasks[i] = task_go(&s, index);
+    }
+    for (int i = 0; i < TASKS; i++) {
+        task_wait(&s, tasks[i]);
+        task_free(&s, tasks[i]);
+    }
+    for (int i = 0; i < CHUNKS; i++) {
+        enum erg_outcome outcome = task_wait(&s, chunks[i]);
+        struct erg_record *r = erg_table_record(s.t, ERG_HANDLE_INDEX(chunks[i]));
+        uint32_t done = atomic_load(&r->ndone), end = erg_range_end(r);
+        assert_true(outcome != ERG_OUT_NONE);
+        assert_true(end <= ITEMS && done <= end);
+        uint32_t n = 0; /* what is said to be there is there */
+        for (uint64_t at = r->user8 == ERG_USER8_STREAM ? r->fn : 0; at;) {
+            const struct erg_stream_block *b = erg_table_at(s.t, at);
+            struct erg_item item;
+            for (size_t pos = 0; erg_item_at(b, pos, &item) == 1; pos = item.next)
+                n++;
+            at = b->next;
+        }
+        assert_int_equal(n, done);
+        task_free(&s, chunks[i]);
+    }
+    places_close(&s);
+}
+
+static void agents_that_lie(void **state) {
+    (void)state;
+    const char *more = getenv("ERGON_FUZZ_ROUNDS");
+    unsigned rounds = more ? (unsigned)atoi(more) : 20;
+    for (unsigned seed = 1; seed <= rounds; seed++) {
+        print_message("seed %u\n", seed);
+        lie_to_a_pool(seed);
+    }
+}
+
+/* --- a client that lies --------------------------------------------------------------------------------------------- */
+static void client_says(struct side *s, uint32_t round) {
+    static unsigned char data[40000];
+    unsigned char head[4096];
+    struct erg_entry entries[4] = {{0}};
+    uint64_t ids[3] = {1 + dice(round + 1), dice(9), 1ull << dice(64)};
+    struct erg_msg_ids some = {.what = dice(5), .n = dice(4), .ids = ids};
+    struct erg_msg_payload p = {.stream_len = FRONT + sizeof(struct order), .entries = entries};
+    size_t len = FRONT + sizeof(struct order);
+    int odd = one_in(s->odds);
+    memset(data, 0, sizeof data);
+    p.n = one_in(4) ? dice(3) : 0;
+    for (uint32_t i = 0; i < p.n; i++) {
+        int elsewhere = one_in(s->odds);
+        entries[i] = (struct erg_entry){
+            .kind = (uint8_t)(elsewhere ? ERG_ENTRY_BLOB + dice(2) : ERG_ENTRY_BUFFER),
+            .flags = (uint8_t)(odd ? dice(256) : 0),
+            .id = elsewhere ? 1 + dice(round + 1) : 0,
+            .len = elsewhere ? 0 : 1 + dice(9000)};
+        len += entries[i].len;
+    }
+    struct erg_msg_func func = {.uid = odd ? dice(3) : 1, .payload = p};
+    struct erg_msg_blob blob = {.uid = 1 + dice(round + 1), .payload = p};
+    struct erg_msg_value value = {
+        .id = 1 + dice(round + 1), .outcome = (uint8_t)(odd ? dice(7) : ERG_OUT_OK), .payload = p};
+    struct erg_msg_task task = {.id = odd ? dice(9) : 1000 + round, .fn = 1, .args = p};
+    struct erg_msg_cut cut = {.id = 1000 + dice(round + 1), .items = odd_number(5)};
+    if (one_in(4)) {
+        task.kind = ERG_KIND_CHUNK;
+        task.first = task.next = odd ? odd_number(3) : 3;
+        task.end = odd ? odd_number(50) % 100000 : 50;
+    }
+    switch (dice(9)) {
+    case 0:
+        send_bytes(s, ERG_MSG_FUNC, head, erg_msg_func_encode(&func, head), data, len);
+        break;
+    case 1:
+        send_bytes(s, ERG_MSG_BLOB, head, erg_msg_blob_encode(&blob, head), data, len);
+        break;
+    case 2:
+        send_bytes(s, ERG_MSG_VALUE, head, erg_msg_value_encode(&value, head), data, len);
+        break;
+    case 3:
+        send_bytes(s,
+                   (uint16_t)(one_in(2)   ? ERG_MSG_DROP
+                              : one_in(2) ? ERG_MSG_CANCEL
+                                          : ERG_MSG_RECALL),
+                   head, erg_msg_ids_encode(&some, head), NULL, 0);
+        break;
+    case 4:
+        send_bytes(s, ERG_MSG_CUT, head, erg_msg_cut_encode(&cut, head), NULL, 0);
+        break;
+    default:
+        send_bytes(s, ERG_MSG_TASK, head, erg_msg_task_encode(&task, head), data, len);
+        break;
+    }
+}
+
+static void say_first(struct side *s) {
+    static unsigned char data[FRONT + 1];
+    unsigned char head[512];
+    struct erg_msg_open open = {.processes = 1, .grace_ns = MS};
+    struct erg_msg_func func = {.uid = 1, .payload = {.stream_len = sizeof data}};
+    struct iovec piece = {data, sizeof data};
+    data[FRONT] = '+';
+    erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_OPEN, head,
+                     erg_msg_open_encode(&open, head), NULL, 0, NULL, NULL, NULL);
+    erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_FUNC, head,
+                     erg_msg_func_encode(&func, head), &piece, 1, NULL, NULL, NULL);
+}
+
+static void *agent_thread(void *agent) {
+    erg_agent_run(agent, NULL);
+    return NULL;
+}
+
+static void lie_to_an_agent(unsigned seed) {
+    struct erg_agent_config config = {
+        .runtime = &place_runtime, .tag = "letters", .python = "C", .one_link = 1};
+    static const unsigned char id[16] = {1};
+    static struct side s;
+    struct erg_agent *agent;
+    pthread_t thread;
+    int fds[2];
+    memset(&s, 0, sizeof s);
+    dice_state = seed;
+    s.odds = 4 + dice(60);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(erg_agent_new(&config, &agent, &err), 0);
+    erg_agent_attach(agent, fds[0], fds[0], NULL, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, agent_thread, agent), 0);
+    assert_int_equal(side_open(&s, fds[1], fds[1], id), 0);
+    say_first(&s);
+    int up = 1;
+    for (uint32_t round = 0; round < 300 && up && !s.over; round++) {
+        client_says(&s, round);
+        up = side_turn(&s, (int)dice(2));
+    }
+    while (up && !s.over && dice(8) > 0)
+        up = side_turn(&s, 5);
+    side_close(&s);
+    pthread_join(thread, NULL);
+    erg_agent_free(agent);
+}
+
+static void clients_that_lie(void **state) {
+    (void)state;
+    const char *more = getenv("ERGON_FUZZ_ROUNDS");
+    unsigned rounds = more ? (unsigned)atoi(more) : 20;
+    for (unsigned seed = 1; seed <= rounds; seed++) {
+        print_message("seed %u\n", seed);
+        lie_to_an_agent(seed);
+    }
+}
+
+int main(int argc, char **argv) {
+    place_program(argc, argv);
+    if (argc == 2 && strncmp(argv[1], "--place-liar=", 13) == 0)
+        _exit(liar_main(argv[1] + 13));
+    begin_tests(argc, argv);
+    const struct CMUnitTest tests[] = {
+        WITH(agents_that_lie),
+        WITH(clients_that_lie),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
