@@ -143,8 +143,8 @@ static int save_lru_cache(struct pickler *p, PyObject *obj) {
     PyObject *decorator = functools ? PyObject_GetAttrString(functools, "lru_cache") : NULL;
     PyObject *func = decorator ? PyObject_GetAttrString(obj, "__wrapped__") : NULL;
     PyObject *given = func ? PyObject_CallMethod(obj, "cache_parameters", NULL) : NULL;
-    PyObject *size = given ? PyObject_GetItem(given, PyUnicode_InternFromString("maxsize")) : NULL;
-    PyObject *typed = size ? PyObject_GetItem(given, PyUnicode_InternFromString("typed")) : NULL;
+    PyObject *size = given ? PyMapping_GetItemString(given, "maxsize") : NULL;
+    PyObject *typed = size ? PyMapping_GetItemString(given, "typed") : NULL;
     static const char call1[] = {OP_TUPLE1, OP_REDUCE}, call2[] = {(char)OP_TUPLE2, OP_REDUCE};
     rc = -1;
     if (typed && pk_push(p, PK_F_MEMO, obj) && pk_push_write(p, call1, 2) == 0 &&
