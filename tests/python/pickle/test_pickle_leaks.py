@@ -4,6 +4,7 @@ import collections
 import contextlib
 import enum
 import io
+import operator
 import os
 import pickle
 import sys
@@ -21,12 +22,20 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def reduce_itself_leaks():
+    """CPython 3.13's methodcaller.__reduce__ loses two objects each time when there are keywords."""
+    caller = operator.methodcaller("get", "x", default=1)
+    return min(refleaks.growth(caller.__reduce__)) >= 20
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that itertools will stop to be picklable; pytest keeps them
 @pytest.mark.parametrize("name", [name for name in table_entries.ENTRIES if "file" not in name])
 def test_every_kind(name):
     """What was made once is written and read again and again."""
     item = table_entries.ENTRIES[name]
     made = item.make()
+    if name == "operator objects" and reduce_itself_leaks():
+        made = [one for one in made if not isinstance(one, operator.methodcaller)]
 
     def there_and_back():
         ep.loads(ep.dumps(made))
