@@ -213,22 +213,25 @@ static void end(struct pk_hash_sink *self) {
         PyErr_SetRaisedException(exception);
 }
 
-static PyObject *digest(PyObject *module, PyObject *obj, size_t size, const struct pickler *outer) {
+static PyObject *digest(PyObject *module, PyObject *obj, size_t size, const struct pickler *outer,
+                        PyObject *scratch) {
     unsigned char name[crypto_generichash_BYTES_MAX];
     struct pk_hash_sink sink;
     int rc = start(&sink, size);
+    sink.keep =
+        outer && (!(outer->flags & PK_CANONICAL) || ((struct pk_hash_sink *)outer->sink)->keep);
     if (rc == 0)
         rc = pk_dump_watched(module, obj, &sink.base, NULL, PK_BARE | PK_CANONICAL,
                              outer ? outer->root : NULL, NULL, outer ? outer->nested + 1 : 0,
-                             outer ? outer->scratch : NULL);
+                             scratch);
     if (rc == 0)
         finish(&sink, sink.base.len, name);
     end(&sink);
     return rc < 0 ? NULL : PyBytes_FromStringAndSize((const char *)name, (Py_ssize_t)size);
 }
 
-PyObject *pk_digest_nested(struct pickler *p, PyObject *obj) {
-    return digest(p->st->module, obj, PK_NAME, p);
+PyObject *pk_digest_nested(struct pickler *p, PyObject *obj, PyObject *scratch) {
+    return digest(p->st->module, obj, PK_NAME, p, scratch);
 }
 
 PyObject *pk_digest(PyObject *module, PyObject *obj, Py_ssize_t size) {
@@ -236,5 +239,5 @@ PyObject *pk_digest(PyObject *module, PyObject *obj, Py_ssize_t size) {
         size > (Py_ssize_t)crypto_generichash_BYTES_MAX)
         return PyErr_Format(PyExc_ValueError, "size must be %d to %d bytes",
                             (int)crypto_generichash_BYTES_MIN, (int)crypto_generichash_BYTES_MAX);
-    return digest(module, obj, (size_t)size, NULL);
+    return digest(module, obj, (size_t)size, NULL, NULL);
 }

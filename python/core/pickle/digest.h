@@ -40,6 +40,7 @@ struct pk_hash_sink {
     struct pk_memo pure;  /* tuple or frozenset → 1: of atoms, all the way down; 0: it is not */
     unsigned char (*items)[PK_NAME]; /* names of items, of the sets that are being written */
     size_t nitems, capitems;
+    int keep; /* those names are kept in the pickler's scratch: pk_kept_name() */
     char small[1024];
 };
 
@@ -49,6 +50,8 @@ static inline struct pk_hash_sink *pk_hash_sink_of(struct pickler *p) {
 
 /* What has been written since the last pk_level_open() becomes its name, and goes away. */
 void pk_level_name(struct pickler *p, unsigned char *name);
+/* The name that obj got as an item of a set, in a pickle with this scratch: borrowed; NULL, perhaps with an exception. */
+PyObject *pk_kept_name(PyObject *scratch, PyObject *obj);
 /* The array, moved if it has no room for one more of what `size` bytes are each; NULL: MemoryError, and it stays. */
 void *pk_room_for(void *array, size_t n, size_t *cap, size_t size);
 

@@ -99,6 +99,32 @@ static int write_names(struct pickler *p, struct pk_frame *f, size_t n) {
     return f->n == OP_FROZENSET ? pk_write_unfound(p) : 0;
 }
 
+/* Names are kept as -address → (object, name), beside what save_set.c keeps. */
+static PyObject *key_for(PyObject *obj) {
+    PyObject *address = PyLong_FromVoidPtr(obj);
+    PyObject *key = address ? PyNumber_Negative(address) : NULL;
+    Py_XDECREF(address);
+    return key;
+}
+
+PyObject *pk_kept_name(PyObject *scratch, PyObject *obj) {
+    PyObject *key = key_for(obj);
+    PyObject *pair = key ? PyDict_GetItemWithError(scratch, key) : NULL;
+    Py_XDECREF(key);
+    return pair ? PyTuple_GET_ITEM(pair, 1) : NULL;
+}
+
+static int keep_for_order(struct pickler *p, PyObject *obj, const unsigned char *name) {
+    if (!PyTuple_CheckExact(obj) && !PyFrozenSet_CheckExact(obj))
+        return 0;
+    PyObject *key = key_for(obj);
+    PyObject *pair = key ? Py_BuildValue("(Oy#)", obj, name, (Py_ssize_t)PK_NAME) : NULL;
+    int rc = pair ? PyDict_SetItem(p->scratch, key, pair) : -1;
+    Py_XDECREF(key);
+    Py_XDECREF(pair);
+    return rc;
+}
+
 int pk_name_next(struct pickler *p, struct pk_frame *f) {
     struct pk_hash_sink *self = pk_hash_sink_of(p);
     PyObject *items = f->obj;
@@ -108,7 +134,11 @@ int pk_name_next(struct pickler *p, struct pk_frame *f) {
         if (!names)
             return -1;
         self->items = names;
-        pk_level_name(p, self->items[self->nitems++]);
+        pk_level_name(p, self->items[self->nitems]);
+        if (self->keep &&
+            keep_for_order(p, PyList_GET_ITEM(items, i - 1), self->items[self->nitems]) < 0)
+            return -1;
+        self->nitems++;
     }
     if (i == PyList_GET_SIZE(items))
         return write_names(p, f, (size_t)i) < 0 ? -1 : 1;

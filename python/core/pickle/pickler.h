@@ -116,7 +116,7 @@ struct pickler {
     PyObject *reducer_override;
     PyObject *persistent_id;
     PyObject *done; /* strong; NULL or the set of classes (addresses) whose content was written */
-    PyObject *scratch; /* strong; NULL or a dict, shared with the nested ones: see pk_scratch() */
+    PyObject *scratch; /* strong; NULL or a dict, shared with the nested ones: save_set.c */
     int nested; /* > 0: inside a scratch dump for ordering or content names: no class ids, no hooks */
 };
 
@@ -154,8 +154,6 @@ int pk_dump_watched(PyObject *module, PyObject *obj, struct pk_sink *sink,
                     struct pk_watch *watch, int nested, PyObject *scratch);
 int pk_dump_protocol(PyObject *module, PyObject *obj, struct pk_sink *sink,
                      const struct pk_hooks *hooks, int flags, const char *root, int protocol);
-/* obj's bare pickle made apart from everything else, as bytes: what sets are ordered by (save_builtin.c). */
-PyObject *pk_scratch(struct pickler *p, PyObject *obj);
 
 /* --- sink.c --- */
 struct pk_bytes_sink {
@@ -176,8 +174,9 @@ int pk_level_open(struct pickler *p);
 int pk_level_close(struct pickler *p, PyObject *obj);
 /* Instances of the type never change: what pk_never_changes() says, asked once. */
 int pk_level_type(struct pickler *p, PyTypeObject *type);
-/* obj's digest, made apart from everything else: what other sets are ordered by. New reference. */
-PyObject *pk_digest_nested(struct pickler *p, PyObject *obj);
+/* obj's digest, made apart from everything else: what sets are ordered by (save_set.c). p need not be canonical; scratch is what
+ * canonical picklers share then. New reference. */
+PyObject *pk_digest_nested(struct pickler *p, PyObject *obj, PyObject *scratch);
 /* 1: a frame for the set's items is pushed, 0: they are not all immutable, -1 */
 int pk_name_items(struct pickler *p, PyObject *set, unsigned char op);
 int pk_name_next(struct pickler *p, struct pk_frame *f); /* 1: all are done */
