@@ -158,7 +158,7 @@ static void header_init(struct erg_table *t, const struct plan *p) {
 
 int erg_table_create(const struct erg_table_config *config, struct erg_table **out,
                      struct erg_error *err) {
-    struct plan plan;
+    struct plan plan = {0};
     void *base;
     int fd, code = plan_make(config, &plan, err);
     if (code < 0)

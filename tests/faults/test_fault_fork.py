@@ -5,6 +5,10 @@ import os
 import pytest
 
 COMMON = """
+import warnings
+# CPython says from 3.12 on that a program with threads forks: so it does, and the pool's are among them.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+
 def in_child(work):
     pid = os.fork()
     if pid == 0:

@@ -376,6 +376,7 @@ def test_the_client_is_killed():
     wait_until(lambda: not any(alive(pid) for pid in pids), 60)
 
 
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded")  # from CPython 3.12 on
 def test_a_child_of_the_client_holds_nothing():
     with ergon.Pool(place(1)) as p:
         assert p.pipe(abs, -1) == 1

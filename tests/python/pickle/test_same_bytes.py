@@ -1,6 +1,7 @@
 """The same values give the same bytes and the same name: in every process, under every hash seed, however they were made."""
 
 import collections
+import datetime
 import enum
 import os
 import pickle
@@ -113,6 +114,34 @@ def test_in_every_process(servers, value):
     ]  # references count for nothing
     assert (ep.dumps(same), ep.digest(same)) == expected and held
     assert ep.digest(value) == expected[1]
+
+
+def nested(depth, leaf):
+    made = frozenset({leaf, "a"})
+    for i in range(depth):
+        made = frozenset({made, f"level {i}", (made, i)})
+    return made
+
+
+SETS = {
+    "deep": lambda: {nested(500, "l"), nested(500, "m"), (nested(70, "n"), 1), nested(3, "o")},
+    "around objects": lambda: {nested(50, datetime.date(2020, 1, 2)), nested(50, datetime.date(2020, 1, 3)), Kind.A},
+    "of what is large": lambda: {(f"text {i} " * 20_000, 1.5, frozenset({f"{i}"})) for i in range(5)},
+    "both": lambda: {nested(2, "x" * 70_000), nested(2, "y"), frozenset({nested(2, "x" * 70_000), nested(2, "y")})},
+    "with what is there twice": lambda: (lambda one: [{one, frozenset({one, "b"}), (one, "c")}, {one, 5}])(
+        nested(9, "")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_sets_of_sets_in_every_process(servers, kind):
+    sent = ep.dumps(SETS[kind]())
+    assert ep.dumps(SETS[kind]()) == sent
+    same = pickle.loads(sent)
+    expected = ep.dumps(same), ep.digest(same)
+    for server in servers:
+        assert server.ask(sent) == expected
 
 
 @hypothesis.settings(deadline=None)
