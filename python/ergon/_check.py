@@ -5,13 +5,22 @@ What it returns or raises, prints, and leaves of its arguments is compared. In t
 twice on copies of its arguments and once as it is. Reported, once for each functional, with the place it is defined at: it
 changed an argument; it gave two results for one input; a global it reads is not what it was at an earlier call; a worker
 gave another result than sequential execution.
+
+A scheduled generator is compared item by item: each time it is resumed, first a forked copy of the process resumes it, so
+that whatever was done between two items is as it is. A scheduled coroutine is run as a whole in a forked copy, on an event
+loop of its own, while it runs here.
 """
 
+import asyncio
 import contextlib
+import contextvars
+import functools
 import inspect
 import io
 import os
+import signal
 import sys
+import threading
 import types
 
 from . import _core
@@ -150,44 +159,55 @@ class _Child:
         self.said, self.calls = [], []
 
 
-def _run(function, args, kwargs, onward):
+def _came(result, error, kind):
+    """What came of it, as plain data. kind: of what there is without an exception, "result" or "item"."""
+    if isinstance(error, StopIteration) and kind == "item":
+        return "end with", _bytes(error.value), repr(error.value)[:200]
+    if error is not None:
+        return "exception", (type(error).__qualname__, repr(error.args)), repr(error)[:200]
+    return kind, _bytes(result), repr(result)[:200]
+
+
+def _run(work, arguments, onward, kind="result"):
     """(what came of it, the arguments then, what was printed), as plain data; the result; the exception."""
     recorder = _Recorder(onward)
     result = error = None
     with contextlib.redirect_stdout(recorder):
         try:
-            result = function(*args, **kwargs)
+            result = work()
         except BaseException as raised:
             error = raised
-    if error is None:
-        came = ("result", _bytes(result), repr(result)[:200])
-    else:
-        came = ("exception", (type(error).__qualname__, repr(error.args)), repr(error)[:200])
-    return (came, _bytes((args, kwargs)), "".join(recorder.parts)), result, error
+    return (_came(result, error, kind), _bytes(arguments), "".join(recorder.parts)), result, error
 
 
-def _sequentially(function, args, kwargs):
-    """In a forked copy of this process: (the plain data, what is to be reported, the calls); None if that fails."""
+def _fork(work):
+    """(process, descriptor) of a forked copy of this process, which calls work() with everything made sequentially and in
+    place; _received has what became of it."""
     sys.stdout.flush()
     read, write = os.pipe()
     pid = os.fork()
-    if pid == 0:
-        global _child
-        status = 1
-        try:
-            os.close(read)
-            _child = _Child()
-            _core._flow_enable(False)
-            _core._flow_watch(_watch, None, None)
-            plain = _run(function, args, kwargs, None)[0]
-            with io.FileIO(write, "w") as pipe:
-                data = memoryview(_core.dumps((plain, _child.said, _child.calls)))
-                while data:
-                    data = data[pipe.write(data) :]
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write)
+    if pid:
+        os.close(write)
+        return pid, read
+    global _child
+    status = 1
+    try:
+        os.close(read)
+        _child = _Child()
+        _core._flow_enable(False)
+        _core._flow_watch(_watch, None, None)
+        plain = work()
+        with io.FileIO(write, "w") as pipe:
+            data = memoryview(_core.dumps((plain, _child.said, _child.calls)))
+            while data:
+                data = data[pipe.write(data) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _received(pid, read):
+    """(the plain data, what is to be reported, the calls); None: it ended early."""
     with io.FileIO(read) as pipe:
         data = pipe.readall()
     os.waitpid(pid, 0)
@@ -198,6 +218,7 @@ _WHAT = ("what comes of it", "what it leaves of its arguments", "what it prints"
 
 
 def _compare(function, plain, scheduled):
+    """Whether both runs were the same; reports what was not."""
     place, name = _place(function), f"scheduled {_name(function)}()"
     (kind, data, text), arguments, output = plain
     (kind2, data2, text2), arguments2, output2 = scheduled
@@ -207,39 +228,149 @@ def _compare(function, plain, scheduled):
         _report(place, f"{name}: {_WHAT[1]} differs between sequential and parallel execution")
     elif output != output2:
         _report(place, f"{name}: {_WHAT[2]} differs: sequentially {output[:200]!r}, in parallel {output2[:200]!r}")
+    else:
+        return True
+    return False
 
 
-def _both(scheduled, args, kwargs):
-    """A call of a scheduled function, both ways; it gives what parallel execution gives."""
-    function, kwargs, calls = scheduled.__wrapped__, kwargs or {}, []
-    code = getattr(function, "__code__", None)
-    if code is not None and code.co_flags & _LAZY:
-        return function(*args, **kwargs)
-
-    def record(functional, a, k, result, error):
-        calls.append(_call(functional, _bytes((a, k or {})), result, error))
-
-    _core._flow_watch(_watch, record, None)
-    try:
-        found = _sequentially(function, args, kwargs)
-        after, result, error = _run(scheduled, args, kwargs, sys.stdout)
-    finally:
-        begin()
+def _judge(function, found, after, calls):
+    """Reports what the sequential run found, and how the parallel one differs from it; whether it does not."""
     if found is None:
         _report(
             _place(function), f"scheduled {_name(function)}(): its sequential run ended early; nothing was compared"
         )
-    else:
-        plain, said, expected = found
-        for place, words in said:
-            _report(place, words)
-        for (place, name, before, one), (place2, _, before2, other) in zip(expected, calls, strict=False):
-            if place != place2 or before != before2:
-                break
-            if one != other and None not in (one, other):
-                _report(place, f"functional {name}() gave another result in a worker than sequentially")
-                break
-        _compare(function, plain, after)
+        return False
+    plain, said, expected = found
+    for place, words in said:
+        _report(place, words)
+    for (place, name, before, one), (place2, _, before2, other) in zip(expected, calls, strict=False):
+        if place != place2 or before != before2:
+            break
+        if one != other and None not in (one, other):
+            _report(place, f"functional {name}() gave another result in a worker than sequentially")
+            break
+    return _compare(function, plain, after)
+
+
+_inside_coroutine = contextvars.ContextVar("ergon_check", default=False)  # in a coroutine that is being compared
+_inside = threading.local()  # .compares: this thread is in something that is being compared as a whole
+
+
+def _compared(function, work, arguments, watch, kind="result"):
+    """work() twice, first in a forked copy: the result and the exception it has here, and whether they were the same."""
+    calls = []
+
+    def record(functional, a, k, result, error):
+        calls.append(_call(functional, _bytes((a, k or {})), result, error))
+
+    _core._flow_watch(watch, record, None)
+    _inside.compares = True
+    try:
+        found = _received(*_fork(lambda: _run(work, arguments, None, kind)[0]))
+        after, result, error = _run(work, arguments, sys.stdout, kind)
+    finally:
+        _inside.compares = False
+        begin()
+    return result, error, _judge(function, found, after, calls)
+
+
+def _both(scheduled, args, kwargs):
+    """A call of a scheduled function, both ways; it gives what parallel execution gives."""
+    function, kwargs = scheduled.__wrapped__, kwargs or {}
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & inspect.CO_ASYNC_GENERATOR:  # those are not run ahead of
+        return function(*args, **kwargs)
+    if flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+        inner = function(*args, **kwargs)
+        both = _generator if flags & inspect.CO_GENERATOR else _coroutine
+        outer = both(function, inner, (args, kwargs))
+        outer.__name__, outer.__qualname__ = inner.__name__, inner.__qualname__
+        return outer
+    result, error, _ = _compared(function, functools.partial(scheduled, *args, **kwargs), (args, kwargs), _watch)
+    if error is not None:
+        raise error
+    return result
+
+
+# --- generators and coroutines ----------------------------------------------------------------------------------------
+
+
+def _generator(function, inner, arguments):
+    """The items of the scheduled generator `inner`, each both ways until one differs."""
+    same = True
+    resume = functools.partial(next, inner)
+    while True:
+        if not same or _child is not None or getattr(_inside, "compares", False):
+            item, error = None, None
+            try:
+                item = resume()
+            except BaseException as raised:
+                error = raised
+        else:
+            item, error, same = _compared(function, resume, arguments, None, "item")
+        if isinstance(error, StopIteration):
+            return error.value
+        if error is not None:
+            raise error
+        try:
+            resume = functools.partial(inner.send, (yield item))
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as thrown:
+            resume = functools.partial(inner.throw, thrown)
+
+
+def _seconds():
+    """How long the sequential run of a coroutine may take."""
+    return float(os.environ.get("ERGON_CHECK_SECONDS", "60"))
+
+
+def _alone(function, arguments):
+    """The coroutine, run in a forked copy of a process whose event loop runs: plain data."""
+    asyncio._set_running_loop(None)
+    args, kwargs = arguments
+    limit = None
+
+    async def limited():
+        nonlocal limit
+        async with asyncio.timeout(_seconds()) as limit:
+            return await function(*args, **kwargs)
+
+    result = error = None
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            result = asyncio.run(limited())
+        except BaseException as raised:
+            error = raised
+    return None if limit.expired() else (_came(result, error, "result"), _bytes(arguments), "")
+
+
+async def _coroutine(function, inner, arguments):
+    """The scheduled coroutine `inner`, with its like in a forked copy beside it."""
+    if _child is not None or _inside_coroutine.get():
+        return await inner
+    token = _inside_coroutine.set(True)
+    copy = _fork(lambda: _alone(function, arguments))
+    result = error = None
+    try:
+        result = await inner
+    except BaseException as raised:
+        error = raised
+    finally:
+        _inside_coroutine.reset(token)
+    after = _came(result, error, "result"), _bytes(arguments), ""
+    if isinstance(error, asyncio.CancelledError):  # by who awaits it: there is nothing to compare
+        os.kill(copy[0], signal.SIGKILL)
+    found = await asyncio.get_running_loop().run_in_executor(None, _received, *copy)
+    if found is not None and found[0] is None:
+        _report(
+            _place(function),
+            f"scheduled {_name(function)}(): its sequential run was not through after {_seconds():g} s; nothing was compared "
+            "(ERGON_CHECK_SECONDS sets the limit)",
+        )
+    elif not isinstance(error, asyncio.CancelledError):
+        _judge(function, found, after, [])
     if error is not None:
         raise error
     return result

@@ -124,6 +124,146 @@ def test_both_ways(tmp_path):
     assert "both.py:31: scheduled wrong(): what it prints differs: sequentially 'pid " in said[1]
 
 
+LAZY = """
+import asyncio
+import os
+from ergon import functional, schedule
+
+@functional
+def good(x):
+    return x + 1
+
+@functional
+def where(x):
+    return os.getppid() + x
+
+@functional
+async def ask(x):
+    await asyncio.sleep(0.001)
+    return x * 2
+
+@functional
+async def spoils(xs):
+    xs.append(1)
+    return len(xs)
+
+@schedule
+def items(n, box):
+    got = None
+    for i in range(n):
+        print("item", i, got, box)
+        try:
+            got = yield good(i) + len(box)
+        except KeyError as error:
+            got = repr(error)
+    return "end"
+
+@schedule
+def pids():
+    for i in range(2):
+        yield where(i)
+
+@schedule
+async def talks(xs):
+    return [await ask(x) for x in xs]
+
+@schedule
+async def fails(xs):
+    await ask(1)
+    raise LookupError(xs)
+
+@schedule
+async def loses(xs):
+    return await spoils(xs), xs
+
+@schedule
+async def waits():
+    await asyncio.sleep(30)
+
+box = []
+generator = items(4, box)
+print(next(generator))
+box.append(1)  # what is done between two items is seen both ways
+print(generator.send("sent"))
+print(generator.throw(KeyError("k")))
+print(next(generator))
+try:
+    next(generator)
+except StopIteration as stop:
+    print(stop.value)
+early = items(3, [])
+next(early)
+early.close()
+list(pids())
+
+async def main():
+    print(await asyncio.gather(talks([1, 2, 3]), talks([4])))
+    try:
+        await fails([1])
+    except LookupError as error:
+        print(error)
+    print(await loses([0]))
+    try:
+        await asyncio.wait_for(waits(), 3)
+    except TimeoutError:
+        print("late")
+
+asyncio.run(main())
+"""
+
+
+def test_generators_item_by_item_and_coroutines(tmp_path):
+    (tmp_path / "lazy.py").write_text(LAZY)
+    lines, said = [], []
+    for environment in ({}, {"ERGON_CHECK": "1"}):
+        done = subprocess.run(
+            [sys.executable, "lazy.py"],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        lines.append(done.stdout)
+        said.append([line for line in done.stderr.splitlines() if line.startswith("ergon check:")])
+    assert lines[0] == lines[1]
+    assert said[0] == []
+    assert len(said[1]) == 3, said[1]
+    assert "lazy.py:10: functional where() gave another result in a worker than sequentially" in said[1][0]
+    assert "lazy.py:35: scheduled pids(): what comes of it differs: sequentially item" in said[1][1]
+    assert "lazy.py:49: scheduled loses(): what comes of it differs: sequentially result (2, [0, 1])" in said[1][2]
+
+
+def test_a_coroutine_that_waits_for_what_its_copy_has_not(tmp_path):
+    program = """
+import asyncio
+from ergon import functional, schedule
+
+@functional
+async def ask(x):
+    return x
+
+@schedule
+async def waits(event):
+    await event.wait()
+    return await ask(1)
+
+async def main():
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, event.set)
+    print(await waits(event))
+
+asyncio.run(main())
+"""
+    (tmp_path / "waits.py").write_text(program)
+    environment = {**os.environ, "ERGON_CHECK": "1", "ERGON_CHECK_SECONDS": "0.5"}
+    done = subprocess.run(
+        [sys.executable, "waits.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+    assert "scheduled waits(): its sequential run was not through after 0.5 s; nothing was compared" in done.stderr
+
+
 def test_run_has_the_option(tmp_path):
     import shutil
 
