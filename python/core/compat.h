@@ -282,6 +282,17 @@ static inline PyObject *core_dict_new(Py_ssize_t n) {
 #endif
 }
 
+/* A word of ours at a code object, by index; it goes with the code. */
+#if PY_VERSION_HEX < 0x030C0000
+#define core_code_index() _PyEval_RequestCodeExtraIndex(NULL)
+#define core_code_set(code, index, word) _PyCode_SetExtra((PyObject *)(code), index, word)
+#define core_code_get(code, index, word) _PyCode_GetExtra((PyObject *)(code), index, word)
+#else
+#define core_code_index() PyUnstable_Eval_RequestCodeExtraIndex(NULL)
+#define core_code_set(code, index, word) PyUnstable_Code_SetExtra((PyObject *)(code), index, word)
+#define core_code_get(code, index, word) PyUnstable_Code_GetExtra((PyObject *)(code), index, word)
+#endif
+
 /* Iterators of itertools warn when they are asked to reduce themselves. */
 #define CORE_ITERTOOLS_WARN (PY_VERSION_HEX >= 0x030C0000)
 

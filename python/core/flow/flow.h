@@ -85,7 +85,7 @@ struct flow_state {
     int numpy_known;        /* numpy's names are in `pure` */
     unsigned numpy_modules; /* bits: those of this module of numpy's as well */
     PyTypeObject *ndarray_type;
-    PyObject *scheduled; /* dict: code object -> True */
+    Py_ssize_t mark; /* index of the word that code objects of scheduled functions have: not NULL */
     PyObject
         *generators;    /* weak dict: generator of a scheduled function -> capsule of its session */
     int has_generators; /* a generator function was scheduled */
@@ -112,6 +112,10 @@ struct flow_state {
     const char *last_why; /* words: why the last pass ended */
 };
 struct flow_state *fl_state_of(PyObject *module);
+static inline int fl_is_scheduled(const struct flow_state *st, PyCodeObject *code) {
+    void *word = NULL;
+    return core_code_get(code, st->mark, &word) == 0 && word != NULL;
+}
 
 /* --- unknown.c ------------------------------------------------------------------------------------------- */
 int fl_unknown_register(struct flow_state *st);

@@ -536,7 +536,7 @@ PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
     for (int k = 0; i && k < 32; k++, i = frame_caller(i)) {
         int coroutine = frame_code(i)->co_flags & CO_COROUTINE;
         if (i->owner == FRAME_OWNED_BY_GENERATOR && (coroutine || !found) &&
-            PyDict_GetItem(st->scheduled, (PyObject *)frame_code(i))) {
+            fl_is_scheduled(st, frame_code(i))) {
             *caller = frame_caller(i);
             found = (PyObject *)_PyFrame_GetGenerator(i);
         }

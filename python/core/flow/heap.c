@@ -160,7 +160,7 @@ int fl_is_barrier(struct fl_run *run, struct fl_code *c, PyObject *globals) {
     if (c->known < 0)
         c->known = of_known_module(globals);
     return !c->local && !c->known && !(c->code->co_flags & CO_COROUTINE) &&
-           PyDict_GetItem(run->st->scheduled, (PyObject *)c->code) == NULL;
+           !fl_is_scheduled(run->st, c->code);
 }
 
 int fl_effect(struct fl_run *run) {

@@ -106,9 +106,13 @@ static int intern(PyObject **to, const char *text) {
 int flow_exec(PyObject *module) {
     struct flow_state *st = fl_state_of(module);
     st->enabled = 1;
-    st->scheduled = PyDict_New();
+    st->mark = core_code_index();
+    if (st->mark < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "no room left at code objects (co_extra)");
+        return -1;
+    }
     st->drives = PyDict_New();
-    if (!st->scheduled || !st->drives || fl_unknown_register(st) < 0 || fl_iter_register(st) < 0 ||
+    if (!st->drives || fl_unknown_register(st) < 0 || fl_iter_register(st) < 0 ||
         fl_types_register(st) < 0 || fl_job_register(st) < 0 || fl_pure_init(st) < 0 ||
         pk_register_ref_type(module, st->unknown_type) < 0)
         return -1;
@@ -151,7 +155,6 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->pure);
     Py_VISIT(st->pure_types);
     Py_VISIT(st->ndarray_type);
-    Py_VISIT(st->scheduled);
     Py_VISIT(st->generators);
     Py_VISIT(st->host);
     Py_VISIT(st->explain);
@@ -180,7 +183,6 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->pure);
     Py_CLEAR(st->pure_types);
     Py_CLEAR(st->ndarray_type);
-    Py_CLEAR(st->scheduled);
     Py_CLEAR(st->generators);
     Py_CLEAR(st->host);
     Py_CLEAR(st->explain);

@@ -1,8 +1,11 @@
 """Running ahead is bounded: memory does not grow with the length of a loop, nor with the size of results, nor stacks with chains."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
+import ergon
 import pytest
 
 PROGRAM = """
@@ -109,6 +112,19 @@ def test_ten_million_iterations(tmp_path):
     result, before, grown = run(tmp_path, "loop_without_calls", 100_000, 10_000_000)
     assert result == 3 + 35_000_000
     assert grown < before / 4
+
+
+def test_functions_made_from_text_are_let_go_of():
+    """Not more than what passes remember of code objects is left of them."""
+    codes = []
+    for i in range(2500):
+        space = {}
+        exec(f"@schedule\ndef main(f):\n    return f({i}) + f({i} + 1)", {"schedule": ergon.schedule}, space)
+        assert space["main"](abs) == 2 * i + 1
+        codes.append(weakref.ref(space["main"].__code__))
+    del space
+    gc.collect()
+    assert sum(code() is not None for code in codes) < 1200
 
 
 @pytest.mark.slow
