@@ -242,7 +242,11 @@ int erg_agent_open_pool(struct erg_agent *a, const struct erg_msg_open *open,
     if (open->lease_ns > 0)
         a->lease_ns = open->lease_ns;
     a->slots = slots;
+    size_t named = open->name.len < sizeof a->name - 1 ? open->name.len : sizeof a->name - 1;
+    memcpy(a->name, open->name.bytes, named);
+    a->name[named] = '\0';
     struct erg_pool_spec spec = {.processes = (int)slots,
+                                 .arena_bytes = a->arena_bytes,
                                  .init = open->init.bytes,
                                  .init_len = open->init.len,
                                  .stop_limit_ns = open->stop_limit_ns,
@@ -452,6 +456,7 @@ int erg_agent_new(const struct erg_agent_config *config, struct erg_agent **out,
     a->next_in = a->next_out = -1;
     a->lease_ns = a->patience_ns = config->lease_ns > 0 ? config->lease_ns : LEASE_DEFAULT;
     a->one_link = config->one_link;
+    a->arena_bytes = config->arena_bytes;
     memcpy(a->id, config->session, sizeof a->id);
     strncpy(a->tag, config->tag ? config->tag : "", sizeof a->tag - 1);
     strncpy(a->python, config->python ? config->python : "", sizeof a->python - 1);

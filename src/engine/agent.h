@@ -28,6 +28,8 @@ struct erg_agent_config {
     int64_t
         lease_ns; /* how long it lives without a link; 0: 30 s. The client's OPEN may say another */
     int one_link; /* it ends with its first link */
+    uint64_t
+        arena_bytes; /* what its pool may hold of arguments and results; 0: the table's default */
 };
 
 int erg_agent_new(const struct erg_agent_config *config, struct erg_agent **agent,

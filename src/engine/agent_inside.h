@@ -32,6 +32,8 @@ struct erg_agent {
     int bell; /* eventfd */
     const struct erg_runtime *runtime;
     char tag[64], python[64];
+    char name[128]; /* what the client calls this host */
+    uint64_t arena_bytes;
     unsigned char id[16];
     int64_t lease_ns;
     int one_link;

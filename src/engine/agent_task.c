@@ -4,12 +4,17 @@
 #include "engine/agent_inside.h"
 #include "table/arena.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static int strange(struct erg_error *err, const char *what) {
     return erg_error_set(err, ERG_EPROTOCOL, "the client names %s it never sent", what);
+}
+
+static int no_room(struct erg_error *err, const char *what) {
+    return erg_error_set(err, ERG_ENOMEM, "there was no room for %s", what);
 }
 
 /* --- out: results ----------------------------------------------------------------------------------------------- */
@@ -180,6 +185,9 @@ void erg_agent_on_complete(void *ctx, const erg_handle *tasks, size_t n) {
     }
 }
 
+/* In the place of what was sent and not kept, because there was no room for it: who needs it is refused. */
+#define NO_ROOM UINT64_MAX
+
 /* --- in: functions, objects, values ----------------------------------------------------------------------------- */
 
 static uint64_t put_string(struct erg_agent *a, struct erg_text text) {
@@ -195,7 +203,7 @@ static uint64_t put_string(struct erg_agent *a, struct erg_text text) {
 
 static void drop_func(struct erg_agent *a, uint64_t uid) {
     uint64_t offset;
-    if (!erg_map_take(&a->funcs, uid, &offset))
+    if (!erg_map_take(&a->funcs, uid, &offset) || offset == NO_ROOM)
         return;
     struct erg_fn_head *head = erg_table_at(a->table, offset);
     erg_payload_free_refs(a->m, head->payload, head->len);
@@ -205,7 +213,7 @@ static void drop_func(struct erg_agent *a, uint64_t uid) {
 
 static void drop_blob(struct erg_agent *a, uint64_t uid) {
     uint64_t offset;
-    if (!erg_map_take(&a->blobs, uid, &offset))
+    if (!erg_map_take(&a->blobs, uid, &offset) || offset == NO_ROOM)
         return;
     struct erg_blob_head *head = erg_table_at(a->table, offset);
     atomic_store_explicit(&head->dead, 1, memory_order_release);
@@ -228,7 +236,7 @@ static void sweep_blobs(struct erg_agent *a) {
 
 static void drop_value(struct erg_agent *a, uint64_t id) {
     uint64_t index;
-    if (!erg_map_take(&a->values, id, &index))
+    if (!erg_map_take(&a->values, id, &index) || index == NO_ROOM)
         return;
     struct erg_record *r = erg_table_record(a->table, (uint32_t)index);
     enum erg_outcome outcome = erg_record_outcome(r);
@@ -257,11 +265,15 @@ static int find_ref(void *ctx, const struct erg_entry *entry, struct erg_ref *re
     if (entry->kind == ERG_ENTRY_BLOB) {
         if (!erg_map_get(&a->blobs, entry->id, &found))
             return strange(err, "an object");
+        if (found == NO_ROOM)
+            return no_room(err, "an object it takes");
         ref->offset = found;
         return 0;
     }
     if (!erg_map_get(&a->values, entry->id, &found))
         return strange(err, "a result");
+    if (found == NO_ROOM)
+        return no_room(err, "a result it takes");
     ref->offset = erg_record_handle(a->table, (uint32_t)found);
     return 0;
 }
@@ -270,6 +282,8 @@ static int find_ref(void *ctx, const struct erg_entry *entry, struct erg_ref *re
 struct arriving {
     struct erg_agent *agent;
     uint32_t index; /* TASK, VALUE: the record; else ERG_NIL */
+    int refused;    /* there was no room for it: the parcel leads nowhere, and `why` says so */
+    struct erg_error why;
     struct erg_parcel parcel;
 };
 
@@ -309,13 +323,14 @@ static int open_arriving(struct erg_agent *a, uint16_t type, const struct erg_ms
     unsigned char *here = NULL;
     in->agent = a;
     in->index = ERG_NIL;
+    in->refused = 0;
     if (a->stage != AGENT_READY && a->stage != AGENT_OPENING)
         return erg_error_set(err, ERG_EPROTOCOL, "the client sends %s before it said what it wants",
                              erg_message_name(type));
     if (type == ERG_MSG_TASK || type == ERG_MSG_VALUE) {
         int code = erg_record_new(a->m, &in->index);
         if (code < 0)
-            return erg_error_set(err, code, "the agent has as many tasks as it can hold");
+            return erg_error_set(err, ERG_ENOMEM, "it has as many tasks as it can hold");
         here = erg_table_record(a->table, in->index)->inline_bytes;
     }
     int code = erg_parcel_open(a->m, payload, front, here, ERG_INLINE_BYTES, find_ref, a,
@@ -325,9 +340,39 @@ static int open_arriving(struct erg_agent *a, uint16_t type, const struct erg_ms
     return code;
 }
 
+/* No room for a task: it fails, and nothing else does. What tasks need is remembered as missing. */
+static int refuse(struct erg_agent *a, uint16_t type, const union payload_message *m,
+                  const struct erg_error *why, struct erg_error *err) {
+    char words[ERG_ERROR_TEXT_SIZE + sizeof a->name];
+    unsigned char head[256];
+    struct iovec piece = {words, 0};
+    int code = 0;
+    if (type == ERG_MSG_FUNC || type == ERG_MSG_BLOB || type == ERG_MSG_VALUE) {
+        struct erg_map *map = type == ERG_MSG_FUNC   ? &a->funcs
+                              : type == ERG_MSG_BLOB ? &a->blobs
+                                                     : &a->values;
+        uint64_t id = type == ERG_MSG_FUNC   ? m->func.uid
+                      : type == ERG_MSG_BLOB ? m->blob.uid
+                                             : m->value.id;
+        code = erg_map_set(map, id, NO_ROOM);
+    } else {
+        int len = snprintf(words, sizeof words, "host %s could not take the task: %s", a->name,
+                           why->text);
+        piece.iov_len = (size_t)len;
+        struct erg_msg_result result = {.id = m->task.id,
+                                        .outcome = ERG_OUT_LOST,
+                                        .bytes = (uint64_t)len,
+                                        .first = m->task.first};
+        result.payload.stream_len = result.payload.data_len = (uint64_t)len;
+        code = erg_session_send(a->session, ERG_LANE_FIRST, ERG_MSG_RESULT, head,
+                                erg_msg_result_encode(&result, head), &piece, 1, NULL, NULL, NULL);
+    }
+    return code < 0 ? erg_error_set(err, code, "no memory to refuse what the client sends") : 0;
+}
+
 static void abort_arriving(struct arriving *in) {
     erg_parcel_abort(&in->parcel);
-    if (in->index != ERG_NIL)
+    if (!in->refused && in->index != ERG_NIL)
         erg_record_free(in->agent->m, in->index);
 }
 
@@ -386,6 +431,8 @@ static int enter_task(struct erg_agent *a, const struct erg_msg_task *m, struct 
     }
     struct erg_record *r = erg_table_record(a->table, in->index);
     r->args = place_of(&in->parcel);
+    if (fn == NO_ROOM)
+        return no_room(err, "its function");
     r->kind = m->kind == ERG_KIND_CHUNK ? ERG_KIND_CHUNK : ERG_KIND_CALL;
     r->user16 = m->user16;
     r->fn = fn;
@@ -396,9 +443,8 @@ static int enter_task(struct erg_agent *a, const struct erg_msg_task *m, struct 
     }
     if (m->timeout_ns)
         erg_pool_expect_timeout(a->pool, m->timeout_ns);
-    int code = erg_map_set(&a->by_id, m->id, in->index);
-    if (code < 0)
-        return code;
+    if (erg_map_set(&a->by_id, m->id, in->index) < 0)
+        return no_room(err, "its name");
     a->tasks[in->index] = (struct agent_task){.id = m->id};
     erg_record_notify(a->m, erg_record_handle(a->table, in->index));
     a->batch[a->batch_len++] = in->index;
@@ -441,6 +487,13 @@ static int enter(struct erg_agent *a, uint16_t type, const union payload_message
         break;
     default:
         code = enter_task(a, &m->task, in, err);
+        if (code == ERG_ENOMEM) {
+            struct erg_error why = *err;
+            struct erg_record *r = erg_table_record(a->table, in->index);
+            erg_payload_free_refs(a->m, erg_record_bytes(a->table, r, &r->args), r->args.len);
+            erg_record_free(a->m, in->index);
+            code = refuse(a, type, m, &why, err);
+        }
         break;
     }
     return code; /* what failed here ends the session: its memory goes with the table */
@@ -456,6 +509,10 @@ static int on_payload(struct erg_agent *a, uint16_t type, const unsigned char *b
     int code = decode(type, body, len, 1, 0, &m, &payload, err);
     if (code == 0)
         code = open_arriving(a, type, payload, &in, err);
+    if (code == ERG_ENOMEM) {
+        in.why = *err;
+        return refuse(a, type, &m, &in.why, err);
+    }
     if (code < 0)
         return code;
     erg_parcel_copy(&in.parcel, payload->data);
@@ -484,6 +541,11 @@ int erg_agent_on_bulk(struct erg_agent *a, uint16_t type, const unsigned char *h
     int code = decode(type, head, head_len, 0, data_len, &m, &payload, err);
     if (code == 0)
         code = open_arriving(a, type, payload, in, err);
+    if (code == ERG_ENOMEM) {
+        in->why = *err;
+        in->refused = 1;
+        code = erg_parcel_open_sink(data_len, &in->parcel);
+    }
     if (code < 0) {
         free(in);
         return code;
@@ -503,10 +565,12 @@ int erg_agent_on_done(struct erg_agent *a, uint16_t type, const unsigned char *h
     for (size_t i = 0; i < got->n; i++)
         data_len += got->pieces[i].iov_len;
     int code = decode(type, head, head_len, 0, data_len, &m, &payload, err);
-    if (code == 0)
+    if (code == 0 && !in->refused)
         code = enter(a, type, &m, in, err);
     else
         abort_arriving(in);
+    if (code == 0 && in->refused)
+        code = refuse(a, type, &m, &in->why, err);
     free(in);
     return code;
 }

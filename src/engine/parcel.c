@@ -236,6 +236,18 @@ int erg_parcel_open_items(struct erg_member *m, const struct erg_msg_payload *pa
     return code;
 }
 
+int erg_parcel_open_sink(uint64_t len, struct erg_parcel *p) {
+    const size_t room = (size_t)1 << 20;
+    size_t n = (size_t)(len / room + 1);
+    *p = (struct erg_parcel){.n = n};
+    p->pieces = malloc(n * sizeof *p->pieces + room); /* all of them lead to the same memory */
+    if (!p->pieces)
+        return ERG_ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        p->pieces[i] = (struct iovec){p->pieces + n, i + 1 < n ? room : (size_t)(len % room)};
+    return 0;
+}
+
 void erg_parcel_copy(struct erg_parcel *p, const unsigned char *data) {
     for (size_t i = 0; i < p->n; i++) {
         erg_arena_copy(p->pieces[i].iov_base, data, p->pieces[i].iov_len);

@@ -102,6 +102,8 @@ static inline enum erg_outcome run_call(struct erg_member *m, uint32_t index, in
         return (enum erg_outcome)give_number(m, index, add_up(m->table, args, r->args.len));
     case 'b':
         return (enum erg_outcome)give_buffers(m, index, &o);
+    case 'i':
+        return (enum erg_outcome)give_number(m, index, (int64_t)m->table->header->init_len);
     case 'p':
         return (enum erg_outcome)give_number(m, index, getppid());
     case 's':
@@ -167,10 +169,13 @@ static inline int place_zygote_main(void) {
     return erg_worker_process_main(&start, &ops, NULL);
 }
 
-/* An agent over stdin and stdout. deaf: after a moment it reads nothing any more, but goes on. */
-static inline int place_agent_main(int deaf) {
-    struct erg_agent_config config = {
-        .runtime = &place_runtime, .tag = "letters", .python = "C", .one_link = 1};
+/* An agent over stdin and stdout. deaf: it reads nothing, but goes on. */
+static inline int place_agent_main(int deaf, uint64_t arena_bytes) {
+    struct erg_agent_config config = {.runtime = &place_runtime,
+                                      .tag = "letters",
+                                      .python = "C",
+                                      .one_link = 1,
+                                      .arena_bytes = arena_bytes};
     struct erg_agent *agent;
     signal(SIGPIPE, SIG_IGN);
     int in = fcntl(0, F_DUPFD_CLOEXEC, 3), out = fcntl(1, F_DUPFD_CLOEXEC, 3);
@@ -199,9 +204,11 @@ static inline void place_program(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--place-zygote") == 0)
         _exit(place_zygote_main());
     if (argc == 2 && strcmp(argv[1], "--place-agent") == 0)
-        _exit(place_agent_main(0));
+        _exit(place_agent_main(0, 0));
+    if (argc == 2 && strcmp(argv[1], "--place-small") == 0)
+        _exit(place_agent_main(0, (uint64_t)128 << 20));
     if (argc == 2 && strcmp(argv[1], "--place-deaf") == 0)
-        _exit(place_agent_main(1));
+        _exit(place_agent_main(1, 0));
 }
 
 /* --- pools and tasks -------------------------------------------------------------------------------------------- */
@@ -213,6 +220,9 @@ struct places {
     struct erg_table *t;
     struct erg_member *m;
     uint64_t uids;
+    /* to be set before it is opened */
+    uint64_t arena_bytes;
+    size_t init_len; /* of start-up words for workers there */
 };
 
 /* A pool of agents that are started with these arguments, and so many local workers. */
@@ -221,7 +231,8 @@ static inline void places_open(struct places *s, int processes, const char *cons
     struct erg_place_spec specs[PLACES_MAX];
     static const char *const names[PLACES_MAX] = {"exec:a", "exec:b", "exec:c", "exec:d"};
     char *argv[PLACES_MAX][3];
-    memset(s, 0, sizeof *s);
+    *s = (struct places){.arena_bytes = s->arena_bytes, .init_len = s->init_len};
+    char *init = calloc(1, s->init_len + 1);
     memset(specs, 0, sizeof specs);
     for (int i = 0; i < n; i++) {
         argv[i][0] = place_self;
@@ -229,14 +240,18 @@ static inline void places_open(struct places *s, int processes, const char *cons
         argv[i][2] = NULL;
         specs[i].name = names[i];
         specs[i].slots = 2;
+        specs[i].init = init;
+        specs[i].init_len = s->init_len;
         specs[i].tag = "letters";
         specs[i].reach = (struct erg_reach_spec){.kind = ERG_REACH_EXEC, .argv = argv[i]};
         specs[i].reconnect_ns = 2000 * MS;
     }
     struct erg_pool_spec spec = {.processes = processes, .places = specs, .places_len = n};
+    spec.arena_bytes = s->arena_bytes;
     assert_int_equal(erg_engine_new(&s->engine, &err), 0);
     if (erg_pool_open(s->engine, &place_runtime, &spec, &s->pool, &err) != 0)
         fail_msg("%s", err.text);
+    free(init);
     s->t = erg_pool_table(s->pool);
     s->m = erg_pool_member(s->pool);
 }

@@ -247,7 +247,7 @@ static void lie_to_a_pool(unsigned seed) {
     char liars[2][64];
     const char *arguments[2] = {liars[0], liars[1]};
     erg_handle tasks[TASKS], chunks[CHUNKS];
-    struct places s;
+    struct places s = {0};
     for (int i = 0; i < 2; i++)
         snprintf(liars[i], sizeof liars[i], "--place-liar=%u", 2 * seed + (unsigned)i);
     places_open(&s, 1, arguments, 2);

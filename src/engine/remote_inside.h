@@ -31,6 +31,7 @@ struct sent {
     int arrived; /* a task that needed it has come back: smaller messages may pass its own no more */
     int small;   /* it went the fast way: nothing can pass it */
     int64_t idle_at; /* since when nobody needs it */
+    erg_handle last; /* the task that was found to need it last */
 };
 
 /* A task at a place. */
@@ -92,7 +93,8 @@ struct place {
     int64_t start_at; /* the next attempt to connect; NEVER */
     int64_t backoff;
     int64_t heard_at, ping_at, tick_at;
-    int64_t mute_at; /* since when nothing can be written to the link; NEVER */
+    int64_t starved_until; /* there was no memory to send it a task with: none before; 0 */
+    int64_t mute_at;       /* since when nothing can be written to the link; NEVER */
     uint32_t slots, cores;
     int32_t pid;
     char host[128], python[64];
@@ -170,6 +172,8 @@ int erg_leased_needs(struct leased *l, struct sent *s);
 void erg_leased_arrived(struct leased *l);
 /* Its result is in place: frees it, and the record is done, or run again. */
 void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns);
+/* It was not sent, or its result cannot be kept: it fails with these words, and is not run again. */
+void erg_leased_fail(struct leased *l, const char *words);
 /* Tasks of the place will not come back (the session is freed): retried, or failed with these words. */
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
 void erg_remote_tasks_fini(struct erg_remote *r);

@@ -9,7 +9,16 @@ struct leased *erg_leased_at(struct erg_remote *r, uint32_t i) {
     return &r->leases[i];
 }
 
+#ifdef ERG_TESTING
+_Atomic int erg_testing_leases_fail; /* so many times there is no memory */
+#endif
+
 static int leases_grow(struct erg_remote *r) {
+#ifdef ERG_TESTING
+    if (atomic_load(&erg_testing_leases_fail) > 0 &&
+        atomic_fetch_sub(&erg_testing_leases_fail, 1) > 0)
+        return ERG_ENOMEM;
+#endif
     uint32_t cap = r->leases_cap ? r->leases_cap * 2 : 256;
     struct leased *grown = realloc(r->leases, cap * sizeof *grown);
     if (!grown)
@@ -55,9 +64,13 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
     struct place *p = l->place;
     uint32_t i = (uint32_t)(l - r->leases);
     int64_t now = erg_remote_now();
-    for (uint32_t k = 0; k < l->nneeds; k++)
-        if (--l->needs[k]->users == 0)
-            l->needs[k]->idle_at = now;
+    for (uint32_t k = 0; k < l->nneeds; k++) {
+        struct sent *s = l->needs[k];
+        if (--s->users == 0)
+            s->idle_at = now;
+        if (s->last == l->task) /* it may be sent there again */
+            s->last = ERG_HANDLE_NONE;
+    }
     if (l->needs != l->few_needs)
         free(l->needs);
     if (l->before == ERG_NIL)
@@ -84,9 +97,8 @@ struct leased *erg_remote_find(struct erg_remote *r, erg_handle task) {
 }
 
 int erg_leased_needs(struct leased *l, struct sent *s) {
-    for (uint32_t i = 0; i < l->nneeds; i++)
-        if (l->needs[i] == s)
-            return 0;
+    if (s->last == l->task) /* it is in the list already */
+        return 0;
     if (l->nneeds == l->needs_cap) {
         uint32_t cap = l->needs_cap * 4;
         struct sent **grown = malloc(cap * sizeof(void *));
@@ -99,6 +111,7 @@ int erg_leased_needs(struct leased *l, struct sent *s) {
         l->needs_cap = cap;
     }
     l->needs[l->nneeds++] = s;
+    s->last = l->task;
     s->users++;
     if (!s->small && !s->arrived)
         l->lane = ERG_LANE_BULK;
@@ -189,7 +202,20 @@ void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_
     erg_lease_finish(r->m, index, outcome, run_ns);
 }
 
-/* Items of a chunk: linked behind those that came before, then published. */
+void erg_leased_fail(struct leased *l, const char *words) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    int cancelled = (erg_record_state(record) & ERG_STATE_CANCEL) != 0;
+    tell(l, ERG_OUT_LOST, 0);
+    erg_leased_free(r, l);
+    p->tasks_lost++;
+    forget_result(r, record);
+    set_words(r, index, words, strlen(words));
+    erg_lease_finish(r->m, index, cancelled ? ERG_OUT_CANCELLED : ERG_OUT_LOST, 0);
+}
+
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words) {
     struct erg_remote *r = p->remote;
     while (p->first != ERG_NIL) {

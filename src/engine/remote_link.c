@@ -529,7 +529,11 @@ int64_t erg_site_look(struct place *p, int64_t now) {
                             "the pool was closed"); /* what was sent, mostly */
         set_state(p, ERG_PLACE_OFF, now);
     }
+    if (now >= p->starved_until)
+        p->starved_until = 0; /* and the caller dispatches */
     int64_t due = p->start_at;
+    if (p->starved_until && p->starved_until < due)
+        due = p->starved_until;
     if (erg_linkio_up(&p->io)) {
         due = p->tick_at < due ? p->tick_at : due;
         due = p->greeted && p->ping_at < due ? p->ping_at : due;

@@ -19,15 +19,15 @@ static struct sent *sent_new(struct place *p, uint32_t kind, uint64_t id, uint64
     struct sent *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct sent){.id = id, .kind = kind, .offset = offset};
+    *s = (struct sent){.id = id, .kind = kind, .offset = offset, .last = ERG_HANDLE_NONE};
     if (erg_map_set(&p->sent[kind], id, (uintptr_t)s) == 0)
         return s;
     free(s);
     return NULL;
 }
 
-static enum erg_lane lane_of(struct sent *s, uint64_t bytes) {
-    s->small = bytes <= ERG_SESSION_COPY_MAX;
+static enum erg_lane lane_of(struct sent *s, size_t head, uint64_t bytes) {
+    s->small = !erg_session_is_bulk(head, bytes);
     return s->small ? ERG_LANE_FIRST : ERG_LANE_BULK;
 }
 
@@ -73,7 +73,7 @@ int erg_site_send_func(struct packing *k, uint64_t offset) {
     s = bytes ? sent_new(p, ERG_DROP_FUNC, head->uid, offset) : NULL;
     code = ERG_ENOMEM;
     if (s) {
-        enum erg_lane lane = lane_of(s, out.payload.data_len);
+        enum erg_lane lane = lane_of(s, erg_msg_func_size(&m), out.payload.data_len);
         if (k->lease->lane == ERG_LANE_BULK) /* what it refers to went that way */
             lane = ERG_LANE_BULK, s->small = 0;
         code = erg_site_send_parcel(p, lane, ERG_MSG_FUNC, bytes, erg_msg_func_encode(&m, bytes),
@@ -106,9 +106,10 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
     struct erg_msg_blob m = {.uid = *id, .fresh = head->fresh, .payload = out.payload};
     unsigned char *bytes = malloc(erg_msg_blob_size(&m));
     s = bytes ? sent_new(p, ERG_DROP_BLOB, *id, offset) : NULL;
-    code = s ? erg_site_send_parcel(p, lane_of(s, out.payload.data_len), ERG_MSG_BLOB, bytes,
-                                    erg_msg_blob_encode(&m, bytes), &out)
-             : ERG_ENOMEM;
+    code = ERG_ENOMEM;
+    if (s)
+        code = erg_site_send_parcel(p, lane_of(s, erg_msg_blob_size(&m), out.payload.data_len),
+                                    ERG_MSG_BLOB, bytes, erg_msg_blob_encode(&m, bytes), &out);
     free(bytes);
     erg_parcel_out_fini(&out);
     if (code == 0)
@@ -139,9 +140,10 @@ static int send_value(struct packing *k, erg_handle task) {
     m.payload = out.payload;
     unsigned char *bytes = malloc(erg_msg_value_size(&m));
     s = bytes ? sent_new(p, ERG_DROP_VALUE, task, 0) : NULL;
-    int code = s ? erg_site_send_parcel(p, lane_of(s, out.payload.data_len), ERG_MSG_VALUE, bytes,
-                                        erg_msg_value_encode(&m, bytes), &out)
-                 : ERG_ENOMEM;
+    int code = ERG_ENOMEM;
+    if (s)
+        code = erg_site_send_parcel(p, lane_of(s, erg_msg_value_size(&m), out.payload.data_len),
+                                    ERG_MSG_VALUE, bytes, erg_msg_value_encode(&m, bytes), &out);
     free(bytes);
     erg_parcel_out_fini(&out);
     return was_sent(k, s, code);

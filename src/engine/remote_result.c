@@ -5,6 +5,7 @@
  * of its range, is what the agent may get to: its end when it was sent, less once the back of it was given back. */
 #include "engine/remote_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static void set_next(struct erg_record *record, uint32_t next) {
 struct coming {
     struct place *place;
     int has_parcel, raw;
+    int refused; /* there is no room for it here: the parcel leads nowhere */
     struct erg_parcel parcel;
 };
 
@@ -94,6 +96,33 @@ static void set_result(struct erg_remote *r, uint32_t index, struct coming *in) 
     record->result.len = parcel->len;
 }
 
+/* As open_coming; where there is no room the bytes are read all the same, and the task alone fails. */
+static int open_or_refuse(struct place *p, const struct erg_msg_result *m, struct coming *in,
+                          struct erg_error *err) {
+    int code = open_coming(p, m, in, err);
+    if (code != ERG_ENOMEM)
+        return code;
+    in->refused = in->has_parcel = 1;
+    return erg_parcel_open_sink(m->payload.data_len, &in->parcel);
+}
+
+static int on_refused(struct place *p, const struct erg_msg_result *m, struct coming *in) {
+    struct leased *l = erg_remote_find(p->remote, m->id);
+    char words[ERG_ERROR_TEXT_SIZE];
+    snprintf(words, sizeof words,
+             "host %s has run the task, and there is no room here for the %llu bytes of its result",
+             p->name, (unsigned long long)m->payload.data_len);
+    erg_parcel_abort(&in->parcel);
+    if (!l || l->place != p)
+        return 0;
+    erg_lease_on_done(&p->lease, l->bytes, -1);
+    erg_leased_arrived(l);
+    p->tasks++;
+    atomic_fetch_add(&p->remote->finished, 1);
+    erg_leased_fail(l, words);
+    return 0;
+}
+
 /* Is what a chunk's result says possible? */
 static int fits(const struct erg_record *record, const struct erg_msg_result *m,
                 const struct coming *in) {
@@ -114,6 +143,8 @@ static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m)
 /* Everything of it is there. Takes the parcel over. */
 static int on_result(struct place *p, const struct erg_msg_result *m, struct coming *in,
                      struct erg_error *err) {
+    if (in->refused)
+        return on_refused(p, m, in);
     struct erg_remote *r = p->remote;
     struct leased *l = erg_remote_find(r, m->id);
     if (!l || l->place != p) {
@@ -181,10 +212,10 @@ static int result_message(struct place *p, const unsigned char *body, size_t len
         return erg_error_set(err, ERG_EPROTOCOL, "a result that is none");
     if (quick_result(p, &m))
         return 0;
-    code = open_coming(p, &m, &in, err);
+    code = open_or_refuse(p, &m, &in, err);
     if (code < 0)
         return code;
-    if (in.has_parcel)
+    if (in.has_parcel && !in.refused)
         erg_parcel_copy(&in.parcel, m.payload.data);
     return on_result(p, &m, &in, err);
 }
@@ -200,7 +231,7 @@ int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, 
         return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
     int code = erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
     if (code == 0)
-        code = open_coming(p, &m, in, err);
+        code = open_or_refuse(p, &m, in, err);
     if (code < 0) {
         free(in);
         return code;

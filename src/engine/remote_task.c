@@ -2,8 +2,10 @@
 #include "engine/remote_inside.h"
 #include "table/ring.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#define STARVED_NS (100 * MS)
 enum { TAKE = 64 };
 
 static int send_task(struct packing *k, uint32_t index) {
@@ -36,7 +38,7 @@ static int send_task(struct packing *k, uint32_t index) {
     if (most > sizeof few && !(bytes = malloc(most)))
         code = ERG_ENOMEM;
     k->lease->bytes = out.payload.data_len;
-    if (out.payload.data_len > ERG_SESSION_COPY_MAX)
+    if (erg_session_is_bulk(most, out.payload.data_len))
         k->lease->lane = ERG_LANE_BULK;
     if (code == 0)
         code = erg_site_send_parcel(p, k->lease->lane, ERG_MSG_TASK, bytes,
@@ -47,19 +49,26 @@ static int send_task(struct packing *k, uint32_t index) {
     return code;
 }
 
-/* The task is the place's; if it cannot be sent (no memory), it is lost. */
+/* The task is the place's; if it cannot be sent, it fails. Without the memory to remember it, nothing is tried for a
+ * while: it would be taken again at once. */
 static void hand_over(struct place *p, uint32_t index) {
     struct erg_remote *r = p->remote;
     uint32_t i;
     if (erg_leased_new(r, p, index, &i) < 0) {
+        p->starved_until = erg_remote_now() + STARVED_NS;
         erg_lease_return(r->m, index);
         return;
     }
     struct packing k = {p, erg_leased_at(r, i)};
     k.lease->sent_at = erg_remote_now();
-    if (send_task(&k, index) < 0) {
-        erg_leased_free(r, k.lease);
-        erg_lease_finish(r->m, index, ERG_OUT_LOST, 0);
+    int code = send_task(&k, index);
+    if (code < 0) {
+        char words[ERG_ERROR_TEXT_SIZE];
+        snprintf(words, sizeof words, "the task could not be sent to host %s: %s", p->name,
+                 code == ERG_EINVALID ? "it refers to more buffers and results than a message can "
+                                        "name"
+                                      : "no memory");
+        erg_leased_fail(k.lease, words);
         return;
     }
     erg_lease_on_sent(&p->lease, k.lease->bytes);
@@ -68,6 +77,8 @@ static void hand_over(struct place *p, uint32_t index) {
 
 static uint32_t room_of(const struct place *p) {
     if (p->state != ERG_PLACE_UP || !erg_session_writable(p->session))
+        return 0;
+    if (p->starved_until && erg_remote_now() < p->starved_until)
         return 0;
     return erg_lease_room(&p->lease);
 }

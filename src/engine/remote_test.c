@@ -7,7 +7,7 @@ static void two_agents_work(void **state) {
     (void)state;
     enum { CALLS = 600, LAYERS = 20 };
     static erg_handle calls[CALLS];
-    struct places s;
+    struct places s = {0};
     places_open(&s, 0, two_agents, 2);
     places_up(&s, 4);
     uint64_t add = function(&s, '+'), pid = function(&s, 'p');
@@ -45,7 +45,7 @@ static void chunks_come_back(void **state) {
     (void)state;
     enum { CHUNKS = 8, ITEMS = 1000 };
     erg_handle chunks[CHUNKS];
-    struct places s;
+    struct places s = {0};
     places_open(&s, 1, two_agents, 2);
     places_up(&s, 5);
     uint64_t add = function(&s, '+');
@@ -64,7 +64,7 @@ static void a_lost_agent_is_named(void **state) {
     (void)state;
     enum { N = 8 };
     erg_handle tasks[N];
-    struct places s;
+    struct places s = {0};
     struct erg_place_info a, b;
     places_open(&s, 0, two_agents, 2);
     places_up(&s, 4);
@@ -107,7 +107,7 @@ static double cpu_seconds(void) {
 static void a_link_nobody_reads(void **state) {
     (void)state;
     static const char *const deaf[] = {"--place-agent", "--place-deaf"};
-    struct places s;
+    struct places s = {0};
     struct erg_place_info a;
     places_open(&s, 0, deaf, 2);
     places_up(&s, 2);
@@ -120,6 +120,130 @@ static void a_link_nobody_reads(void **state) {
     places_close(&s);
 }
 
+/* More buffers, results and start-up words than a single frame can name. */
+static void messages_with_long_heads(void **state) {
+    (void)state;
+    enum { MANY = 60000 };
+    static erg_handle calls[MANY];
+    struct places s = {0};
+    places_open(&s, 0, two_agents, 2);
+    places_up(&s, 4);
+    uint64_t add = function(&s, '+'), buffers = function(&s, 'b');
+    struct order o = {.number = 0, .buffers = MANY, .len = 8};
+    erg_handle back = task_go(&s, task_make(&s, buffers, &o, 0, 0, NULL, 0));
+    erg_handle there = task_go(&s, task_make(&s, add, &o, MANY, 8, NULL, 0));
+    int64_t sum = 0;
+    for (int i = 0; i < MANY; i++)
+        sum += 2 * (i & 0xff);
+    assert_int_equal(task_end(&s, there), sum);
+    assert_int_equal(task_number(&s, back), 0);
+    struct erg_record *r = erg_table_record(s.t, ERG_HANDLE_INDEX(back));
+    assert_int_equal(add_up(s.t, erg_record_bytes(s.t, r, &r->result), r->result.len), sum);
+    task_free(&s, back);
+    for (int i = 0; i < MANY; i++) {
+        struct order one = {.number = i};
+        calls[i] = task_go(&s, task_make(&s, add, &one, 0, 0, NULL, 0));
+    }
+    sum = 0;
+    for (int i = 0; i < MANY; i++)
+        sum += task_number(&s, calls[i]);
+    assert_int_equal(sum, (int64_t)MANY * (MANY - 1) / 2);
+    o.number = 1;
+    assert_int_equal(task_end(&s, task_go(&s, task_make(&s, add, &o, 0, 0, calls, MANY))), sum + 1);
+    for (int i = 0; i < MANY; i++)
+        task_free(&s, calls[i]);
+    places_close(&s);
+}
+
+static void long_start_up_words(void **state) {
+    (void)state;
+    struct places s = {.init_len = 3000000};
+    places_open(&s, 0, two_agents, 2);
+    places_up(&s, 4);
+    uint64_t len = function(&s, 'i'); /* how long they are */
+    uint32_t index = task_make(&s, len, &(struct order){0}, 0, 0, NULL, 0);
+    assert_int_equal(task_end(&s, task_go(&s, index)), 3000000);
+    places_close(&s);
+}
+
+/* What does not fit there, or here, fails; the place goes on. */
+static void without_room(void **state) {
+    (void)state;
+    static const char *const small[] = {"--place-small"};
+    struct places s = {.arena_bytes = (uint64_t)256 << 20};
+    struct erg_place_info a;
+    places_open(&s, 0, small, 1);
+    places_up(&s, 2);
+    uint64_t add = function(&s, '+'), buffers = function(&s, 'b');
+    for (int i = 0; i < 3; i++) {
+        struct order o = {.number = 1};
+        erg_handle large = task_go(&s, task_make(&s, add, &o, 1, 150 << 20, NULL, 0));
+        assert_int_equal(task_wait(&s, large), ERG_OUT_LOST);
+        assert_non_null(strstr(task_words(&s, large), "host exec:a could not take the task: no "
+                                                      "shared memory for 157286400 more bytes"));
+        task_free(&s, large);
+        /* and what needs a result that does not fit */
+        assert_int_equal(task_end(&s, task_go(&s, task_make(&s, add, &o, 2, 5000, NULL, 0))), 3);
+    }
+    uint32_t index;
+    assert_int_equal(erg_record_new(s.m, &index), 0);
+    erg_handle value = erg_record_handle(s.t, index);
+    unsigned char *to = erg_record_result_reserve(s.m, index, payload_len(8, 1));
+    struct erg_ref *ref = payload_make(to, "\1\0\0\0\0\0\0", 8, 1);
+    assert_int_equal(buffer_make(s.m, ref, 150 << 20, 1), 0);
+    erg_record_settle(s.m, index, ERG_OUT_OK);
+    struct order o = {.number = 1};
+    for (int i = 0; i < 2; i++) {
+        erg_handle after = task_go(&s, task_make(&s, add, &o, 0, 0, &value, 1));
+        assert_int_equal(task_wait(&s, after), ERG_OUT_LOST);
+        assert_non_null(strstr(task_words(&s, after), "no room for a result it takes"));
+        task_free(&s, after);
+    }
+    task_free(&s, value);
+    /* results: 60 MB fit there, and not here */
+    erg_handle held = task_go(&s, task_make(&s, add, &o, 0, 0, NULL, 0));
+    uint64_t full[4] = {0};
+    task_number(&s, held);
+    for (int i = 0; i < 4 && erg_arena_alloc(s.m, 60 << 20, &full[i], NULL) == 0; i++)
+        continue;
+    o = (struct order){.number = 1, .buffers = 1, .len = 60 << 20};
+    for (int i = 0; i < 2; i++) {
+        erg_handle large = task_go(&s, task_make(&s, buffers, &o, 0, 0, NULL, 0));
+        assert_int_equal(task_wait(&s, large), ERG_OUT_LOST);
+        assert_non_null(strstr(task_words(&s, large), "host exec:a has run the task, and there is "
+                                                      "no room here for the"));
+        task_free(&s, large);
+    }
+    for (int i = 0; i < 4; i++)
+        erg_arena_free(s.m, full[i]);
+    erg_arena_trim(s.m, 0); /* they are another member's to take */
+    erg_handle large = task_go(&s, task_make(&s, buffers, &o, 0, 0, NULL, 0));
+    assert_int_equal(task_end(&s, large), 1);
+    task_free(&s, held);
+    assert_int_equal(place_state(&s, 0, &a), ERG_PLACE_UP);
+    places_close(&s);
+}
+
+extern _Atomic int erg_testing_leases_fail;
+
+/* No memory to note what is sent: tried again, but not without pause. */
+static void starved(void **state) {
+    (void)state;
+    struct places s = {0};
+    places_open(&s, 0, two_agents, 2);
+    places_up(&s, 4);
+    uint64_t add = function(&s, '+');
+    double cpu = cpu_seconds();
+    int64_t since = (int64_t)erg_clock_ns();
+    atomic_store(&erg_testing_leases_fail, 8);
+    uint32_t index = task_make(&s, add, &(struct order){.number = 4}, 0, 0, NULL, 0);
+    assert_int_equal(task_end(&s, task_go(&s, index)), 4);
+    double wall = (double)((int64_t)erg_clock_ns() - since) / 1e9;
+    assert_int_equal(atomic_load(&erg_testing_leases_fail), 0);
+    assert_true(cpu_seconds() - cpu < 0.5 * wall);
+    places_close(&s);
+}
+
 int main(int argc, char **argv) {
     place_program(argc, argv);
     begin_tests(argc, argv);
@@ -128,6 +252,10 @@ int main(int argc, char **argv) {
         WITH(chunks_come_back),
         WITH(a_lost_agent_is_named),
         WITH(a_link_nobody_reads),
+        WITH(messages_with_long_heads),
+        WITH(long_start_up_words),
+        WITH(without_room),
+        WITH(starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

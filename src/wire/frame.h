@@ -8,7 +8,8 @@
  * PONG, ACK). ack is the highest seq received so far. A message is one frame, or, when it brings bulk data, several:
  * the first has ERG_FRAME_BULK and its body begins with the u64 length of the data and the u32 length of the head
  * that follows; the rest of the body, and the bodies of further frames of the same type with ERG_FRAME_DATA, are
- * the data, in order. All but the last have ERG_FRAME_MORE. Frames of other messages may come in between, so that a
+ * the data, in order. A head that is longer than a frame goes on in such frames too, and the data begins with a frame of its
+ * own behind it. All but the last have ERG_FRAME_MORE. Frames of other messages may come in between, so that a
  * large transfer holds up nothing.
  *
  * Pure functions, any thread. */

@@ -266,12 +266,35 @@ static int refer_prepare(struct erg_session *s, const struct erg_transfer *t, si
     return 0;
 }
 
-/* The next frame of the first bulk message. */
+/* How much of the head the next frame gets: all of it where one frame has room for that. */
+static size_t transfer_head_part(const struct erg_transfer *t) {
+    size_t left = t->head_len - t->head_at;
+    int split = t->head_len > ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX;
+    return split && left > ERG_FRAGMENT_BYTES ? ERG_FRAGMENT_BYTES : left;
+}
+
+/* What a frame's body begins with: the prefix, where the message begins, and `part` bytes of its head. */
+static void transfer_put_head(struct erg_transfer *t, unsigned char *body, size_t part) {
+    if (!t->begun) {
+        erg_put64(body, t->left);
+        erg_put32(body + 8, (uint32_t)t->head_len);
+        body += ERG_FRAME_BULK_PREFIX;
+    }
+    if (part) {
+        memcpy(body, t->head + t->head_at, part);
+    }
+    t->head_at += part;
+    t->begun = 1;
+}
+
+/* The next frame of the first bulk message. A head that needs several has them for itself. */
 static int transfer_frame(struct erg_session *s) {
     struct erg_transfer *t = s->bulk_first;
-    size_t head = t->begun ? 0 : ERG_FRAME_BULK_PREFIX + t->head_len;
+    size_t part = transfer_head_part(t), head = (t->begun ? 0 : ERG_FRAME_BULK_PREFIX) + part;
     size_t len = t->left < ERG_FRAGMENT_BYTES ? (size_t)t->left : ERG_FRAGMENT_BYTES;
-    if (head + len > ERG_FRAME_BODY_MAX) {
+    if (part && t->head_len > ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX) {
+        len = 0;
+    } else if (head + len > ERG_FRAME_BODY_MAX) {
         len = ERG_FRAME_BODY_MAX - head;
     }
     int packing = s->pack && !s->pack_skip && head + len > ERG_PACK_MIN;
@@ -283,16 +306,12 @@ static int transfer_frame(struct erg_session *s) {
     unsigned char *body = c->bytes + c->len + ERG_FRAME_HEADER;
     unsigned flags = t->begun ? ERG_FRAME_DATA : ERG_FRAME_BULK;
     if (head) {
-        erg_put64(body, t->left);
-        erg_put32(body + 8, (uint32_t)t->head_len);
-        if (t->head_len) {
-            memcpy(body + ERG_FRAME_BULK_PREFIX, t->head, t->head_len);
-        }
+        transfer_put_head(t, body, part);
     }
-    t->begun = 1;
     t->left -= len;
-    s->bulk_left -= len;
-    flags |= t->left ? ERG_FRAME_MORE : 0;
+    s->bulk_left -= len + part;
+    int whole = !t->left && t->head_at == t->head_len;
+    flags |= whole ? 0 : ERG_FRAME_MORE;
     if (packing) {
         transfer_copy(t, body + head, len);
         frame_close(s, c, t->type, flags, head + len);
@@ -306,7 +325,7 @@ static int transfer_frame(struct erg_session *s) {
         list_grew(s, c, ERG_FRAME_HEADER + head);
         transfer_refer(s, t, refs, len);
     }
-    if (!t->left) {
+    if (whole) {
         s->bulk_first = t->next;
         if (!s->bulk_first) {
             s->bulk_last = NULL;
@@ -380,12 +399,13 @@ int erg_session_send(struct erg_session *s, enum erg_lane lane, uint16_t type, c
     for (size_t i = 0; i < n; i++) {
         data_len += data[i].iov_len;
     }
-    if (head_len > ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX ||
+    if (head_len >
+            (type < ERG_FRAME_NUMBERED ? (size_t)ERG_FRAME_BODY_MAX : ERG_SESSION_HEAD_MAX) ||
         (type < ERG_FRAME_NUMBERED && data_len)) {
         return ERG_EINVALID;
     }
     int by_copy = data_len <= ERG_SESSION_COPY_MAX;
-    int whole = by_copy && head_len + data_len <= ERG_FRAME_BODY_MAX;
+    int whole = !erg_session_is_bulk(head_len, data_len);
     int status = 0;
     if (type < ERG_FRAME_NUMBERED) {
         status = frame_transient(s, type, head, head_len);
@@ -407,7 +427,7 @@ int erg_session_send(struct erg_session *s, enum erg_lane lane, uint16_t type, c
             s->bulk_first = t;
         }
         s->bulk_last = t;
-        s->bulk_left += data_len;
+        s->bulk_left += data_len + head_len;
     }
     if (status == 0 && by_copy && release) {
         release(ctx, user);

@@ -15,8 +15,8 @@
  *
  * Order: messages of lane ERG_LANE_BULK arrive in the order they were sent, and after every message sent before them
  * in any lane. Messages of lane ERG_LANE_FIRST arrive in their order too, but may pass bulk ones. So: what relies on an
- * earlier bulk message goes into the bulk lane itself, however small. Data above ERG_SESSION_COPY_MAX makes a message a bulk
- * one whatever lane it was given. */
+ * earlier bulk message goes into the bulk lane itself, however small. Data above ERG_SESSION_COPY_MAX, or a head that no
+ * single frame has room for, makes a message a bulk one whatever lane it was given (erg_session_is_bulk). */
 #ifndef ERG_WIRE_SESSION_H
 #define ERG_WIRE_SESSION_H
 
@@ -33,6 +33,12 @@ enum erg_lane { ERG_LANE_FIRST, ERG_LANE_BULK };
 
 /* Data up to so many bytes is copied into the message; above it travels by reference. */
 #define ERG_SESSION_COPY_MAX ((size_t)16 << 10)
+/* A head may have so many: those of a payload with three million buffers. */
+#define ERG_SESSION_HEAD_MAX ((size_t)64 << 20)
+/* Would a message like this become a bulk one in whatever lane? */
+static inline int erg_session_is_bulk(size_t head_len, uint64_t data_len) {
+    return data_len > ERG_SESSION_COPY_MAX || head_len + data_len > ERG_FRAME_BODY_MAX;
+}
 
 /* Where the data of a message is to go: `n` pieces, together exactly as long as the data. The array and the memory
  * belong to the receiver and stay until done() or drop(). */
@@ -80,7 +86,7 @@ uint64_t erg_session_received(const struct erg_session *session);
  * pieces are written from where they are. release(ctx, user) (may be NULL) is called once: before this returns, when the
  * peer has them all, or when the session is freed. The array itself is copied. Types below ERG_FRAME_NUMBERED take no data
  * and are not repeated after a break: PING and PONG. 0; ERG_ENOMEM; ERG_EINVALID when the head is longer than
- * ERG_FRAME_BODY_MAX - ERG_FRAME_BULK_PREFIX. After an error nothing was sent and release has not been called. */
+ * ERG_SESSION_HEAD_MAX. After an error nothing was sent and release has not been called. */
 int erg_session_send(struct erg_session *session, enum erg_lane lane, uint16_t type,
                      const void *head, size_t head_len, const struct iovec *data, size_t n,
                      void (*release)(void *ctx, void *user), void *ctx, void *user);

@@ -66,9 +66,48 @@ static void arrival_back(struct erg_arrival *a) {
     a->left = a->kept_left;
 }
 
-/* The first frame of a bulk message: the receiver says where the data goes. If the link broke within this very frame it
- * has said so already. */
-static int arrival_begin(struct erg_session *s, const unsigned char *prefix,
+/* The head is there: the receiver says where the data goes. */
+static int arrival_ask(struct erg_session *s, struct erg_error *err) {
+    struct erg_arrival *a = &s->arrival;
+    int status = s->ops.bulk(s->ctx, a->type, a->head, a->head_len, a->data_len, &a->to, err);
+    uint64_t room = 0;
+    for (size_t i = 0; status >= 0 && i < a->to.n; i++) {
+        room += a->to.pieces[i].iov_len;
+    }
+    if (status >= 0 && room != a->data_len) {
+        if (s->ops.drop) {
+            s->ops.drop(s->ctx, a->type, &a->to);
+        }
+        status = erg_error_set(err, ERG_EINVALID, "room for %llu bytes where %llu arrive",
+                               (unsigned long long)room, (unsigned long long)a->data_len);
+    }
+    if (status < 0) {
+        arrival_end(s);
+        return status;
+    }
+    a->active = 1;
+    arrival_keep(a);
+    return 0;
+}
+
+/* `len` more bytes of the head, which is the rest of it or the whole frame. */
+static int arrival_head(struct erg_session *s, const unsigned char *bytes, size_t len,
+                        struct erg_error *err) {
+    struct erg_arrival *a = &s->arrival;
+    if (len) {
+        memcpy(a->head + a->head_got, bytes, len);
+    }
+    a->head_got += len;
+    return a->head_got == a->head_len ? arrival_ask(s, err) : 0;
+}
+
+static int arrival_lacks_head(const struct erg_arrival *a) {
+    return a->active && a->head_got < a->head_len;
+}
+
+/* The first frame of a bulk message, with `there` bytes of its head. If the link broke within this very frame, the receiver
+ * has been asked already. */
+static int arrival_begin(struct erg_session *s, const unsigned char *prefix, size_t there,
                          struct erg_error *err) {
     struct erg_arrival *a = &s->arrival;
     const struct erg_frame *f = &s->frame;
@@ -77,7 +116,8 @@ static int arrival_begin(struct erg_session *s, const unsigned char *prefix,
     const unsigned char *head = prefix + ERG_FRAME_BULK_PREFIX;
     if (a->active) {
         if (a->seq != f->seq || a->type != f->type || a->data_len != data_len ||
-            a->head_len != head_len || memcmp(a->head, head, head_len) != 0) {
+            a->head_len != head_len || there != head_len || arrival_lacks_head(a) ||
+            memcmp(a->head, head, head_len) != 0) {
             return nonsense(err, f, "in the middle of another transfer");
         }
         arrival_back(a);
@@ -91,30 +131,12 @@ static int arrival_begin(struct erg_session *s, const unsigned char *prefix,
     if (!a->head) {
         return erg_error_set(err, ERG_ENOMEM, "no memory for a message of %zu bytes", head_len);
     }
-    memcpy(a->head, head, head_len);
-    int status = s->ops.bulk(s->ctx, f->type, a->head, head_len, data_len, &a->to, err);
-    uint64_t room = 0;
-    for (size_t i = 0; status >= 0 && i < a->to.n; i++) {
-        room += a->to.pieces[i].iov_len;
-    }
-    if (status >= 0 && room != data_len) {
-        if (s->ops.drop) {
-            s->ops.drop(s->ctx, f->type, &a->to);
-        }
-        status = erg_error_set(err, ERG_EINVALID, "room for %llu bytes where %llu arrive",
-                               (unsigned long long)room, (unsigned long long)data_len);
-    }
-    if (status < 0) {
-        arrival_end(s);
-        return status;
-    }
     a->active = 1;
     a->type = f->type;
     a->seq = f->seq;
     a->head_len = head_len;
     a->data_len = a->left = data_len;
-    arrival_keep(a);
-    return 0;
+    return arrival_head(s, head, there, err);
 }
 
 /* --- frames ---------------------------------------------------------------------------------------------------- */
@@ -130,12 +152,13 @@ static void frame_received(struct erg_session *s) {
 /* All bytes of a frame with bulk data are where they belong. */
 static int data_received(struct erg_session *s, struct erg_error *err) {
     struct erg_arrival *a = &s->arrival;
-    if (!(s->frame.flags & ERG_FRAME_MORE) != (a->left == 0)) {
+    int whole = a->left == 0 && !arrival_lacks_head(a), more = s->frame.flags & ERG_FRAME_MORE;
+    if (whole == (more != 0)) {
         return nonsense(err, &s->frame, "that ends a transfer too early or too late");
     }
     frame_received(s);
     arrival_keep(a);
-    if (a->left) {
+    if (!whole) {
         return 0;
     }
     int status = 0;
@@ -184,7 +207,7 @@ static int header_received(struct erg_session *s, struct erg_error *err) {
         if (!a->active || a->type != f->type || a->seq == f->seq) {
             return nonsense(err, f, "of a transfer that was not begun");
         }
-        if (!(f->flags & ERG_FRAME_LZ4)) {
+        if (!(f->flags & ERG_FRAME_LZ4) && !arrival_lacks_head(a)) {
             if (f->len > a->left) {
                 return nonsense(err, f, "longer than its transfer");
             }
@@ -195,10 +218,32 @@ static int header_received(struct erg_session *s, struct erg_error *err) {
     return 0;
 }
 
+/* How much of its head is in a first frame with a body of `len` bytes. */
+static int head_here(const struct erg_session *s, const unsigned char *prefix, size_t len,
+                     size_t *here, struct erg_error *err) {
+    const struct erg_frame *f = &s->frame;
+    size_t head = erg_get32(prefix + 8), rest = len - ERG_FRAME_BULK_PREFIX;
+    *here = head < rest ? head : rest;
+    if (head > rest && (!(f->flags & ERG_FRAME_MORE) || head > ERG_SESSION_HEAD_MAX)) {
+        return nonsense(err, f, "that is shorter than its head");
+    }
+    if (rest - *here > erg_get64(prefix)) {
+        return nonsense(err, f, "longer than its transfer");
+    }
+    return 0;
+}
+
 /* A body that is there in whole, unpacked. */
 static int body_received(struct erg_session *s, const unsigned char *body, size_t len,
                          struct erg_error *err) {
     struct erg_frame *f = &s->frame;
+    if (arrival_lacks_head(&s->arrival) && (f->flags & ERG_FRAME_DATA)) {
+        if (len > s->arrival.head_len - s->arrival.head_got) {
+            return nonsense(err, f, "longer than its head");
+        }
+        int status = arrival_head(s, body, len, err);
+        return status < 0 ? status : data_received(s, err);
+    }
     if (f->flags & ERG_FRAME_DATA) {
         if (len > s->arrival.left) {
             return nonsense(err, f, "longer than its transfer");
@@ -207,17 +252,16 @@ static int body_received(struct erg_session *s, const unsigned char *body, size_
         return data_received(s, err);
     }
     if (f->flags & ERG_FRAME_BULK) {
-        if (len < ERG_FRAME_BULK_PREFIX || len - ERG_FRAME_BULK_PREFIX < erg_get32(body + 8)) {
-            return nonsense(err, f, "that is shorter than its head");
+        size_t head = 0;
+        int status = len < ERG_FRAME_BULK_PREFIX ? nonsense(err, f, "that is shorter than its head")
+                                                 : head_here(s, body, len, &head, err);
+        if (status >= 0) {
+            status = arrival_begin(s, body, head, err);
         }
-        size_t head = ERG_FRAME_BULK_PREFIX + erg_get32(body + 8);
-        if (len - head > erg_get64(body)) {
-            return nonsense(err, f, "longer than its transfer");
-        }
-        int status = arrival_begin(s, body, err);
         if (status < 0) {
             return status;
         }
+        head += ERG_FRAME_BULK_PREFIX;
         arrival_copy(&s->arrival, body + head, len - head);
         return data_received(s, err);
     }
@@ -272,7 +316,7 @@ static int buffer_has(struct erg_session *s, size_t need, struct erg_error *err)
 /* The body of a frame that is taken from the buffer. As buffer_has; 1: it was dealt with. */
 static int body_step(struct erg_session *s, struct erg_error *err) {
     struct erg_frame *f = &s->frame;
-    size_t need = f->len;
+    size_t need = f->len, head = 0;
     int direct = (f->flags & ERG_FRAME_BULK) && !(f->flags & ERG_FRAME_LZ4);
     if (direct) { /* only its head; the data goes where it belongs */
         if (f->len < ERG_FRAME_BULK_PREFIX) {
@@ -282,14 +326,11 @@ static int body_step(struct erg_session *s, struct erg_error *err) {
         if (there <= 0) {
             return there;
         }
-        size_t head = erg_get32(s->in + s->in_start + 8);
-        if (head > f->len - ERG_FRAME_BULK_PREFIX) {
-            return nonsense(err, f, "that is shorter than its head");
+        there = head_here(s, s->in + s->in_start, f->len, &head, err);
+        if (there < 0) {
+            return there;
         }
         need = ERG_FRAME_BULK_PREFIX + head;
-        if (f->len - need > erg_get64(s->in + s->in_start)) {
-            return nonsense(err, f, "longer than its transfer");
-        }
     }
     int there = buffer_has(s, need, err);
     if (there <= 0) {
@@ -299,7 +340,7 @@ static int body_step(struct erg_session *s, struct erg_error *err) {
     s->in_start += need;
     int status;
     if (direct) {
-        status = arrival_begin(s, body, err);
+        status = arrival_begin(s, body, head, err);
         s->in_left = f->len - need;
         s->in_state = ERG_IN_DATA;
     } else if (f->flags & ERG_FRAME_LZ4) {
@@ -424,7 +465,7 @@ void erg_session_in_close(struct erg_session *s) {
 
 void erg_session_in_fini(struct erg_session *s) {
     if (s->arrival.active) {
-        if (s->ops.drop) {
+        if (s->ops.drop && !arrival_lacks_head(&s->arrival)) {
             s->ops.drop(s->ctx, s->arrival.type, &s->arrival.to);
         }
         arrival_end(s);

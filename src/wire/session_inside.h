@@ -40,8 +40,8 @@ struct erg_transfer {
     size_t n, piece, offset; /* where the rest begins */
     void (*release)(void *ctx, void *user);
     void *ctx, *user;
-    size_t head_len;
-    unsigned char head[]; /* then the pieces */
+    size_t head_len, head_at; /* so much of it is in frames */
+    unsigned char head[];     /* then the pieces */
 };
 
 /* The bulk message that arrives. */
@@ -51,7 +51,8 @@ struct erg_arrival {
     uint64_t seq;      /* of its first frame */
     uint64_t data_len; /* of all of it */
     unsigned char *head;
-    size_t head_len;
+    size_t head_len,
+        head_got; /* not all of it yet: the receiver has not been asked, `to` is empty */
     struct erg_bulk to;
     /* where the next byte goes; where the next byte of a frame that is there in whole goes */
     size_t piece, offset;
