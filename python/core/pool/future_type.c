@@ -409,11 +409,10 @@ static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     erg_handle handle = self->task.handle;
     if (handle == ERG_HANDLE_NONE)
         Py_RETURN_FALSE;
-    int rc;
     struct erg_pool *pool = pl_core_pool(core);
-    Py_BEGIN_ALLOW_THREADS
-        rc = pool ? erg_pool_cancel(pool, handle) : erg_record_cancel(pl_member(core), handle);
-    Py_END_ALLOW_THREADS
+    PyThreadState *saved = pl_engine_enter(core->state);
+    int rc = pool ? erg_pool_cancel(pool, handle) : erg_record_cancel(pl_member(core), handle);
+    pl_engine_leave(core->state, saved);
     if (rc == 1 && pl_future_poll(self) < 0)
         return NULL;
     return PyBool_FromLong(rc > 0);

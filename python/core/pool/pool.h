@@ -49,6 +49,8 @@ struct pool_state {
     struct pl_core *cores;     /* those of pools opened here */
     uint64_t next_uid;
     int ending;                /* cores that are just being ended */
+    _Atomic int inside;        /* threads that may touch the engine without holding the GIL */
+    unsigned generation;       /* of the engine: shutdown() counts it up */
     int exiting;               /* the interpreter is on its way out */
     unsigned long main_thread; /* then: the one that leads there */
     int tracing;
@@ -89,6 +91,7 @@ struct pl_core {
      * module and its state, before the objects that still need both. */
     PyObject *module;
     struct erg_pool *pool; /* NULL in a worker: the pool it works for */
+    unsigned generation;   /* of the engine it belongs to */
     struct erg_table *table;
     struct erg_member *member; /* tasks are entered through it */
     uint64_t uid;              /* same number in every process */
@@ -134,6 +137,10 @@ static inline int pl_core_foreign(const struct pl_core *core) {
 static inline struct erg_pool *pl_core_pool(const struct pl_core *core) {
     return pl_core_foreign(core) ? NULL : core->pool;
 }
+/* In the place of Py_BEGIN_ALLOW_THREADS and its end around calls of the engine: shutdown() waits for who is inside before
+ * it frees what they use. Afterwards core->pool may be NULL: ask pl_core_pool again. */
+PyThreadState *pl_engine_enter(struct pool_state *state);
+void pl_engine_leave(struct pool_state *state, PyThreadState *saved);
 /* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child). */
 int pl_core_check(struct pl_core *core);
 /* At the interpreter's end daemon threads that still use a pool end without a word, as SystemExit makes them: 1 if it was

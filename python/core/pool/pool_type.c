@@ -440,10 +440,9 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
         int64_t slice = 200000000, left = deadline - (int64_t)erg_clock_ns();
         if (timeout >= 0 && left < slice)
             slice = left < 0 ? 0 : left;
-        int rc;
-        Py_BEGIN_ALLOW_THREADS
-            rc = erg_pool_join(core->pool, slice, &err);
-        Py_END_ALLOW_THREADS
+        PyThreadState *saved = pl_engine_enter(core->state);
+        int rc = erg_pool_join(core->pool, slice, &err);
+        pl_engine_leave(core->state, saved);
         if (PyErr_CheckSignals() < 0)
             return NULL;
         if (ended(self)) /* by shutdown() in another thread */
@@ -472,10 +471,9 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     if (!core)
         return NULL;
     struct erg_error err = {0};
-    int rc;
-    Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_terminate(core->pool, &err);
-    Py_END_ALLOW_THREADS
+    PyThreadState *saved = pl_engine_enter(core->state);
+    int rc = erg_pool_terminate(core->pool, &err);
+    pl_engine_leave(core->state, saved);
     pl_futures_given_up(core);
     pl_call_sweep(core, 1);
     return none_or_raise(core, rc, &err);
@@ -495,13 +493,12 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     if (core->closing && pl_jobs_drain(core, 0) < 0)
         return NULL;
     struct erg_error err = {0};
-    int rc;
     pl_core_ref(core);
-    Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_join(core->pool, -1, &err);
-        if (rc == 0)
-            rc = erg_pool_restart(core->pool, &err);
-    Py_END_ALLOW_THREADS
+    PyThreadState *saved = pl_engine_enter(core->state);
+    int rc = erg_pool_join(core->pool, -1, &err);
+    if (rc == 0)
+        rc = erg_pool_restart(core->pool, &err);
+    pl_engine_leave(core->state, saved);
     if (rc == 0)
         core->closing = 0;
     PyObject *done = none_or_raise(core, rc, &err);
@@ -519,11 +516,10 @@ static PyObject *pool_resize(struct pl_pool *self, PyObject *args) {
     if (!core || !PyArg_ParseTuple(args, "ii:_resize", &processes, &threads))
         return NULL;
     struct erg_error err = {0};
-    int rc;
-    Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_resize(core->pool, processes, threads, &err);
-    Py_END_ALLOW_THREADS
-    if (rc == 0)
+    PyThreadState *saved = pl_engine_enter(core->state);
+    int rc = erg_pool_resize(core->pool, processes, threads, &err);
+    pl_engine_leave(core->state, saved);
+    if (rc == 0 && pl_core_pool(core))
         erg_pool_size(core->pool, &core->processes, &core->threads);
     return none_or_raise(core, rc, &err);
 }
@@ -543,15 +539,11 @@ static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     struct erg_error err = {0};
     for (;;) {
         int64_t left = deadline - (int64_t)erg_clock_ns();
-        int rc;
-        Py_BEGIN_ALLOW_THREADS
-            rc = erg_pool_wait_up(core->pool, count,
-                                  left < 0           ? 0
-                                  : left < 200000000 ? left
-                                                     : 200000000,
-                                  &err);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
+        int64_t slice = left < 0 ? 0 : left < 200000000 ? left : 200000000;
+        PyThreadState *saved = pl_engine_enter(core->state);
+        int rc = erg_pool_wait_up(core->pool, count, slice, &err);
+        pl_engine_leave(core->state, saved);
+        if (PyErr_CheckSignals() < 0 || (ended(self) && pl_core_check(core) < 0))
             return NULL;
         if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && left > 0))
             continue;

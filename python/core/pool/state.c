@@ -4,6 +4,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define LEAVE_LIMIT_NS 30000000000
+#define ENDED_TEXT                                                                                 \
+    "the pool was ended by ergon.shutdown() or the exit of the program: open a new one"
+
 /* --- cores -------------------------------------------------------------------------------------------------- */
 
 static struct pl_core *core_alloc(struct pool_state *state) {
@@ -36,6 +40,17 @@ static uint64_t uid_of(const struct erg_table *table) {
     return fstat(erg_table_fd(table), &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
+PyThreadState *pl_engine_enter(struct pool_state *state) {
+    atomic_fetch_add(&state->inside, 1);
+    return PyEval_SaveThread();
+}
+
+void pl_engine_leave(struct pool_state *state, PyThreadState *saved) {
+    atomic_fetch_sub(&state->inside,
+                     1); /* first: at the interpreter's end the other call never returns */
+    PyEval_RestoreThread(saved);
+}
+
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
                             PyObject *thread_setup, int preload) {
     struct erg_engine *engine = pl_engine(state);
@@ -52,18 +67,23 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     full.user = core;
     struct erg_error err = {0};
     struct erg_pool *pool;
-    int rc;
-    Py_BEGIN_ALLOW_THREADS
-        rc = erg_pool_open(engine, runtime, &full, &pool, &err);
-    Py_END_ALLOW_THREADS
-    if (rc < 0) {
-        core_raise_error(state->module, rc, &err);
+    unsigned generation = state->generation;
+    PyThreadState *saved = pl_engine_enter(state);
+    int rc = erg_pool_open(engine, runtime, &full, &pool, &err);
+    pl_engine_leave(state, saved);
+    int ended = state->generation != generation; /* by shutdown(): the pool went with the engine */
+    if (rc < 0 || ended) {
+        if (!ended)
+            core_raise_error(state->module, rc, &err);
+        else if (!pl_exit_quietly(state))
+            core_raise(state->module, CORE_EXC_POOL_CLOSED, "%s", ENDED_TEXT);
         core->gone = 1; /* threads that were started, and come to life only now */
         core->pool = NULL;
         pl_core_release(core);
         return NULL;
     }
     pl_core_bind(core, pool);
+    core->generation = generation;
     PyObject *path = PySys_GetObject("path");
     core->path = path ? PySequence_List(path) : NULL;
     core->uid = uid_of(core->table);
@@ -199,9 +219,7 @@ int pl_core_check(struct pl_core *core) {
     if (core->gone) {
         if (pl_exit_quietly(core->state))
             return -1;
-        core_raise(
-            module, CORE_EXC_POOL_CLOSED,
-            "the pool was ended by ergon.shutdown() or the exit of the program: open a new one");
+        core_raise(module, CORE_EXC_POOL_CLOSED, "%s", ENDED_TEXT);
         return -1;
     }
     if (pl_core_foreign(core)) {
@@ -232,6 +250,12 @@ int pl_core_check(struct pl_core *core) {
 struct erg_engine *pl_engine(struct pool_state *state) {
     if (state->engine && !erg_engine_foreign(state->engine))
         return state->engine;
+    if (state->exiting) {
+        if (!pl_exit_quietly(state))
+            core_raise(state->module, CORE_EXC_POOL_CLOSED,
+                       "no pool can be opened any more: the program is ending");
+        return NULL;
+    }
     PyObject *atexit = PyImport_ImportModule("atexit");
     PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "_at_exit") : NULL;
     PyObject *done = shutdown ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
@@ -256,12 +280,57 @@ PyDoc_STRVAR(shutdown_doc, "shutdown($module, /)\n--\n\n"
                            "from. Happens by itself at exit.\n"
                            "Tasks not done are cancelled. New pools can be opened afterwards.");
 
+/* 0: somebody is inside for good; the engine's memory has to stay, and goes with the process. */
+static int everybody_left(struct pool_state *state) {
+    uint64_t end = erg_clock_ns() + LEAVE_LIMIT_NS;
+    while (atomic_load(&state->inside) > 0) {
+        if (erg_clock_ns() > end)
+            return 0;
+        pl_nap();
+    }
+    return 1;
+}
+
+/* The pools of this process that nobody is ending, held: ends with NULL, for PyMem_Free. NULL with an exception. */
+static struct pl_core **hold_cores(struct pool_state *state) {
+    size_t count = 0;
+    for (struct pl_core *core = state->cores; core; core = core->sibling)
+        count++;
+    struct pl_core **held = PyMem_Calloc(count + 1, sizeof *held);
+    if (!held)
+        return (struct pl_core **)PyErr_NoMemory();
+    count = 0;
+    for (struct pl_core *core = state->cores; core; core = core->sibling)
+        if (!core->ending && !pl_core_foreign(core))
+            held[count++] = pl_core_ref(core);
+    return held;
+}
+
+static void drop_cores(struct pl_core **held) {
+    for (struct pl_core **core = held; *core; core++)
+        pl_core_unref(*core);
+    PyMem_Free(held);
+}
+
+static int collect_traces(struct pool_state *state) {
+    struct pl_core **held = state->trace ? hold_cores(state) : NULL;
+    if (!held)
+        return PyErr_Occurred() ? -1 : 0;
+    for (struct pl_core **core = held; *core; core++)
+        if (state->trace && pl_trace_collect(*core, state->trace) < 0)
+            PyErr_Clear();
+    drop_cores(held);
+    return 0;
+}
+
 static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     (void)args;
     struct pool_state *state = core_state_of(module)->pool;
     struct erg_engine *engine = state->engine;
     if (!engine || erg_engine_foreign(engine))
         Py_RETURN_NONE;
+    if (collect_traces(state) < 0)
+        return NULL;
     while (state->ending > ending_here && state->engine == engine) { /* by other threads; bounded */
         Py_BEGIN_ALLOW_THREADS
             pl_nap();
@@ -269,26 +338,24 @@ static PyObject *shutdown_engine(PyObject *module, PyObject *args) {
     }
     if (state->engine != engine)
         Py_RETURN_NONE; /* another thread was faster */
-    state->engine = NULL;
-    for (struct pl_core *core = state->cores; core;) {
-        if (core->ending) {
-            core = core->sibling;
-            continue;
-        }
-        pl_core_ref(core); /* collecting runs Python code, which may drop the last other one */
-        if (state->trace && pl_trace_collect(core, state->trace) < 0)
-            PyErr_Clear();
-        struct pl_core *next = core->sibling;
-        if (!pl_core_foreign(core))
-            core->gone = 1;
-        pl_core_unref(core);
-        core = next;
-    }
+    struct pl_core **held = hold_cores(state);
+    if (!held)
+        return NULL;
+    state->engine = NULL; /* from here on nobody else begins or ends anything of it */
+    unsigned generation = state->generation++;
+    for (struct pl_core **core = held; *core; core++)
+        (*core)->gone = 1;
     Py_BEGIN_ALLOW_THREADS
-        erg_engine_free(engine);
+        /* Who waits for a pool's end without the GIL finds it ended, and goes. */
+        for (struct pl_core **core = held; *core; core++)
+            erg_pool_terminate((*core)->pool, NULL);
+        if (everybody_left(state))
+            erg_engine_free(engine);
     Py_END_ALLOW_THREADS
     for (struct pl_core *core = state->cores; core; core = core->sibling)
-        core->pool = NULL;
+        if (core->generation == generation)
+            core->pool = NULL;
+    drop_cores(held);
     Py_RETURN_NONE;
 }
 

@@ -247,6 +247,9 @@ def test_after_grace_the_worker_is_killed(tmp_path):
             pool.submit(slow_to_stop, str(path), 600, timeout=0.2).result(120)
         assert not path.exists()
         assert pool.pipe(os.getpid) != int((tmp_path / "cleaned.begun").read_text())
+        deadline = time.monotonic() + 60  # the new worker may be faster than the news of it
+        while pool.stats["workers_started"] < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert pool.stats["workers_started"] == 2
 
 

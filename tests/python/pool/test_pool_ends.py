@@ -130,3 +130,73 @@ def test_a_pool_its_own_worker_let_go_ends():
         print(any(t.is_alive() for t in workers))
     """
     assert run(program) == (0, "False\n", "")
+
+
+@pytest.mark.parametrize("what", ["terminate", "close", "open", "restart"])
+def test_a_daemon_thread_ends_a_pool_while_the_program_ends(what):
+    """Whatever the thread is just doing with the engine, the exit waits for it before it takes the engine apart."""
+    program = """
+        import sys, threading, time, ergon
+        pool = ergon.ProcessPool(2)
+        pool.map(abs, range(10))
+        begun = threading.Event()
+        def terminate():
+            pool.terminate()
+        def close():
+            pool.close()
+            pool.join()
+        def open():
+            while True:
+                with ergon.ProcessPool(1) as other:
+                    other.pipe(abs, 2)
+        def restart():
+            while True:
+                pool.restart()
+                pool.pipe(abs, 1)
+                pool.terminate()
+        def work():
+            begun.set()
+            globals()[sys.argv[1]]()
+        threading.Thread(target=work, daemon=True).start()
+        begun.wait()
+        time.sleep(float(sys.argv[2]))
+        print("end")
+    """
+    for delay in (0, 0.0001, 0.0005, 0.001, 0.003, 0.01):
+        code, out, err = run(program, what, delay)
+        assert (code, out) == (0, "end\n"), err
+
+
+def test_shutdown_while_other_threads_open_and_end_pools():
+    program = """
+        import random, threading, time, ergon
+        end = time.monotonic() + 3
+        def use():
+            while time.monotonic() < end:
+                try:
+                    pool = random.choice((ergon.ProcessPool, ergon.ThreadPool))(2)
+                    pool.pipe(abs, -2)
+                    way = random.randrange(4)
+                    if way == 0:
+                        pool.terminate()
+                        pool.restart()
+                        pool.map(abs, range(100))
+                    elif way == 1:
+                        pool.close()
+                        pool.join()
+                    elif way == 2:
+                        list(pool.imap(abs, range(100)))
+                except (ergon.errors.ErgonError, ValueError):
+                    pass
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for t in threads:
+            t.start()
+        while time.monotonic() < end:
+            time.sleep(random.random() * 0.02)
+            ergon.shutdown()
+        for t in threads:
+            t.join()
+        ergon.shutdown()
+        print("end")
+    """
+    assert run(program) == (0, "end\n", "")
