@@ -35,10 +35,11 @@ Run = Callable[[], float]
 class Question:
     key: str
     what: str
-    unit: str  # of the figures: µs, ms, s
+    unit: str  # of the figures: one of SCALES
     contenders: dict[str, Callable[[], contextlib.AbstractContextManager[Run]]]
     peer: str  # the contender the target speaks of; empty: there is none to compare with
     target: float  # how many times faster than the peer, at least; without a peer the seconds, at most
+    margin: float = 0.0  # instead of that: by how many seconds ours may be slower than the peer
     aim: str = ""
     floor: str = ""  # the key of the physical limit (limits.py) it is compared with
     reps: int = 7
@@ -46,7 +47,11 @@ class Question:
     fresh: bool = False  # starts its processes anew each time: --nice would reach only some of them
 
 
-SCALES = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0}
+SCALES = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0, "%": 1e2, "B": 1.0}
+
+
+class NotMeasured(Exception):
+    """This machine lacks what it takes: the words say what. No failure, but said in the table."""
 
 
 # --- quiet moments ---------------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ class Contender:
         )
         try:
             self._answer()
-        except RuntimeError:
+        except (RuntimeError, NotMeasured):
             self.close()
             raise
         if nice is not None:
@@ -191,6 +196,8 @@ class Contender:
         if not line:
             raise RuntimeError(f"{self.name} ended with status {self.process.wait()}: see above")
         answer = json.loads(line)
+        if "lacking" in answer:
+            raise NotMeasured(answer["lacking"])
         if "error" in answer:
             raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
@@ -222,6 +229,8 @@ def serve(module: str, key: str, name: str) -> None:
             answers.write(json.dumps({"ready": True}) + "\n")
             for _ in sys.stdin:
                 answers.write(json.dumps({"seconds": run()}) + "\n")
+    except NotMeasured as exc:
+        answers.write(json.dumps({"lacking": str(exc)}) + "\n")
     except Exception as exc:
         answers.write(json.dumps({"error": f"{type(exc).__name__}: {exc}"}) + "\n")
 
@@ -231,6 +240,7 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
     chosen = [name for name in question.contenders if names is None or name in names]
     figures: dict[str, list[float]] = {}
     errors: dict[str, str] = {}
+    lacking = ""
     priority = (0 if question.fresh else nice) if nice else None
     with contextlib.ExitStack() as stack:
         alive: dict[str, Contender] = {}
@@ -240,9 +250,12 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
             except RuntimeError as exc:
                 errors[name] = str(exc)
                 continue
+            except NotMeasured as exc:
+                lacking = str(exc)
+                break  # what one lacks the others lack
             stack.callback(alive[name].close)
             figures[name] = []
-        for turn in range(question.reps):
+        for turn in range(0 if lacking else question.reps):
             for name in list(alive):
                 if turn >= 2 and name in question.slow:
                     continue
@@ -251,10 +264,12 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
                 except RuntimeError as exc:
                     errors[name] = str(exc)
                     del alive[name]
-    return summary(question, figures, errors)
+    return summary(question, {} if lacking else figures, errors, lacking)
 
 
-def summary(question: Question, figures: dict[str, list[float]], errors: dict[str, str]) -> dict:
+def summary(
+    question: Question, figures: dict[str, list[float]], errors: dict[str, str], lacking: str = ""
+) -> dict:
     medians = {name: statistics.median(values) for name, values in figures.items() if values}
     bests = {name: min(values) for name, values in figures.items() if values}
     ratio = best_ratio = None
@@ -262,6 +277,8 @@ def summary(question: Question, figures: dict[str, list[float]], errors: dict[st
         ratio = medians[question.peer] / medians[OURS]
         best_ratio = bests[question.peer] / bests[OURS]
     met = None if ratio is None else ratio >= question.target
+    if ratio is not None and question.margin:
+        met = medians[OURS] <= medians[question.peer] + question.margin
     if not question.peer and OURS in medians:
         met = medians[OURS] <= question.target
     return {
@@ -270,6 +287,7 @@ def summary(question: Question, figures: dict[str, list[float]], errors: dict[st
         "unit": question.unit,
         "peer": question.peer,
         "target": question.target,
+        "margin": question.margin,
         "aim": question.aim,
         "floor": question.floor,
         "median": medians,
@@ -278,6 +296,7 @@ def summary(question: Question, figures: dict[str, list[float]], errors: dict[st
         "best_ratio": best_ratio,
         "met": met,
         "errors": errors,
+        "lacking": lacking,
     }
 
 
@@ -315,9 +334,13 @@ def print_answer(answer: dict) -> None:
     print_table(["", "median", "best", "times ours"], rows)
     for name, error in answer["errors"].items():
         print(f"{name}: no figure: {error}")
+    if answer["lacking"]:
+        print(f"not measured: {answer['lacking']}")
     verdict = "met" if answer["met"] else "MISSED"
     if not answer["peer"] and ours:
         print(f"target: {figure(answer['target'], unit)}: {verdict}")
+    elif answer["margin"] and answer["ratio"] is not None:
+        print(f"target: {answer['peer']} + {figure(answer['margin'], unit)}: {verdict}")
     elif answer["ratio"] is not None:
         print(f"target: {answer['peer']} / {answer['target']:g}: {verdict} with {times(answer['ratio'])}")
 

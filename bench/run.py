@@ -22,7 +22,7 @@ import tempfile
 
 from bench import harness, limits
 
-FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "pickle", "start", "native", "trace"]
+FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "pickle", "start", "native", "trace", "hosts"]
 ALONE = ["flow"]  # not a race of contenders: a table of its own
 
 
@@ -32,12 +32,17 @@ def row(answer: dict, floors: dict[str, float]) -> list[str]:
     theirs = answer["median"].get(peer)
     floor = floors.get(answer["floor"])
     verdict = {True: "met", False: "MISSED", None: "no figure"}[answer["met"]]
+    if answer["lacking"]:
+        verdict = f"not measured: {answer['lacking']}"
+    target = f"{answer['target']:g}" if peer else harness.figure(answer["target"], unit)
+    if answer["margin"]:
+        target = f"peer + {harness.figure(answer['margin'], unit)}"
     return [
         answer["what"],
         f"{peer}: {harness.figure(theirs, unit)}" if peer else "",
         harness.figure(ours, unit),
         harness.times(answer["ratio"]),
-        f"{answer['target']:g}" if peer else harness.figure(answer["target"], unit),
+        target,
         verdict,
         answer["aim"],
         harness.figure(floor, unit) if floor else "",

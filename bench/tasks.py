@@ -1,5 +1,7 @@
 """What the benchmarks run: a module workers can import, as users' functions live in modules."""
 
+import functools
+import os
 import time
 
 
@@ -26,3 +28,16 @@ def ones(n: int):
     import numpy
 
     return numpy.ones(n)
+
+
+def nap(x):
+    time.sleep(0.001)
+    return x
+
+
+@functools.cache
+def noise(size: int):
+    """Bytes that no compression makes smaller, always the same object."""
+    import numpy
+
+    return numpy.frombuffer(os.urandom(1 << 20) * (size >> 20), "u1")
