@@ -154,7 +154,7 @@ $(VENV)/.bench: scripts/requirements-bench.txt $(VENV)/.ready
 	$(BIN)/python -m pip install -q -r scripts/requirements-bench.txt
 	@touch $@
 
-bench: dev $(VENV)/.bench ## the table of docs/performance.md, against the peers
+bench: dev $(ALSO) $(VENV)/.bench ## the table of docs/performance.md, against the peers
 	@$(BIN)/python bench/run.py $(ARGS)
 
 $(VENV)/.wheel: scripts/requirements-wheel.txt $(VENV)/.ready

@@ -267,9 +267,7 @@ def ask(module: str, question: Question, gate: Gate, names: Iterable[str] | None
     return summary(question, {} if lacking else figures, errors, lacking)
 
 
-def summary(
-    question: Question, figures: dict[str, list[float]], errors: dict[str, str], lacking: str = ""
-) -> dict:
+def summary(question: Question, figures: dict[str, list[float]], errors: dict[str, str], lacking: str = "") -> dict:
     medians = {name: statistics.median(values) for name, values in figures.items() if values}
     bests = {name: min(values) for name, values in figures.items() if values}
     ratio = best_ratio = None

@@ -24,7 +24,7 @@ int main(void) {
     struct cluster_outcome out = simulate_cluster(&c);
     double ns = out.ns_a_task - clock_ns();
     if (!out.settled) {
-        fprintf(stderr, "tasks were left over\n");
+        fprintf(stderr, "tasks were left over, or no memory\n");
         return 1;
     }
     printf("%.2f %.2f %.4f\n", ns > 0 ? ns : 0,

@@ -39,10 +39,13 @@ static void recall_some(struct place *p, uint32_t n) {
 
 static void cut_some(struct place *p, uint32_t idle, int64_t now) {
     struct erg_remote *r = p->remote;
-    for (uint32_t i = p->first; i != ERG_NIL && idle > 0; i = erg_leased_at(r, i)->after) {
+    uint32_t chunks = p->chunks; /* single tasks are many, and there is nothing to cut */
+    for (uint32_t i = p->first; i != ERG_NIL && idle > 0 && chunks > 0;
+         i = erg_leased_at(r, i)->after) {
         struct leased *l = erg_leased_at(r, i);
         struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
-        if (record->kind != ERG_KIND_CHUNK || l->lane == ERG_LANE_BULK ||
+        chunks -= l->chunk;
+        if (!l->chunk || l->lane == ERG_LANE_BULK ||
             !erg_lease_worth_cut(&p->lease, (now - l->sent_at) >> l->cut_asked))
             continue;
         uint32_t items = erg_range_end(record) - record->first - atomic_load(&record->ndone);

@@ -42,6 +42,7 @@ struct leased {
     int64_t sent_at;
     uint32_t next; /* in the list of free ones */
     uint8_t lane;
+    uint8_t chunk; /* it can be cut */
     uint8_t cut_asked;
     uint8_t recalled;
     uint64_t last_block; /* CHUNK: of the results that came so far */
@@ -101,6 +102,7 @@ struct place {
     struct erg_lease lease;
     struct erg_map sent[4]; /* by enum erg_drop_kind: id -> struct sent */
     uint32_t first, last;   /* of its leased tasks */
+    uint32_t chunks;        /* among them */
     uint64_t tasks, tasks_lost, bytes_in, bytes_out;
     uint64_t busy_ns;
 };

@@ -45,6 +45,7 @@ int erg_leased_new(struct erg_remote *r, struct place *p, uint32_t index, uint32
     *l = (struct leased){.place = p,
                          .task = erg_record_handle(r->table, index),
                          .fn = record->user8 == 0 ? record->fn : 0,
+                         .chunk = record->kind == ERG_KIND_CHUNK,
                          .needs_cap = 2,
                          .before = p->last,
                          .after = ERG_NIL};
@@ -54,6 +55,7 @@ int erg_leased_new(struct erg_remote *r, struct place *p, uint32_t index, uint32
     else
         erg_leased_at(r, p->last)->after = i;
     p->last = i;
+    p->chunks += l->chunk;
     r->lease_of[index] = i + 1;
     atomic_fetch_add(&r->leased_count, 1);
     *out = i;
@@ -63,11 +65,10 @@ int erg_leased_new(struct erg_remote *r, struct place *p, uint32_t index, uint32
 void erg_leased_free(struct erg_remote *r, struct leased *l) {
     struct place *p = l->place;
     uint32_t i = (uint32_t)(l - r->leases);
-    int64_t now = erg_remote_now();
     for (uint32_t k = 0; k < l->nneeds; k++) {
         struct sent *s = l->needs[k];
         if (--s->users == 0)
-            s->idle_at = now;
+            s->idle_at = erg_remote_now();
         if (s->last == l->task) /* it may be sent there again */
             s->last = ERG_HANDLE_NONE;
     }
@@ -82,6 +83,7 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
     else
         erg_leased_at(r, l->after)->before = l->before;
     r->lease_of[ERG_HANDLE_INDEX(l->task)] = 0;
+    p->chunks -= l->chunk;
     l->place = NULL;
     l->next = r->leases_free;
     r->leases_free = i;

@@ -51,16 +51,16 @@ static int send_task(struct packing *k, uint32_t index) {
 
 /* The task is the place's; if it cannot be sent, it fails. Without the memory to remember it, nothing is tried for a
  * while: it would be taken again at once. */
-static void hand_over(struct place *p, uint32_t index) {
+static void hand_over(struct place *p, uint32_t index, int64_t now) {
     struct erg_remote *r = p->remote;
     uint32_t i;
     if (erg_leased_new(r, p, index, &i) < 0) {
-        p->starved_until = erg_remote_now() + STARVED_NS;
+        p->starved_until = now + STARVED_NS;
         erg_lease_return(r->m, index);
         return;
     }
     struct packing k = {p, erg_leased_at(r, i)};
-    k.lease->sent_at = erg_remote_now();
+    k.lease->sent_at = now;
     int code = send_task(&k, index);
     if (code < 0) {
         char words[ERG_ERROR_TEXT_SIZE];
@@ -92,10 +92,11 @@ static size_t feed(struct place *p, uint32_t room) {
         while ((p->queues & ERG_QUEUE_BIT(q)) && left && room > 0) {
             size_t most = room < TAKE ? room : TAKE;
             size_t n = erg_lease_take(p->remote->m, q, indexes, most, &left);
-            for (size_t i = 0; i < n; i++)
-                hand_over(p, indexes[i]);
             if (n == 0)
                 break;
+            int64_t now = erg_remote_now();
+            for (size_t i = 0; i < n; i++)
+                hand_over(p, indexes[i], now);
             total += n;
             room = room_of(p);
         }

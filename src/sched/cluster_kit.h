@@ -1,5 +1,5 @@
 /* A simulated cluster, for tests and bench/sched.c: places with workers behind links, tasks of random length, and
- * sched/lease.h deciding how many are where. Events in a heap by time. Ends the program when there is no memory. */
+ * sched/lease.h deciding how many are where. Events in a heap by time. */
 #ifndef ERG_SCHED_CLUSTER_KIT_H
 #define ERG_SCHED_CLUSTER_KIT_H
 
@@ -20,16 +20,10 @@ struct event {
 };
 struct heap {
     struct event *e;
-    size_t n, cap;
+    size_t n;
 };
 
 static void push(struct heap *h, struct event e) {
-    if (h->n == h->cap) {
-        h->cap = h->cap ? h->cap * 2 : 1024;
-        h->e = realloc(h->e, h->cap * sizeof *h->e);
-        if (!h->e)
-            abort();
-    }
     size_t i = h->n++;
     for (; i > 0 && h->e[(i - 1) / 2].at > e.at; i = (i - 1) / 2)
         h->e[i] = h->e[(i - 1) / 2];
@@ -59,20 +53,19 @@ struct cluster_outcome {
     double busy;      /* share of the workers' time until the last task was handed out */
     double ns_a_task; /* what deciding cost */
     uint32_t most;    /* leased at one place */
-    int settled;      /* nothing was leased any more in the end */
+    int settled;      /* nothing was leased any more in the end; 0 also without memory */
 };
 
 static struct cluster_outcome simulate_cluster(const struct cluster *c) {
     struct erg_lease *lease = calloc(c->places, sizeof *lease);
     int64_t *free_at = calloc((size_t)c->places * c->slots, sizeof *free_at);
-    struct heap heap = {0};
+    struct heap heap = {malloc((c->tasks + c->places) * sizeof *heap.e), 0};
     struct cluster_outcome out = {0};
     uint64_t left = c->tasks, deciding = 0;
     int64_t now = 0, drained = 0, work = 0;
     unsigned seed = 3;
-    if (!lease || !free_at)
-        abort();
-    for (uint32_t p = 0; p < c->places; p++) {
+    int ready = lease && free_at && heap.e;
+    for (uint32_t p = 0; ready && p < c->places; p++) {
         erg_lease_init(&lease[p], c->slots);
         erg_lease_on_rtt(&lease[p], c->rtt);
         push(&heap, (struct event){.at = 0, .place = p, .run = -1});
@@ -108,8 +101,8 @@ static struct cluster_outcome simulate_cluster(const struct cluster *c) {
     }
     out.busy = (double)work / ((double)(drained + c->rtt) * c->places * c->slots);
     out.ns_a_task = (double)deciding / (double)c->tasks;
-    out.settled = 1;
-    for (uint32_t p = 0; p < c->places; p++)
+    out.settled = ready;
+    for (uint32_t p = 0; ready && p < c->places; p++)
         out.settled &= lease[p].leased == 0 && lease[p].bytes == 0;
     free(heap.e);
     free(lease);

@@ -1,5 +1,6 @@
 """The benchmarks run, and say what they measured."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench import graph, harness  # noqa: E402
+from bench import run as bench_run  # noqa: E402
 
 
 def question(**changes):
@@ -31,6 +33,12 @@ def test_a_contender_without_a_figure_decides_nothing():
     answer = harness.summary(question(), {"ergon": [1e-6], "peer": []}, {"peer": "not installed"})
     assert answer["ratio"] is None and answer["met"] is None
     assert answer["errors"] == {"peer": "not installed"}
+
+
+def test_a_margin_is_what_ours_may_take_beyond_the_peer():
+    figures = {"ergon": [90e-6], "peer": [20e-6]}
+    assert harness.summary(question(margin=80e-6), figures, {})["met"]
+    assert not harness.summary(question(margin=60e-6), figures, {})["met"]
 
 
 def test_metg_finds_what_a_task_costs():
@@ -94,3 +102,44 @@ def test_a_library_that_is_missing_harms_nobody(tmp_path, monkeypatch):
     answer = harness.ask("a_question", a_question.QUESTIONS[0], harness.Gate(patience=0, budget=0))
     assert answer["errors"] == {"absent": "absent: ModuleNotFoundError: No module named 'no_such_library'"}
     assert answer["median"] == {"present": 2.0}
+
+
+LACKING_FILE = """
+import contextlib
+from bench import harness
+
+@contextlib.contextmanager
+def lacking():
+    raise harness.NotMeasured("sshd is not installed")
+    yield
+
+@contextlib.contextmanager
+def present():
+    yield lambda: 2.0
+
+QUESTIONS = [harness.Question("k", "w", "s", {"present": present, "ergon": lacking}, "present", 1.0, reps=2)]
+"""
+
+
+def test_what_the_machine_lacks_stands_in_the_row(tmp_path, monkeypatch):
+    (tmp_path / "lacking_question.py").write_text(LACKING_FILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    import lacking_question
+
+    answer = harness.ask("lacking_question", lacking_question.QUESTIONS[0], harness.Gate(patience=0, budget=0))
+    assert not answer["errors"] and not answer["median"]
+    assert "not measured: sshd is not installed" in bench_run.row(answer, {})
+
+
+@pytest.mark.slow
+def test_hosts_give_figures():
+    from bench import hosts
+
+    few = [q for q in hosts.QUESTIONS if q.key in ("ssh_single", "ssh_round_trip", "sched_time", "sched_memory")]
+    for one in few:
+        answer = harness.ask(
+            "bench.hosts", dataclasses.replace(one, reps=1), harness.Gate(patience=0, budget=0), ["ergon"]
+        )
+        assert not answer["errors"], one.key
+        assert answer["lacking"] or answer["median"]["ergon"] > 0
