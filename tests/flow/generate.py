@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import io
 import random
@@ -406,7 +407,10 @@ def in_place(function):
     """What a call of an async functional gives in a plain function."""
 
     def call(*args):
-        return asyncio.run(function(*args))
+        try:
+            return asyncio.run(function(*args))
+        except Exception as error:
+            raise error.with_traceback(None)  # noqa: B904: the loop's frames refer to each other and to ours
 
     return call
 
@@ -451,6 +455,8 @@ def run(text, decorate):
                 type(error.__context__).__name__,
                 type(error.__cause__).__name__,
             )
+    if "ask(" in text[text.rindex("def main(log)") :] or "aitems(" in text:
+        gc.collect()  # when asyncio lets go of frames is its own affair
     return repr((result, raised, output.getvalue(), log))
 
 
@@ -461,7 +467,7 @@ def compare(text, decorate):
     return None if plain == scheduled else f"plain     {plain}\nscheduled {scheduled}"
 
 
-def main(argv):
+def main(argv, from_seed=from_seed):
     if "--seed" in argv:
         seed = int(argv[argv.index("--seed") + 1])
         text = from_seed(seed)

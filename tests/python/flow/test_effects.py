@@ -1,6 +1,8 @@
 """Code of the user's that could tell whether it ran twice: iterators, finalizers, operators, files."""
 
+import gc
 import time
+import traceback
 
 import ergon
 import pytest
@@ -162,3 +164,54 @@ def test_nothing_of_it_runs_twice_or_early():
     ahead = schedule(body)()
     assert ahead == plain
     assert log == plainly
+
+
+class Noisy:
+    def __init__(self, log):
+        self.log = log
+
+    def __del__(self):
+        self.log.append("gone")
+
+
+@functional
+def fails(x):
+    time.sleep(0.002)
+    raise ValueError(x)
+
+
+def test_an_exception_from_a_worker_keeps_nothing_alive():
+    """Not the variables of who caught it, for one: they go when the function ends, not when garbage is collected."""
+
+    @schedule
+    def main(log):
+        mine = Noisy(log)
+        try:
+            fails(1)
+            fails(2)
+        except ValueError as error:
+            log.append(error.args)
+        return mine is not None
+
+    gc.collect()
+    gc.disable()
+    try:
+        log = []
+        assert main(log)
+        assert log == [(1,), "gone"]
+    finally:
+        gc.enable()
+
+
+def test_lines_of_a_worker_are_not_underlined():
+    """Which part of a line it was is not known here."""
+
+    @schedule
+    def main():
+        return fails(1)
+
+    with pytest.raises(ValueError) as caught:
+        main()
+    text = "".join(traceback.format_exception(caught.value))
+    last = text.splitlines()[-2:]
+    assert last == ["    raise ValueError(x)", "ValueError: 1"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "flow"))
 import generate  # noqa: E402
+import unusual  # noqa: E402
 
 DECORATE = ergon.schedule, ergon.functional
 
@@ -34,13 +35,14 @@ def test_drawn(data):
 
 
 @pytest.mark.slow
-def test_seeded_for_a_while():
+@pytest.mark.parametrize("programs", [generate, unusual], ids=["usual", "unusual"])
+def test_seeded_for_a_while(programs):
     """$ERGON_RANDOM_SECONDS makes it hours; $ERGON_RANDOM_SEED repeats a run."""
     seconds = float(os.environ.get("ERGON_RANDOM_SECONDS", "40"))
     first = int(os.environ.get("ERGON_RANDOM_SEED", "0")) or random.SystemRandom().randrange(1, 2**40)
     until, seed = time.monotonic() + seconds, first
     while time.monotonic() < until or seed == first:
-        difference = generate.compare(generate.from_seed(seed), DECORATE)
+        difference = generate.compare(programs.from_seed(seed), DECORATE)
         assert difference is None, f"seed {seed}\n{difference}"
         seed += 1
 
