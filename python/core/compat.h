@@ -227,6 +227,41 @@ static inline PyObject *core_code_doc(PyCodeObject *code) {
     return PyUnicode_Check(doc) ? doc : Py_None;
 }
 
+/* A function's annotations, which may have to be evaluated first: borrowed dict, or NULL. Where they cannot be evaluated yet
+ * *later is the function that will say them, borrowed; else it is NULL. 0 or -1 with an exception. */
+static inline int core_function_annotations(PyObject *func, PyObject **dict, PyObject **later) {
+    *later = NULL;
+    *dict = PyFunction_GetAnnotations(func);
+#if PY_VERSION_HEX >= 0x030E0000
+    if (*dict && !PyDict_Check(*dict))
+        *dict = NULL;
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+        *later = ((PyFunctionObject *)func)->func_annotate;
+    }
+#endif
+    return *dict || !PyErr_Occurred() ? 0 : -1;
+}
+
+/* A class's own annotations where its __dict__ has a function that says them instead: new reference. NULL: it has none, or
+ * they cannot be evaluated yet. */
+static inline PyObject *core_late_annotations(PyTypeObject *cls) {
+#if PY_VERSION_HEX >= 0x030E0000
+    PyObject *dict = PyType_GetDict(cls), *made = NULL;
+    if (PyDict_GetItemString(dict, "__annotate_func__") ||
+        PyDict_GetItemString(dict, "__annotations_cache__"))
+        made = PyObject_GetAttrString((PyObject *)cls, "__annotations__");
+    Py_DECREF(dict);
+    if (made && PyDict_Check(made))
+        return made;
+    Py_XDECREF(made);
+    PyErr_Clear();
+#else
+    (void)cls;
+#endif
+    return NULL;
+}
+
 /* A class's own __dict__: new reference. */
 static inline PyObject *core_type_dict(PyTypeObject *type) {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -292,6 +327,9 @@ static inline PyObject *core_dict_new(Py_ssize_t n) {
 #define core_code_set(code, index, word) PyUnstable_Code_SetExtra((PyObject *)(code), index, word)
 #define core_code_get(code, index, word) PyUnstable_Code_GetExtra((PyObject *)(code), index, word)
 #endif
+
+/* Slices may be among the constants of code. */
+#define CORE_SLICE_CONSTANTS (PY_VERSION_HEX >= 0x030E0000)
 
 /* Iterators of itertools warn when they are asked to reduce themselves. */
 #define CORE_ITERTOOLS_WARN (PY_VERSION_HEX >= 0x030C0000)

@@ -15,6 +15,7 @@ import functools
 import gc
 import io
 import itertools
+import operator
 import os
 import pickle
 import sys
@@ -307,12 +308,61 @@ def _key_wrapper(key: Any, protocol: int, files: int) -> tuple:
     return (type(key).__call__, (functools.cmp_to_key(compare), *rest)) if rest else (functools.cmp_to_key, (compare,))
 
 
+_untold = _never(
+    f"CPython {sys.version_info[0]}.{sys.version_info[1]} does not tell how far an iterator of itertools got: "
+    "send what it goes through, or a list of what is left"
+)
+
+
 def _pairwise(pairs: Any, protocol: int, files: int) -> tuple:
     """The iterator, and after the first step the item that comes again."""
     iterator, *old = _held(pairs)
     if sys.version_info >= (3, 13):
         old.pop()  # the tuple that is used again and again
+    if old and sys.version_info >= (3, 14):
+        _untold(pairs, protocol, files)
     return itertools.pairwise, (itertools.chain(old[:1], iterator) if old else iterator,)
+
+
+# --- what CPython 3.14 does not write any more ---------------------------------------------------------------------
+
+
+def _partialmethod(method: Any, protocol: int, files: int) -> tuple:
+    """Its class wants arguments to be made with, and does not say so."""
+    if method.keywords:
+        return functools.partial(functools.partialmethod, method.func, *method.args, **method.keywords), ()
+    return functools.partialmethod, (method.func, *method.args)
+
+
+def _count(count: Any, protocol: int, files: int) -> tuple:
+    """How far it got is in its repr() alone."""
+    import ast
+
+    try:
+        numbers = ast.literal_eval(repr(count).removeprefix("count") + ",")[0]
+    except (ValueError, SyntaxError):
+        _refuse("only of numbers does an itertools.count say how far it got")
+    return itertools.count, numbers if isinstance(numbers, tuple) else (numbers,)
+
+
+def _repeat(repeat: Any, protocol: int, files: int) -> tuple:
+    value = gc.get_referents(repeat)[-1]
+    try:
+        return itertools.repeat, (value, operator.length_hint(repeat))
+    except TypeError:
+        return itertools.repeat, (value,)
+
+
+def _late_reducers() -> dict[type, Any]:
+    if sys.version_info < (3, 14):
+        return {}
+    known = {
+        functools.partialmethod: _partialmethod,
+        itertools.count: _count,
+        itertools.repeat: _repeat,
+    }
+    others = (cls for cls in vars(itertools).values() if isinstance(cls, type) and cls is not itertools.pairwise)
+    return {**dict.fromkeys(others, _untold), **known}
 
 
 REDUCERS: dict[type, Any] = {
@@ -357,6 +407,7 @@ REDUCERS: dict[type, Any] = {
     typing.TypeVarTuple: _variable("__name__"),
     functools.cmp_to_key(max).__class__: _key_wrapper,
     itertools.pairwise: _pairwise,
+    **_late_reducers(),
 }
 
 

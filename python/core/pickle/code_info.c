@@ -168,7 +168,9 @@ static struct pk_code_info *info_new(PyObject *code) {
         info->names = PySequence_Tuple(s.names);
         info->chains = PySequence_Tuple(s.chains);
         info->cell_chains = PySequence_Tuple(s.cell_chains);
-        info->bytes = PyMarshal_WriteObjectToString(code, MARSHAL_VERSION);
+        PyObject *bare = pk_code_without_slices(code);
+        info->bytes = bare ? PyMarshal_WriteObjectToString(bare, MARSHAL_VERSION) : NULL;
+        Py_XDECREF(bare);
     }
     Py_XDECREF(s.names);
     Py_XDECREF(s.chains);

@@ -19,4 +19,8 @@ const struct pk_code_info *pk_code_info_get(struct pk_state *st, PyObject *code)
 /* Where co_extra of code objects has room for us; -1 with an exception. */
 Py_ssize_t pk_code_slot_new(void);
 
+/* The code as marshal can write it, and what it was: the same object where nothing has to change. New references. */
+PyObject *pk_code_without_slices(PyObject *code);
+PyObject *pk_code_with_slices(PyObject *code);
+
 #endif

@@ -1,6 +1,7 @@
 /* What streams call while they are loaded: the other half of save_function.c and save_class.c. These are
  * functions of ergon._core, found there by name; changing what one takes breaks streams that exist. All check
  * what they are given, because bytes can say anything. */
+#include "code_info.h"
 #include "pickler.h"
 #include "track.h"
 
@@ -54,7 +55,9 @@ static PyObject *rebuild_code(PyObject *module, PyObject *const *args, Py_ssize_
         PyMarshal_ReadObjectFromString(PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
     if (code && want("_pk_code", code, &PyCode_Type) < 0)
         Py_CLEAR(code);
-    return code;
+    PyObject *whole = code ? pk_code_with_slices(code) : NULL;
+    Py_XDECREF(code);
+    return whole;
 }
 
 static PyObject *rebuild_cell(PyObject *module, PyObject *const *args, Py_ssize_t n) {

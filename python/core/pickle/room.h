@@ -11,6 +11,7 @@
 /* Names looked up again and again, interned once: PK_STR(__reduce_ex__) is st->str[PK_STR___reduce_ex__]. */
 #define PK_STRINGS(X)                                                                              \
     X(__abstractmethods__)                                                                         \
+    X(__annotate__)                                                                                \
     X(__annotations__)                                                                             \
     X(__bases__)                                                                                   \
     X(__class__)                                                                                   \

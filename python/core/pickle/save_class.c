@@ -109,8 +109,26 @@ static PyObject *functions_first(PyObject *attrs) {
     return made;
 }
 
+static int drop(PyObject *dict, const char *name) {
+    return PyDict_GetItemString(dict, name) ? PyDict_DelItemString(dict, name) : 0;
+}
+
+/* Annotations that are evaluated late (CPython 3.14) are sent evaluated; the function that says them only where that
+ * failed and they are NULL. Whether somebody asked for them before makes no difference. */
+static int settle_annotations(struct pk_state *st, PyObject *attrs, PyObject *annotations) {
+    PyObject *function = PyDict_GetItemString(attrs, "__annotate_func__");
+    if (drop(attrs, "__annotations_cache__") < 0 ||
+        ((annotations || function == Py_None) && drop(attrs, "__annotate_func__") < 0))
+        return -1;
+    if (!annotations || PyDict_GET_SIZE(annotations) == 0)
+        return 0;
+    return PyDict_SetItem(attrs, PK_STR(__annotations__), annotations);
+}
+
 /* New dict of what the second step sets. */
 static PyObject *class_attributes(struct pk_state *st, PyTypeObject *cls) {
+    PyObject *annotations =
+        core_late_annotations(cls); /* may run code: before the dict is gone through */
     PyObject *dict = core_type_dict(cls), *attrs = PyDict_New(), *members = NULL;
     PyObject *name, *value;
     Py_ssize_t pos = 0;
@@ -132,6 +150,9 @@ static PyObject *class_attributes(struct pk_state *st, PyTypeObject *cls) {
             Py_CLEAR(attrs);
     }
     Py_DECREF(dict);
+    if (attrs && settle_annotations(st, attrs, annotations) < 0)
+        Py_CLEAR(attrs);
+    Py_XDECREF(annotations);
     PyObject *ordered = attrs ? pk_canonical(attrs) : NULL;
     Py_XDECREF(attrs);
     return ordered ? functions_first(ordered) : NULL;

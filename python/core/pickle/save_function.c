@@ -275,8 +275,8 @@ static int save_quiet(struct pickler *p, PyObject *dict) {
 }
 
 struct attributes {
-    enum pk_string name[6];
-    PyObject *value[6]; /* borrowed from the function */
+    enum pk_string name[7];
+    PyObject *value[7]; /* borrowed from the function */
     int n;
 };
 
@@ -293,11 +293,13 @@ static int list_attributes(PyFunctionObject *f, struct attributes *a) {
         attribute(a, PK_STR___defaults__, f->func_defaults);
     if (f->func_kwdefaults)
         attribute(a, PK_STR___kwdefaults__, f->func_kwdefaults);
-    PyObject *annotations = PyFunction_GetAnnotations((PyObject *)f);
-    if (!annotations && PyErr_Occurred())
+    PyObject *annotations, *later;
+    if (core_function_annotations((PyObject *)f, &annotations, &later) < 0)
         return -1;
     if (annotations && PyDict_GET_SIZE(annotations) > 0)
         attribute(a, PK_STR___annotations__, annotations);
+    if (later)
+        attribute(a, PK_STR___annotate__, later);
     if (PyUnicode_Compare(f->func_name, code->co_name) != 0)
         attribute(a, PK_STR___name__, f->func_name);
     PyObject *doc = core_code_doc(code);
@@ -358,7 +360,9 @@ static int save_by_value(struct pickler *p, PyObject *obj) {
     static const char call[] = {OP_TUPLE, OP_REDUCE};
     PyFunctionObject *f = (PyFunctionObject *)obj;
     if (p->watch) {
-        if (!PyFunction_GetAnnotations(obj) && PyErr_Occurred()) /* may make a dict of a tuple */
+        PyObject *annotations,
+            *later; /* asking may make a dict of a tuple, or of what a function says */
+        if (core_function_annotations(obj, &annotations, &later) < 0)
             return -1;
         excuse_guards(p, f);
         pk_watch_slot(p, obj, &f->func_code);

@@ -368,36 +368,39 @@ class _:
     once = True
 
 
+ITERTOOLS = [
+    (lambda: itertools.count(5, 2), 7),
+    (lambda: itertools.repeat(1, 3), 1),
+    (lambda: itertools.repeat("no end"), "no end"),
+]
+if sys.version_info < (3, 14):  # from then on CPython does not tell how far the others got
+    ITERTOOLS += [
+        (lambda: itertools.cycle("ab"), "b"),
+        (lambda: itertools.pairwise("abc"), ("b", "c")),
+        (lambda: itertools.accumulate([1, 2, 3]), 3),
+        (lambda: itertools.chain("a", "bc"), "b"),
+        (lambda: itertools.compress("abc", [1, 1, 1]), "b"),
+        (lambda: itertools.dropwhile(bool, [1, 0, 2]), 2),
+        (lambda: itertools.islice("abcd", 3), "b"),
+        (lambda: itertools.product("ab", repeat=2), ("a", "b")),
+        (lambda: itertools.permutations("abc", 2), ("a", "c")),
+        (lambda: itertools.combinations("abc", 2), ("a", "c")),
+        (lambda: itertools.zip_longest("ab", "x"), ("b", None)),
+        (lambda: itertools.starmap(pow, [(1, 2), (2, 3)]), 8),
+        (lambda: itertools.takewhile(bool, [1, 2, 0]), 2),
+    ]
+
+
 @entry("itertools in the middle")
 class _:
     def make():
-        made = [itertools.count(5, 2), itertools.cycle("ab"), itertools.repeat(1, 3), itertools.accumulate([1, 2, 3]), itertools.chain("a", "bc"),
-                itertools.compress("abc", [1, 1, 1]), itertools.dropwhile(bool, [1, 0, 2]), itertools.islice("abcd", 3), itertools.product("ab", repeat=2),
-                itertools.permutations("abc", 2), itertools.combinations("abc", 2), itertools.zip_longest("ab", "x"),
-                itertools.starmap(pow, [(1, 2), (2, 3)]), itertools.pairwise("abc"), itertools.takewhile(bool, [1, 2, 0])]  # fmt: skip
+        made = [make() for make, _ in ITERTOOLS]
         for one in made:
             next(one)
         return made
 
     def check(back):
-        taken = [next(one) for one in back]
-        assert taken == [
-            7,
-            "b",
-            1,
-            3,
-            "b",
-            "b",
-            2,
-            "b",
-            ("a", "b"),
-            ("a", "c"),
-            ("a", "c"),
-            ("b", None),
-            8,
-            ("b", "c"),
-            2,
-        ]
+        assert [next(one) for one in back] == [taken for _, taken in ITERTOOLS]
 
     once = True
 

@@ -142,3 +142,18 @@ def test_classes_of_a_program_in_a_pool():
     script = SCRIPT.with_name("pool_script.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout == "all there\n", done.stderr
+
+
+def test_slices_in_code():
+    """They are constants of the code on CPython 3.14."""
+
+    def cut(x, rows):
+        inner = lambda y: y[::-1]  # noqa: E731
+        return x[1:3], inner(x[:2]), rows[1:, None:2] if rows is not None else None
+
+    data = ep.dumps(cut)
+    back = ep.loads(data)
+    assert back("abcd", None) == ("bc", "ba", None) and back.__code__ == cut.__code__ and ep.dumps(back) == data
+    code = "import sys, ergon.pickle as p; print(p.loads(sys.stdin.buffer.read())('abcd', None))"
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert done.stdout == b"('bc', 'ba', None)\n"

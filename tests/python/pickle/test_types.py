@@ -4,8 +4,10 @@ import abc
 import array
 import collections
 import contextvars
+import fractions
 import functools
 import io
+import itertools
 import pickle
 import re
 import socket
@@ -238,3 +240,48 @@ def test_loaded_and_dumped_again_gives_the_same_bytes():
         data = ep.dumps(value)
         done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
         assert done.stdout == data
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="older ones say how far they got")
+def test_itertools_that_keep_their_state_to_themselves():
+    with pytest.raises(ep.PicklingError, match=r"obj\[0\].*does not tell how far"):
+        ep.dumps([itertools.cycle("ab")])
+    with pytest.raises(ep.PicklingError, match="only of numbers"):
+        ep.dumps(itertools.count(fractions.Fraction(1, 3)))
+
+
+def test_annotations_that_were_not_asked_for_yet():
+    """CPython 3.14 evaluates them when somebody asks: they travel as they are for who asks here, and bytes do not tell."""
+
+    class Local:
+        x: int
+        y: list[int] = [1]  # noqa: RUF012
+
+        def method(self, other: int) -> str: ...
+
+    def function(a: int, b: list[int] = ()) -> Local: ...
+
+    data = ep.dumps([Local, function])
+    assert function.__annotations__ == {"a": int, "b": list[int], "return": Local}
+    assert Local.__annotations__ == {"x": int, "y": list[int]} and Local.method.__annotations__["other"] is int
+    assert ep.dumps([Local, function]) == data
+    code = (
+        "import sys, ergon.pickle as p; L, f = p.loads(sys.stdin.buffer.read());"
+        "print(L.__annotations__, L.method.__annotations__, f.__annotations__['return'] is L, f.__annotations__['b'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert done.stdout.decode().split("\n")[0] == (
+        "{'x': <class 'int'>, 'y': list[int]} {'other': <class 'int'>, 'return': <class 'str'>} True list[int]"
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="evaluated where they stand")
+def test_annotations_that_cannot_be_evaluated_yet():
+    space = {"__name__": "__main__"}
+    exec("def f(x: Later): ...\nclass C:\n    y: Later", space)
+    back_f, back_c = ep.loads(ep.dumps([space["f"], space["C"]]))
+    for one in (back_f, back_c):
+        with pytest.raises(NameError, match="Later"):
+            one.__annotations__  # noqa: B018
+    back_f.__globals__["Later"] = int
+    assert back_f.__annotations__ == {"x": int}
