@@ -144,9 +144,10 @@ static void time_over(struct erg_pool *p, uint32_t member, erg_handle task, int6
 __attribute__((noinline, no_sanitize("thread"))) static int64_t
 limit_of(const struct erg_record *r) {
     uint64_t allowed = __atomic_load_n(&r->timeout_ns, __ATOMIC_ACQUIRE);
+    uint64_t start = __atomic_load_n(&r->start_ns, __ATOMIC_ACQUIRE);
     if (allowed == 0 || allowed > INT64_MAX / 2) /* or held: see ERG_TIMEOUT_HELD */
         return NEVER;
-    return (int64_t)(__atomic_load_n(&r->start_ns, __ATOMIC_ACQUIRE) + allowed);
+    return start ? (int64_t)(start + allowed) : NEVER; /* 0: claimed this very moment */
 }
 
 /* Looks at what a member runs; returns when the first limit of what is not over yet is due. *busy: it runs something. */

@@ -41,7 +41,8 @@ static int win(struct erg_member *m, uint32_t depth, uint32_t index, uint64_t s)
                          index); /* an old hint led to a later task, of a queue we do not serve */
         return 0;
     }
-    r->start_ns = depth == 0 && m->last_ns ? m->last_ns : erg_clock_ns();
+    __atomic_store_n(&r->start_ns, depth == 0 && m->last_ns ? m->last_ns : erg_clock_ns(),
+                     __ATOMIC_RELEASE);
     return 1;
 }
 
@@ -256,6 +257,7 @@ void erg_claim_finish(struct erg_member *m, uint32_t index, enum erg_outcome out
 void erg_claim_return(struct erg_member *m, uint32_t index) {
     struct erg_record *r = &m->table->records[index];
     uint32_t queue = r->queue % ERG_QUEUES;
+    erg_record_not_begun(r);
     uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&r->state, &s,
                                                   GEN_HALF(s) | (s & RUN_KEEPS) | ERG_READY,

@@ -105,4 +105,10 @@ void erg_arena_orphan(struct erg_member *m, uint32_t number);
 void erg_view_init(struct erg_table *t);
 void erg_view_fini(struct erg_table *t);
 
+/* Before a record becomes READY again: who looks at time limits must not take the time of its last run for that of the
+ * next one in the moment between its being claimed and its start_ns being set. */
+static inline void erg_record_not_begun(struct erg_record *r) {
+    __atomic_store_n(&r->start_ns, 0, __ATOMIC_RELEASE);
+}
+
 #endif

@@ -130,7 +130,7 @@ struct erg_record {
     uint16_t user16; /* the submitter's own */
     uint64_t fn;     /* the submitter's name for what is to be called */
     /* line 1: the task */
-    uint64_t start_ns;   /* CLOCK_MONOTONIC, set when claimed */
+    uint64_t start_ns;   /* CLOCK_MONOTONIC, set right after it was claimed; 0 until then */
     uint64_t end_ns;     /* set when finished */
     uint64_t timeout_ns; /* allowed run time, 0: any; | ERG_TIMEOUT_HELD while it does not count */
     /* CHUNK: items [next, end) not yet begun; the runner takes from the front, the submitter may cut off the back.

@@ -45,7 +45,7 @@ size_t erg_lease_take(struct erg_member *m, uint32_t queue, uint32_t *indexes, s
         if (!erg_ring_names(&peek, s) || !win(m, peek.index, queue, s))
             continue;
         struct erg_record *r = &t->records[peek.index];
-        r->start_ns = now ? now : (now = erg_clock_ns());
+        __atomic_store_n(&r->start_ns, now ? now : (now = erg_clock_ns()), __ATOMIC_RELEASE);
         if (r->kind == ERG_KIND_CHUNK)
             begin_all(r);
         indexes[n++] = peek.index;
@@ -85,6 +85,7 @@ void erg_lease_return(struct erg_member *m, uint32_t index) {
                                                       memory_order_relaxed, memory_order_relaxed))
             ; /* the owner may cut it at this very moment */
     }
+    erg_record_not_begun(r);
     uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&r->state, &s,
                                                   GEN_HALF(s) | (s & RUN_KEEPS) | ERG_READY,

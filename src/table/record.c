@@ -426,6 +426,7 @@ void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome ou
 
 void erg_record_retry(struct erg_member *m, uint32_t index) {
     struct erg_record *r = &m->table->records[index];
+    erg_record_not_begun(r);
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     const uint64_t keeps = ERG_STATE_WAITER | ERG_STATE_NOTIFY | ERG_STATE_SUCC | ERG_STATE_ORPHAN;
     do {

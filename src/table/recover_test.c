@@ -311,8 +311,48 @@ static void functions_of_the_dead_are_freed_once_nobody_uses_them(void **state) 
     rig_close(&rig);
 }
 
+/* Whoever looks at time limits reads start_ns of what is RUNNING: between its being claimed and its clock being read it
+ * must not say when an earlier run began. */
+static struct erg_record *begun;
+static int begins;
+
+static void nothing_begun(const char *name) {
+    if (strcmp(name, "claimed") == 0) {
+        assert_int_equal(begun->start_ns, 0);
+        begins++;
+    }
+}
+
+static void run_again(void *owner, uint32_t index) {
+    erg_record_retry(owner, index);
+}
+
+static void a_run_does_not_inherit_the_clock_of_the_one_before(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index, got;
+    rig_open(&rig, RECORDS);
+    struct erg_member *dead = rig_member(rig.t, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+    index = rig_new(&rig);
+    begun = erg_table_record(rig.t, index);
+    erg_record_submit(rig.owner, index);
+    erg_point_hook = nothing_begun;
+    assert_int_equal(erg_claim_next(rig.worker, &got), 1);
+    assert_true(begun->start_ns > 0);
+    erg_claim_return(rig.worker, got);
+    assert_int_equal(erg_claim_next(dead, &got), 1);
+    assert_int_equal(erg_table_recover(rig.owner, dead->number, run_again, rig.owner), 1);
+    assert_int_equal(erg_claim_next(rig.worker, &got), 1);
+    erg_point_hook = NULL;
+    assert_int_equal(got, index);
+    assert_int_equal(begins, 3);
+    erg_claim_finish(rig.worker, got, ERG_OUT_OK);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_does_not_inherit_the_clock_of_the_one_before),
         cmocka_unit_test(a_record_another_recycles_is_not_taken_twice),
         cmocka_unit_test(functions_of_the_dead_are_freed_once_nobody_uses_them),
         cmocka_unit_test(a_death_at_any_step_harms_nobody_else),

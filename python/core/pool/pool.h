@@ -547,7 +547,8 @@ struct pl_worker {
     /* threads */
     struct pl_worker *sibling; /* in core->thread_workers */
     unsigned long thread_id;
-    int sent; /* an interruption is on its way to this thread */
+    int sent;    /* an interruption is on its way to this thread */
+    int spoiled; /* a module was left half imported: no other task may meet that */
     uint32_t number;
 };
 /* Of this thread; NULL outside tasks. */

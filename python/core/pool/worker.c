@@ -319,15 +319,33 @@ int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record,
     return 1;
 }
 
+/* 1 if an import statement is under way in that frame or under it. What is broken off there leaves sub-modules behind that
+ * their package, imported anew, does not know: NameErrors in tasks that did nothing wrong. */
+static int importing(PyObject *innermost) {
+    PyFrameObject *frame = PyFrame_Check(innermost) ? (PyFrameObject *)Py_NewRef(innermost) : NULL;
+    int found = 0;
+    while (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        found = PyUnicode_CompareWithASCIIString(code->co_filename,
+                                                 "<frozen importlib._bootstrap>") == 0;
+        Py_DECREF(code);
+        PyFrameObject *back = found ? NULL : PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    return found;
+}
+
 /* Handler of ERG_INTERRUPT_SIGNAL, called between two bytecodes of the main thread: (signal, frame). */
 PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
     (void)module;
-    (void)args;
     struct pl_worker *worker = current_worker;
     if (!worker || worker->running == ERG_HANDLE_NONE ||
         atomic_load_explicit(&worker->member->slot->cancel, memory_order_acquire) !=
             worker->running)
         Py_RETURN_NONE;
+    if (PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 2)
+        worker->spoiled |= importing(PyTuple_GET_ITEM(args, 1));
     PyErr_SetNone(worker->interrupted);
     return NULL;
 }
@@ -676,7 +694,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     if (tracing)
         trace_task(worker, record, index, &before, outcome);
     erg_claim_finish(member, index, outcome);
-    return 0;
+    return worker->spoiled; /* then this process leaves, and another takes its place */
 }
 
 static void op_idle_enter(void *ctx) {

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -378,3 +379,36 @@ def test_repr(pool):
     future = pool.apipe(abs, -1)
     future.result(60)
     assert "Future" in repr(future)
+
+
+def import_halves():
+    import halves  # written by the test
+
+    return halves.total
+
+
+def test_cancelled_in_the_middle_of_an_import(tmp_path, gate):
+    """What is half imported is known to sys.modules, and not to its package: no later task may meet that."""
+    package = tmp_path / "halves"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .left import *\nfrom .right import *\ntotal = left.n + right.n\n")
+    (package / "left.py").write_text("n = 1\n__all__ = ['n']\n")
+    (package / "right.py").write_text(
+        f"import os, time\nopen({str(tmp_path / 'begun')!r}, 'w').close()\n"
+        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(0.005)\nn = 2\n__all__ = ['n']\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with ergon.ProcessPool(1) as pool:
+            first = pool.apipe(import_halves)
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.01)
+            assert first.cancel()
+            with pytest.raises(TaskCancelled):
+                first.result(60)
+            gate.touch()
+            assert [pool.pipe(import_halves) for _ in range(2)] == [3, 3]
+            stats = pool.stats
+            assert stats["tasks_lost"] == 0 and stats["workers_lost"] == 0
+    finally:
+        sys.path.remove(str(tmp_path))
