@@ -280,8 +280,10 @@ static int number_of(int op) {
 
 /* Arguments that hold two things, and instructions that do what others did. */
 static void adapt(int *op, int *arg) {
-    static const uint8_t intrinsics[] = {
-        [3] = STOP_ITERATION_ERROR, [5] = UNARY_POSITIVE, [6] = LIST_TO_TUPLE};
+    static const uint8_t intrinsics[] = {[3] = STOP_ITERATION_ERROR,
+                                         [4] = ASYNC_GEN_WRAP,
+                                         [5] = UNARY_POSITIVE,
+                                         [6] = LIST_TO_TUPLE};
     switch (*op) {
     case LOAD_ATTR:
         if (*arg & 1)

@@ -90,10 +90,6 @@ static PyObject *call_function(struct fl_run *run, PyObject *function, PyObject 
                                Py_ssize_t nargs, PyObject *kwnames) {
     PyFunctionObject *func = (PyFunctionObject *)function;
     PyCodeObject *code = (PyCodeObject *)func->func_code;
-    if (code->co_flags & CO_ASYNC_GENERATOR) {
-        fl_stop(run, FL_WHY_OTHER, "an async generator");
-        return NULL;
-    }
     struct fl_code *c = fl_code_get(run->st, code);
     if (!c)
         return NULL;

@@ -101,7 +101,7 @@ struct flow_state {
     struct fl_code *last_code; /* the last that was asked for, or NULL */
     struct fl_map code_ptrs;   /* code object -> capsule of its fl_code */
     /* names that are looked up often */
-    PyObject *s_enter, *s_exit, *s_init, *s_new, *s_call, *s_getattribute;
+    PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_init, *s_new, *s_call, *s_getattribute;
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject
         *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */

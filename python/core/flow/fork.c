@@ -567,9 +567,12 @@ PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
     PyGenObject *gen = (PyGenObject *)o;
     iframe *i = (iframe *)gen->gi_iframe;
     int suspended = frame_suspended(gen);
+    if (PyAsyncGen_CheckExact(o) && ((PyAsyncGenObject *)o)->ag_running_async)
+        suspended = 0; /* it awaits something: what that gives is not known here */
     struct fl_frame *f = !suspended ? NULL : copy_frame(run, i, held(i), frame_resumes(i));
     if (!f)
         return NULL;
+    f->barrier = 0; /* as of one that a pass begins */
     return fl_gen_new(run, f, suspended > 0);
 }
 

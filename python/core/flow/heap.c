@@ -119,7 +119,8 @@ static PyObject *copy(struct fl_run *run, PyObject *o) {
         fl_session_trust(run->session, -1);
         return twin;
     }
-    if (fl_kind(run->st, type) == FL_ITER || PyGen_CheckExact(o) || PyCoro_CheckExact(o))
+    if (fl_kind(run->st, type) == FL_ITER || PyGen_CheckExact(o) || PyCoro_CheckExact(o) ||
+        PyAsyncGen_CheckExact(o))
         return fl_iter_copy(run, o);
     if (fl_user_class(run->st, type))
         return copy_instance(o);
@@ -143,10 +144,10 @@ static PyObject *own(struct fl_run *run, PyObject *o) {
 }
 
 static const char *const known_modules[] = {
-    "contextlib", "functools", "collections", "heapq",       "bisect",      "copy",
-    "statistics", "fractions", "decimal",     "types",       "abc",         "string",
-    "textwrap",   "operator",  "numbers",     "dataclasses", "enum",        "datetime",
-    "calendar",   "reprlib",   "keyword",     "posixpath",   "genericpath", NULL};
+    "contextlib", "functools",     "collections", "heapq", "bisect",   "copy",     "statistics",
+    "fractions",  "decimal",       "types",       "abc",   "string",   "textwrap", "operator",
+    "numbers",    "asyncio.locks", "dataclasses", "enum",  "datetime", "calendar", "reprlib",
+    "keyword",    "posixpath",     "genericpath", NULL};
 
 static int of_known_module(PyObject *globals) {
     PyObject *name = PyDict_GetItemString(globals, "__name__");

@@ -440,7 +440,7 @@ static int is_of_array(struct flow_state *st, PyObject *reduced) {
 }
 
 PyObject *fl_iter_copy(struct fl_run *run, PyObject *o) {
-    if (PyGen_CheckExact(o) || PyCoro_CheckExact(o))
+    if (PyGen_CheckExact(o) || PyCoro_CheckExact(o) || PyAsyncGen_CheckExact(o))
         return fl_fork_generator(run, o);
     int chain = strcmp(Py_TYPE(o)->tp_name, "itertools.chain") == 0;
     int array = Py_TYPE(o) == &PySeqIter_Type;

@@ -224,7 +224,7 @@ static int op_send(struct fl_run *run, struct fl_frame *f, int arg) {
     PyObject *value = fl_pop(f), *it = fl_see(run, *fl_at(f, 1)), *r = NULL;
     if (PyGen_CheckExact(it) || PyCoro_CheckExact(it))
         it = fl_own(run, it);
-    int awaits = f->code->code->co_flags & CO_COROUTINE;
+    int awaits = f->code->code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR);
     if (it && awaits && !fl_gen_check(run->st, it)) {
         Py_DECREF(value);
         return await_known(run, f, it, arg);
@@ -348,11 +348,11 @@ static PyObject *special(struct fl_run *run, PyObject *o, PyObject *name) {
     return PyMethod_New(method, o);
 }
 
-static int op_before_with(struct fl_run *run, struct fl_frame *f, int arg) {
-    (void)arg;
+static int enter_with(struct fl_run *run, struct fl_frame *f, PyObject *enter_name,
+                      PyObject *exit_name) {
     PyObject *manager = fl_pop(f), *seen = fl_see(run, manager);
-    PyObject *exit = special(run, seen, run->st->s_exit),
-             *enter = exit ? special(run, seen, run->st->s_enter) : NULL;
+    PyObject *exit = special(run, seen, exit_name),
+             *enter = exit ? special(run, seen, enter_name) : NULL;
     PyObject *r = enter ? fl_call(run, enter, NULL, 0, NULL) : NULL;
     Py_DECREF(manager);
     Py_XDECREF(enter);
@@ -365,6 +365,11 @@ static int op_before_with(struct fl_run *run, struct fl_frame *f, int arg) {
     return 0;
 }
 
+static int op_before_with(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return enter_with(run, f, run->st->s_enter, run->st->s_exit);
+}
+
 static int op_with_except_start(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
     PyObject *exception = *fl_at(f, 1), *exit = *fl_at(f, 4);
@@ -374,6 +379,64 @@ static int op_with_except_start(struct fl_run *run, struct fl_frame *f, int arg)
         return -1;
     fl_push(f, r);
     return 0;
+}
+
+/* --- async for, async with ---------------------------------------------------------------------------------- */
+
+static int op_get_aiter(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *o = fl_see(run, *fl_at(f, 1)), *it;
+    int found;
+    (void)arg;
+    if (fl_gen_check(run->st, o) || PyAsyncGen_CheckExact(o))
+        return 0;
+    it = fl_is_unknown(run->st, o) ? NULL : fl_call_method(run, o, "__aiter__", NULL, 0, &found);
+    if (!it)
+        return fl_stop(run, FL_WHY_VALUE, "async for over something that is not there yet");
+    Py_XSETREF(*fl_at(f, 1), it);
+    return 0;
+}
+
+/* What awaiting the next item will give; an async generator is run right here, for its awaits take no turns. */
+static PyObject *next_awaited(struct fl_run *run, PyObject *it) {
+    if (PyAsyncGen_CheckExact(it) && !(it = fl_own(run, it)))
+        return NULL;
+    if (fl_gen_check(run->st, it)) {
+        Py_INCREF(it);
+        PyObject *item = fl_gen_send(run, it, Py_None);
+        Py_DECREF(it);
+        if (!item && PyErr_ExceptionMatches(PyExc_StopIteration))
+            PyErr_SetNone(PyExc_StopAsyncIteration);
+        return item ? fl_ready_new(run->st, item) : NULL;
+    }
+    int found;
+    PyObject *r =
+        fl_is_unknown(run->st, it) ? NULL : fl_call_method(run, it, "__anext__", NULL, 0, &found);
+    if (!r)
+        fl_stop(run, FL_WHY_VALUE, "async for over something that is not there yet");
+    return r;
+}
+
+static int op_get_anext(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *r = next_awaited(run, fl_see(run, *fl_at(f, 1)));
+    if (!r)
+        return -1;
+    fl_push(f, r);
+    return op_get_awaitable(run, f, arg);
+}
+
+/* The iterator and what was raised lie on the stack: it is through, or something went wrong. */
+static int op_end_async_for(struct fl_run *run, struct fl_frame *f, int arg) {
+    PyObject *exception = *fl_at(f, 1);
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_StopAsyncIteration))
+        return op_reraise(run, f, arg);
+    Py_DECREF(fl_pop(f));
+    Py_XDECREF(fl_pop(f));
+    return 0;
+}
+
+static int op_before_async_with(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return enter_with(run, f, run->st->s_aenter, run->st->s_aexit);
 }
 
 /* --- pattern matching --------------------------------------------------------------------------------------- */
@@ -508,6 +571,10 @@ void fl_ops_jump(fl_op *t) {
     t[YIELD_VALUE] = op_yield_value;
     t[GET_YIELD_FROM_ITER] = op_get_yield_from_iter;
     t[SEND] = op_send;
+    t[GET_AITER] = op_get_aiter;
+    t[GET_ANEXT] = op_get_anext;
+    t[END_ASYNC_FOR] = op_end_async_for;
+    t[BEFORE_ASYNC_WITH] = op_before_async_with;
     t[GET_AWAITABLE] = op_get_awaitable;
     t[PUSH_EXC_INFO] = op_push_exc_info;
     t[POP_EXCEPT] = op_pop_except;

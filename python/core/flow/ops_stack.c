@@ -220,6 +220,7 @@ static int op_load_assertion_error(struct fl_run *run, struct fl_frame *f, int a
 
 void fl_ops_stack(fl_op *t) {
     t[CACHE] = t[NOP] = t[RESUME] = t[PRECALL] = op_nop;
+    t[ASYNC_GEN_WRAP] = op_nop; /* nobody but a pass takes from it */
     t[POP_TOP] = op_pop_top;
     t[PUSH_NULL] = op_push_null;
     t[LOAD_FAST] = op_load_fast;

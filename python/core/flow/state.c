@@ -116,7 +116,8 @@ int flow_exec(PyObject *module) {
         fl_types_register(st) < 0 || fl_job_register(st) < 0 || fl_pure_init(st) < 0 ||
         pk_register_ref_type(module, st->unknown_type) < 0)
         return -1;
-    if (intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
+    if (intern(&st->s_aenter, "__aenter__") < 0 || intern(&st->s_aexit, "__aexit__") < 0 ||
+        intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
         intern(&st->s_init, "__init__") < 0 || intern(&st->s_new, "__new__") < 0 ||
         intern(&st->s_call, "__call__") < 0 || intern(&st->s_getattribute, "__getattribute__") < 0)
         return -1;
@@ -190,6 +191,8 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->record);
     Py_CLEAR(st->both);
     Py_CLEAR(st->pool);
+    Py_CLEAR(st->s_aenter);
+    Py_CLEAR(st->s_aexit);
     Py_CLEAR(st->s_enter);
     Py_CLEAR(st->s_exit);
     Py_CLEAR(st->s_init);

@@ -7,7 +7,7 @@ import time
 
 import ergon
 import pytest
-from ergon import _core, functional, schedule
+from ergon import _core, _schedule, functional, schedule
 
 ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
 
@@ -395,3 +395,87 @@ def test_what_a_finished_coroutine_left_is_let_go():
     alive = run()
     gc.collect()
     assert alive() is None
+
+
+async def numbers(n):
+    for i in range(n):
+        yield i
+
+
+class Numbers:
+    def __init__(self, n):
+        self.n, self.i = n, 0
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if self.i >= self.n:
+            raise StopAsyncIteration
+        self.i += 1
+        return self.i
+
+
+class Manager:
+    def __init__(self, log):
+        self.log = log
+
+    async def __aenter__(self):
+        self.log.append("in")
+        return await ask(1)
+
+    async def __aexit__(self, kind, error, traceback):
+        self.log.append(kind and kind.__name__)
+        return kind is KeyError
+
+
+async def over_a_generator(log):
+    async for i in numbers(30):
+        log.append(await ask(i))
+
+
+async def over_an_object(log):
+    async for i in Numbers(30):
+        log.append(await ask(i))
+    else:
+        log.append("all")
+
+
+async def comprehended(log):
+    log.append([await ask(i) async for i in numbers(30) if i % 2])
+    log.append({k: v async for k, v in pairs(10)})
+
+
+async def pairs(n):
+    for i in range(n):
+        yield i, await ask(i)
+
+
+async def inside_managers(log):
+    lock = asyncio.Lock()
+    for i in range(20):
+        async with Manager(log) as one, lock:
+            log.append(await ask(i) + one)
+            if i % 7 == 3:
+                raise KeyError(i)
+
+
+async def left_early(log):
+    items = numbers(20)
+    async for i in items:
+        log.append(await ask(i))
+        if i == 12:
+            break
+    log.append([i async for i in items])
+
+
+@pytest.mark.parametrize("body", [over_a_generator, over_an_object, comprehended, inside_managers, left_early])
+def test_async_for_and_with_are_run_through(body):
+    expected, log = [], []
+    asyncio.run(body(expected))
+    before = _schedule.stats()
+    asyncio.run(schedule(body)(log))
+    now = _schedule.stats()
+    assert log == expected
+    # all but the first call, and what comes back one by one
+    assert now["foreseen"] - before["foreseen"] >= (now["calls"] - before["calls"]) * 0.5

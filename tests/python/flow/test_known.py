@@ -7,6 +7,7 @@ run ahead of is listed with the reason.
 
 import bisect
 import builtins
+import copy
 import functools
 import heapq
 import itertools
@@ -232,7 +233,7 @@ def runs_ahead(function, given, pending):
         space = {"give": give, "touch": touch, "function": function, "at": at, "seconds": seconds}
         exec(text, space)
         before = stats()["foreseen"]
-        schedule(space["main"])([v.copy() if isinstance(v, list) else v for v in given])
+        schedule(space["main"])([copy.copy(v) if isinstance(v, (list, Plain)) else v for v in given])
         if stats()["foreseen"] > before:
             return True
     return False
