@@ -1,9 +1,20 @@
-"""The commands that come with pathos and ppft, under their present and their older names."""
+"""The commands that come with pathos, ppft and dill, under their present and their older names."""
 
 import argparse
+import os
 import sys
 
-__all__ = ["pathos_connect", "pathos_server", "pathos_tunnel", "portpicker", "ppserver", "tunneled_pathos_server"]
+__all__ = [
+    "get_gprof",
+    "get_objgraph",
+    "pathos_connect",
+    "pathos_server",
+    "pathos_tunnel",
+    "portpicker",
+    "ppserver",
+    "tunneled_pathos_server",
+    "undill",
+]
 
 
 def _use_aliases():
@@ -136,3 +147,122 @@ def _connect(host, server, port, profile, tunnel):
         if link is not None:
             link.disconnect()
     return 0
+
+
+# --- dill ---------------------------------------------------------------------------------------------------------------
+
+
+def _load(place):
+    import dill
+
+    with open(place, "rb") as file:
+        return dill.load(file)
+
+
+def _complain(name, what, error):
+    print(f"{name}: {what}: {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+def undill(argv=None):
+    """Print what pickle files hold."""
+    parser = argparse.ArgumentParser(
+        prog="undill", description="Load files that dill or pickle wrote, and print each object."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    files = parser.parse_args(argv).files
+    _use_aliases()
+    status = 0
+    for place in files:
+        try:
+            print(_load(place))
+        except Exception as error:  # a stream may raise anything
+            status = _complain("undill", place, error)
+    return status
+
+
+def get_objgraph(argv=None):
+    """Draw what an object refers to."""
+    parser = argparse.ArgumentParser(
+        prog="get_objgraph",
+        description="Draw what an object refers to, as NAME.png. Needs the package objgraph, and graphviz.",
+    )
+    parser.add_argument("name", help="a pickle file, or the name of a type in dill.objects (IntType)")
+    name = parser.parse_args(argv).name
+    _use_aliases()
+    import dill
+
+    dill.load_types(pickleable=True, unpickleable=True)
+    try:
+        obj = dill.objects[name] if name in dill.objects else _load(name)
+    except FileNotFoundError:
+        print(f"get_objgraph: {name!r} is neither a file nor one of {', '.join(sorted(dill.objects))}", file=sys.stderr)
+        return 1
+    except Exception as error:  # a stream may raise anything
+        return _complain("get_objgraph", name, error)
+    try:
+        import objgraph
+    except ImportError:
+        print("get_objgraph: pip install objgraph, which draws the graph", file=sys.stderr)
+        return 1
+    objgraph.show_refs(obj, filename=os.path.splitext(name)[0] + ".png")
+    return 0
+
+
+def get_gprof(argv=None):
+    """Profile the pickling of an object, and draw where the time goes."""
+    parser = argparse.ArgumentParser(
+        prog="get_gprof",
+        description="Print where the time goes when dill pickles an object, and draw it as TYPE.call.png. "
+        "The drawing needs the package gprof2dot, and graphviz; other options are gprof2dot's (-n 5 -e 1).",
+    )
+    parser.add_argument("code", help="what makes the object: statements, and an expression ('import math; math.pi')")
+    options, rest = parser.parse_known_args(argv)
+    # Options of gprof2dot come with values in between: the code is the last word, whatever argparse took for it.
+    words = list(sys.argv[1:] if argv is None else argv)
+    code, arguments = (words[-1], words[:-1]) if rest else (options.code, [])
+    _use_aliases()
+    import ast
+
+    import dill
+
+    space = {"__name__": "__main__"}
+    try:
+        tree = ast.parse(code)
+        if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+            parser.error("the code has to end with an expression")
+        last = ast.Expression(tree.body.pop().value)
+        exec(compile(tree, "<code>", "exec"), space)
+        obj = eval(compile(last, "<code>", "eval"), space)
+    except Exception as error:  # it is the user's code
+        return _complain("get_gprof", code, error)
+    return _draw_profile(dill, obj, arguments)
+
+
+def _draw_profile(dill, obj, arguments):
+    import cProfile
+    import pstats
+    import shutil
+    import subprocess
+    import tempfile
+
+    profile = cProfile.Profile()
+    try:
+        profile.runcall(dill.dumps, obj)
+    except Exception as error:
+        return _complain("get_gprof", f"pickling a {type(obj).__name__}", error)
+    pstats.Stats(profile).strip_dirs().sort_stats("cumtime").print_stats(20)
+    missing = [program for program in ("gprof2dot", "dot") if not shutil.which(program)]
+    if missing:
+        print(
+            f"get_gprof: no drawing without {' and '.join(missing)} (pip install gprof2dot; graphviz)", file=sys.stderr
+        )
+        return 1
+    image = f"{type(obj).__name__}.call.png"
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "profile")
+        profile.dump_stats(place)
+        graph = subprocess.run(["gprof2dot", "-f", "pstats", *arguments, place], stdout=subprocess.PIPE)
+    if graph.returncode:
+        return graph.returncode
+    return subprocess.run(["dot", "-Tpng", "-o", image], input=graph.stdout).returncode

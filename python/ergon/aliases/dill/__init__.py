@@ -1,9 +1,9 @@
 """The interface of dill on Ergon: serialization of all of Python, with dill's rules and dill's streams."""
 
-from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
 from ergon.aliases._legal import citation, license  # noqa: F401
 
 from . import _dill, detect, logger, pointers, source, temp
+from .__info__ import __author__, __license__, __version__  # noqa: F401
 from ._dill import (
     CONTENTS_FMODE,
     DEFAULT_PROTOCOL,
@@ -30,9 +30,6 @@ from ._dill import (
 )
 from .session import dump_module, dump_session, load_module, load_module_asdict, load_session
 from .settings import settings
-
-__version__ = "0.4.1"
-__author__ = "the Ergon developers"
 
 objects = {}
 
