@@ -106,6 +106,48 @@ def sending(key, what, target, aim, ours_contender):
     )
 
 
+def back_and_forth(open_pool, call, size):
+    """Arrays of one size, each sent and returned: seconds for one."""
+    count = max(20, (8 << 20) // size)
+
+    @contextlib.contextmanager
+    def enter():
+        import numpy
+
+        with open_pool() as pool:
+            array = numpy.ones(size // 8)
+
+            def run():
+                start = time.perf_counter()
+                for _ in range(count):
+                    result = call(pool, array)
+                took = time.perf_counter() - start
+                if result.nbytes != array.nbytes or not result.flags.writeable:
+                    raise AssertionError("wrong array")
+                return took / count
+
+            yield run
+
+    return enter
+
+
+def around(size, words):
+    """Sizes on either side of PL_OUT_OF_BAND_MIN and PL_COPY_MAX in core/pool: where the way an array goes changes."""
+    return harness.Question(
+        key=f"array_{size >> 10}k",
+        what=f"{words} array there and back",
+        unit="µs",
+        peer="multiprocessing.Pool",
+        target=1,
+        contenders={
+            "ergon": back_and_forth(pools.ergon, lambda pool, array: pool.pipe(tasks.noop, array), size),
+            "multiprocessing.Pool": back_and_forth(
+                pools.multiprocessing, lambda pool, array: pool.apply(tasks.noop, (array,)), size
+            ),
+        },
+    )
+
+
 QUESTIONS = [
     sending("array_in", "200 MB array to a worker, its sum back", 15, "23 ms", send(pools.ergon, ours)),
     sending("array_readonly", "the same with `readonly=True`", 20, "23 ms", send(pools.ergon, ours_readonly)),
@@ -147,6 +189,17 @@ QUESTIONS = [
             "multiprocessing.Pool": mapped(pools.multiprocessing, lambda pool, arrays: pool.map(tasks.total, arrays)),
             "loky": mapped(pools.loky, lambda pool, arrays: list(pool.map(tasks.total, arrays))),
         },
+    ),
+    *(
+        around(size << 10, words)
+        for size, words in (
+            (32, "32 KB"),
+            (64, "64 KB"),
+            (256, "256 KB"),
+            (768, "768 KB"),
+            (1536, "1.5 MB"),
+            (4096, "4 MB"),
+        )
     ),
 ]
 

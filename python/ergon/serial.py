@@ -1,5 +1,7 @@
 """SerialPool: the methods of a pool, run by the caller. For debugging, and where parallelism is an option."""
 
+import itertools
+
 from . import _core
 from ._methods import Methods, check_opening
 from .errors import PoolClosed
@@ -59,6 +61,10 @@ class _Results:
     def next(self, timeout=None):
         """The next result; there is nobody to wait for, so ``timeout`` means nothing."""
         return next(self)
+
+    def rest(self):
+        """All results that are left."""
+        return list(self if self._bar else self._map)
 
     def _count(self):
         self._done += 1
@@ -125,17 +131,19 @@ class SerialPool(Methods):
 
     def map(self, f, /, *iterables, **options):
         """The list ``[f(*items) for items in zip(*iterables)]``."""
-        return list(self.imap(f, *iterables, **options))
+        results = self.imap(f, *iterables, **options)
+        return results.rest()
 
     def starmap(self, f, iterable, /, **options):
         """The list ``[f(*args) for args in iterable]``."""
         self._check(options, f)
-        return self.map(lambda args: f(*args), iterable, **options)
+        if options.get("progress", self._set.get("progress")):
+            return self.map(lambda args: f(*args), iterable, **options)
+        return list(itertools.starmap(f, iterable))
 
     def amap(self, f, /, *iterables, **options):
         """A Future, done, of what `map` returns."""
-        results = self.imap(f, *iterables, **options)
-        return _settled(lambda: list(results))
+        return _settled(self.imap(f, *iterables, **options).rest)
 
     def pipe(self, f, /, *args, **kwds):
         """``f(*args, **kwds)``."""
