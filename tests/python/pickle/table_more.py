@@ -1,4 +1,4 @@
-"""The second part of table_entries.py, which runs it as if it stood there: modules, references, files, iterators."""
+"""The third part of table_entries.py, which runs it as if it stood there: modules, references, files, iterators."""
 # ruff: noqa: F821, E402
 
 from __future__ import annotations
