@@ -315,7 +315,7 @@ class Program(generate.Program):
             ],
             lambda: [
                 f"class C{i}(metaclass=Meta):",
-                f"    one = f({self.within(n)})",
+                f"    one = f({self.one('a', 'b', 'n', 'g(a)[2]')})",
                 "    two = [f(i) for i in range(3)]",
                 f"    if one > {self.pick(9)}:",
                 "        three = boom(one % 3)",
