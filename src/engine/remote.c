@@ -236,6 +236,8 @@ void erg_remote_stop(struct erg_remote *r, int cancel) {
     r->stopping = 1;
     for (int i = 0; i < r->nplaces; i++) {
         struct place *p = &r->places[i];
+        if (cancel)
+            erg_site_let_go(p); /* before that becomes somebody else's memory */
         if (cancel && p->first != ERG_NIL)
             erg_site_lose_tasks(p, ERG_OUT_CANCELLED, "the pool was terminated");
         if (begun)

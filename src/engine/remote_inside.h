@@ -155,6 +155,8 @@ int64_t erg_site_look(struct place *p, int64_t now);
 void erg_site_write(struct place *p);
 void erg_site_bye(struct place *p, int64_t now);
 int erg_site_gone(const struct place *p);
+/* What is under way there is given up: nothing of the arena is sent any more. */
+void erg_site_let_go(struct place *p);
 /* A way was found, or not. */
 void erg_site_on_reached(struct errand *e, int64_t now);
 /* Lets go of what is being reached or was. */

@@ -565,6 +565,11 @@ void erg_site_bye(struct place *p, int64_t now) {
     }
 }
 
+void erg_site_let_go(struct place *p) {
+    if (p->session && erg_session_let_go(p->session) < 0)
+        close_link(p);
+}
+
 int erg_site_gone(const struct place *p) {
     return !p->connecting && !p->session;
 }

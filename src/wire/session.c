@@ -435,6 +435,53 @@ int erg_session_send(struct erg_session *s, enum erg_lane lane, uint16_t type, c
     return status;
 }
 
+/* The rest of a chunk that refers to the caller's memory, as bytes of our own. NULL: no memory. */
+static struct erg_chunk *chunk_own(const struct erg_chunk *c) {
+    size_t rest = c->len - c->sent;
+    struct erg_chunk *own = malloc(sizeof *own + rest);
+    if (own) {
+        *own =
+            (struct erg_chunk){.next = c->next, .last_seq = c->last_seq, .len = rest, .cap = rest};
+        own->base = own->bytes;
+        memcpy(own->bytes, c->base + c->sent, rest);
+    }
+    return own;
+}
+
+int erg_session_let_go(struct erg_session *s) {
+    struct erg_chunk *before = NULL;
+    int status = 0;
+    while (s->bulk_first) {
+        struct erg_transfer *t = s->bulk_first;
+        s->bulk_first = t->next;
+        transfer_unref(t);
+    }
+    s->bulk_last = NULL;
+    s->bulk_left = 0;
+    for (struct erg_chunk *c = s->first; c; before = c, c = c->next) {
+        struct erg_chunk *own = c->source && c->sent < c->len ? chunk_own(c) : NULL;
+        if (c->source && c->sent > 0) {
+            s->lost = c->last_seq;
+        }
+        if (own) {
+            s->list_bytes -= c->sent;
+            *(before ? &before->next : &s->first) = own;
+            s->last = s->last == c ? own : s->last;
+            s->cursor = s->cursor == c ? own : s->cursor;
+            chunk_free(s, c);
+            c = own;
+        } else if (c->source) { /* written, or there is no memory */
+            status = c->sent < c->len ? ERG_ENOMEM : status;
+            transfer_unref(c->source);
+            c->source = NULL;
+            c->transient = 1; /* there is nothing behind it, and no room for more */
+            s->list_unsent -= c->len - c->sent;
+            c->sent = c->len;
+        }
+    }
+    return status;
+}
+
 int erg_session_writable(const struct erg_session *s) {
     return s->list_bytes + s->bulk_left <= s->bound;
 }
@@ -549,6 +596,9 @@ static size_t frame_after(const struct erg_chunk *c, uint64_t seq) {
 int erg_session_resume(struct erg_session *s, uint64_t received, struct erg_error *err) {
     if (!s->open || s->resumed) {
         return erg_error_set(err, ERG_ESTATE, "no link waits to be resumed");
+    }
+    if (received < s->lost) {
+        return erg_error_set(err, ERG_ESTATE, "what the peer lacks has been given up");
     }
     /* bytes of a write that failed half-way may have arrived all the same: all that has a number may be there */
     if (received < s->acked || received > s->seq) {

@@ -91,6 +91,11 @@ int erg_session_send(struct erg_session *session, enum erg_lane lane, uint16_t t
                      const void *head, size_t head_len, const struct iovec *data, size_t n,
                      void (*release)(void *ctx, void *user), void *ctx, void *user);
 
+/* From now on no memory of the caller's is read any more: bulk messages that wait are dropped, one that was begun stays
+ * unfinished, and release is called for all. What was sent short still goes out, and so does what is sent from now on: a
+ * BYE, for a link that breaks now is rarely resumed (ERG_ESTATE: the peer lacks what is not there any more). 0, or ERG_ENOMEM: then close the link. */
+int erg_session_let_go(struct erg_session *session);
+
 /* 0 while more than the bound is queued or unacknowledged: messages are taken all the same, but who makes bulk should
  * wait. */
 int erg_session_writable(const struct erg_session *session);

@@ -77,6 +77,7 @@ struct erg_session {
     struct erg_transfer *bulk_first, *bulk_last;
     uint64_t seq;        /* the last one given */
     uint64_t acked;      /* the peer has up to here */
+    uint64_t lost;       /* frames up to here may be incomplete: they cannot be repeated */
     uint64_t written;    /* the highest seq that was (partly) written to any link */
     uint64_t list_bytes; /* in first..last */
     uint64_t list_unsent;

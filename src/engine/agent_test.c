@@ -1,13 +1,17 @@
-/* What lies over a link must not hurt: agents that answer nonsense to a real pool, and clients that say nonsense to a real
+/* Agents and clients at the two ends of a link, one of them written here. What lies over a link must not hurt: agents that answer nonsense to a real pool, and clients that say nonsense to a real
  * agent. Some of what they say is right, so that the nonsense gets far. Seeds are fixed: what fails, fails again. */
 #include "engine/place_test_kit.h"
 
 #include "engine/linkio.h"
+#include "engine/server.h"
+#include "launch/reach.h"
+#include "wire/frame.h"
 #include "wire/message.h"
 #include "wire/session.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 /* --- chance ------------------------------------------------------------------------------------------------------- */
 static uint64_t dice_state;
@@ -47,7 +51,7 @@ struct known { /* a task that was sent to us */
 struct side {
     struct erg_session *session;
     struct erg_linkio io;
-    int is_agent, over;
+    int is_agent, over, greeted, ready, pings;
     unsigned odds; /* one message in so many is nonsense */
     struct known known[KNOWN];
     uint32_t n;
@@ -56,10 +60,11 @@ struct side {
 static void send_bytes(struct side *s, uint16_t type, unsigned char *head, size_t len,
                        const void *data, size_t data_len) {
     struct iovec piece = {(void *)data, data_len};
-    if (one_in(s->odds * 2))
+    int honest = s->odds == UINT32_MAX;
+    if (!honest && one_in(s->odds * 2))
         flip(head, len);
-    erg_session_send(s->session, one_in(4) ? ERG_LANE_BULK : ERG_LANE_FIRST, type, head, len,
-                     &piece, data_len > 0, NULL, NULL, NULL);
+    erg_session_send(s->session, !honest && one_in(4) ? ERG_LANE_BULK : ERG_LANE_FIRST, type, head,
+                     len, &piece, data_len > 0, NULL, NULL, NULL);
 }
 
 /* --- an agent that lies --------------------------------------------------------------------------------------------- */
@@ -162,9 +167,12 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
     struct erg_msg_hello m;
     if (type == ERG_MSG_HELLO) {
         int code = erg_msg_hello_decode(body, len, &m, error);
+        s->greeted = 1;
         return code < 0 ? code : erg_session_resume(s->session, m.received, error);
     }
     s->over |= type == ERG_MSG_FAIL;
+    s->ready |= type == ERG_MSG_READY;
+    s->pings += type == ERG_MSG_PING;
     if (s->is_agent)
         agent_heard(s, type, body, len, 1, 0);
     return 0;
@@ -196,7 +204,8 @@ static void on_drop(void *ctx, uint16_t type, struct erg_bulk *got) {
     free(got->pieces);
 }
 
-static int side_open(struct side *s, int in, int out, const unsigned char *id) {
+static int side_open(struct side *s, int in, int out, struct erg_auth *auth,
+                     const unsigned char *id) {
     static const struct erg_session_ops ops = {on_message, on_bulk, on_done, on_drop};
     unsigned char hello[256];
     struct erg_msg_hello m = {.major = ERG_PROTOCOL_MAJOR,
@@ -205,7 +214,7 @@ static int side_open(struct side *s, int in, int out, const unsigned char *id) {
     if (id)
         memcpy(m.session, id, sizeof m.session);
     if (erg_session_new(&ops, s, 0, &s->session) < 0 ||
-        erg_linkio_open(&s->io, s->session, in, out, NULL, NULL) < 0)
+        erg_linkio_open(&s->io, s->session, in, out, auth, NULL) < 0)
         return -1;
     return erg_session_open_link(s->session, hello, erg_msg_hello_encode(&m, hello));
 }
@@ -233,7 +242,7 @@ static int liar_main(const char *seed) {
     s.odds = 4 + dice(60);
     signal(SIGPIPE, SIG_IGN);
     alarm(120); /* who started us may have failed */
-    if (write(1, "ERGON1 ready\n", 13) != 13 || side_open(&s, 0, 1, NULL) < 0)
+    if (write(1, "ERGON1 ready\n", 13) != 13 || side_open(&s, 0, 1, NULL, NULL) < 0)
         return 1;
     while (!s.over && side_turn(&s, 1000))
         continue;
@@ -353,13 +362,13 @@ static void client_says(struct side *s, uint32_t round) {
     }
 }
 
-static void say_first(struct side *s) {
+static void say_first(struct side *s, char letter, int64_t grace_ns) {
     static unsigned char data[FRONT + 1];
     unsigned char head[512];
-    struct erg_msg_open open = {.processes = 1, .grace_ns = MS};
+    struct erg_msg_open open = {.processes = 1, .grace_ns = grace_ns};
     struct erg_msg_func func = {.uid = 1, .payload = {.stream_len = sizeof data}};
     struct iovec piece = {data, sizeof data};
-    data[FRONT] = '+';
+    data[FRONT] = (unsigned char)letter;
     erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_OPEN, head,
                      erg_msg_open_encode(&open, head), NULL, 0, NULL, NULL, NULL);
     erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_FUNC, head,
@@ -386,8 +395,8 @@ static void lie_to_an_agent(unsigned seed) {
     assert_int_equal(erg_agent_new(&config, &agent, &err), 0);
     erg_agent_attach(agent, fds[0], fds[0], NULL, NULL);
     assert_int_equal(pthread_create(&thread, NULL, agent_thread, agent), 0);
-    assert_int_equal(side_open(&s, fds[1], fds[1], id), 0);
-    say_first(&s);
+    assert_int_equal(side_open(&s, fds[1], fds[1], NULL, id), 0);
+    say_first(&s, '+', MS);
     int up = 1;
     for (uint32_t round = 0; round < 300 && up && !s.over; round++) {
         client_says(&s, round);
@@ -410,6 +419,120 @@ static void clients_that_lie(void **state) {
     }
 }
 
+/* --- clients that are slow, or gone --------------------------------------------------------------------------------- */
+/* A frame of ours takes long to arrive: meanwhile the agent says that it lives, and does not take us for dead. */
+static void an_agent_says_that_it_lives(void **state) {
+    (void)state;
+    struct erg_agent_config config = {
+        .runtime = &place_runtime, .tag = "letters", .python = "C", .one_link = 1};
+    static const unsigned char id[16] = {2};
+    struct side s = {.odds = UINT32_MAX};
+    struct erg_agent *agent;
+    pthread_t thread;
+    int fds[2];
+    unsigned char header[ERG_FRAME_HEADER];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(erg_agent_new(&config, &agent, &err), 0);
+    erg_agent_attach(agent, fds[0], fds[0], NULL, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, agent_thread, agent), 0);
+    assert_int_equal(side_open(&s, fds[1], fds[1], NULL, id), 0);
+    say_first(&s, '+', MS);
+    while (!s.ready)
+        assert_true(side_turn(&s, 100));
+    erg_frame_encode(&(struct erg_frame){.len = 100000, .type = ERG_MSG_TASK, .seq = 3, .ack = 0},
+                     header);
+    assert_int_equal(write(fds[1], header, sizeof header), sizeof header);
+    int before_that = s.pings;
+    int64_t until = (int64_t)erg_clock_ns() + 30000 * MS;
+    while (s.pings < before_that + 2 && (int64_t)erg_clock_ns() < until) {
+        struct pollfd p = {.fd = fds[1], .events = POLLIN};
+        if (poll(&p, 1, 1000) > 0)
+            assert_true(erg_linkio_fill(&s.io, NULL, &err) >= 0);
+    }
+    assert_int_equal(s.pings, before_that + 2);
+    side_close(&s);
+    pthread_join(thread, NULL);
+    erg_agent_free(agent);
+}
+
+static const unsigned char server_key[32] = {7};
+
+struct host {
+    struct erg_server_config config;
+    pthread_t thread;
+    int said[2];
+    uint16_t port;
+};
+
+static void announce(void *ctx, uint16_t port) {
+    struct host *h = ctx;
+    if (write(h->said[1], &port, sizeof port) < 0)
+        fail_msg("a pipe is broken");
+}
+
+static void *host_main(void *arg) {
+    struct host *h = arg;
+    erg_server_run(&h->config, NULL);
+    return NULL;
+}
+
+static void visit(struct host *h, struct side *s, const unsigned char *id) {
+    struct erg_reached r;
+    struct erg_reach_spec spec = {.kind = ERG_REACH_TCP,
+                                  .name = "tcp://here",
+                                  .host = "127.0.0.1",
+                                  .port = h->port,
+                                  .key = server_key,
+                                  .session = id};
+    if (erg_reach(&spec, -1, &r, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(side_open(s, r.fd_in, r.fd_out, r.auth, id), 0);
+}
+
+/* Somebody's workers take seconds to end: whoever comes meanwhile is let in all the same. */
+static void leaving_holds_up_nobody(void **state) {
+    (void)state;
+    static const unsigned char first[16] = {3}, second[16] = {4};
+    struct host h = {.config = {.key = server_key,
+                                .agent = {.runtime = &place_runtime, .tag = "letters"},
+                                .announce = announce,
+                                .stop_fd = eventfd(0, EFD_CLOEXEC)}};
+    struct side a = {.odds = UINT32_MAX}, b = {.odds = UINT32_MAX};
+    unsigned char head[256], data[FRONT + sizeof(struct order)] = {0};
+    struct order nap = {.number = 3000 * MS};
+    h.config.ctx = &h;
+    h.config.agent.python = "C";
+    assert_int_equal(pipe(h.said), 0);
+    assert_int_equal(pthread_create(&h.thread, NULL, host_main, &h), 0);
+    assert_int_equal(read(h.said[0], &h.port, sizeof h.port), sizeof h.port);
+    visit(&h, &a, first);
+    say_first(&a, 's', 30000 * MS);
+    memcpy(data + FRONT, &nap, sizeof nap);
+    struct erg_msg_task task = {.id = 1, .fn = 1, .args = {.stream_len = sizeof data}};
+    send_bytes(&a, ERG_MSG_TASK, head, erg_msg_task_encode(&task, head), data, sizeof data);
+    while (!a.ready)
+        assert_true(side_turn(&a, 100));
+    int64_t since = (int64_t)erg_clock_ns();
+    while ((int64_t)erg_clock_ns() < since + 300 * MS) /* the task has begun by then */
+        assert_true(side_turn(&a, 50));
+    assert_true(count_ours(NULL) > 0);
+    erg_session_send(a.session, ERG_LANE_FIRST, ERG_MSG_BYE, NULL, 0, NULL, 0, NULL, NULL, NULL);
+    while (side_turn(&a, 100))
+        continue;
+    side_close(&a);
+    visit(&h, &b, second);
+    while (!b.greeted)
+        assert_true(side_turn(&b, 100));
+    assert_true(count_ours(NULL) > 0); /* the first one's are still there */
+    side_close(&b);
+    uint64_t one = 1;
+    assert_int_equal(write(h.config.stop_fd, &one, sizeof one), sizeof one);
+    pthread_join(h.thread, NULL);
+    close(h.config.stop_fd);
+    close(h.said[0]);
+    close(h.said[1]);
+}
+
 int main(int argc, char **argv) {
     place_program(argc, argv);
     if (argc == 2 && strncmp(argv[1], "--place-liar=", 13) == 0)
@@ -418,6 +541,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         WITH(agents_that_lie),
         WITH(clients_that_lie),
+        WITH(an_agent_says_that_it_lives),
+        WITH(leaving_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
