@@ -297,7 +297,7 @@ static void lie_to_a_pool(unsigned seed) {
 static void agents_that_lie(void **state) {
     (void)state;
     const char *more = getenv("ERGON_FUZZ_ROUNDS");
-    unsigned rounds = more ? (unsigned)atoi(more) : 20;
+    unsigned rounds = more ? (unsigned)atoi(more) : 8;
     for (unsigned seed = 1; seed <= rounds; seed++) {
         print_message("seed %u\n", seed);
         lie_to_a_pool(seed);
@@ -412,7 +412,7 @@ static void lie_to_an_agent(unsigned seed) {
 static void clients_that_lie(void **state) {
     (void)state;
     const char *more = getenv("ERGON_FUZZ_ROUNDS");
-    unsigned rounds = more ? (unsigned)atoi(more) : 20;
+    unsigned rounds = more ? (unsigned)atoi(more) : 8;
     for (unsigned seed = 1; seed <= rounds; seed++) {
         print_message("seed %u\n", seed);
         lie_to_an_agent(seed);
