@@ -347,10 +347,8 @@ def _count(count: Any, protocol: int, files: int) -> tuple:
 
 def _repeat(repeat: Any, protocol: int, files: int) -> tuple:
     value = gc.get_referents(repeat)[-1]
-    try:
-        return itertools.repeat, (value, operator.length_hint(repeat))
-    except TypeError:
-        return itertools.repeat, (value,)
+    left = operator.length_hint(repeat, -1)  # without end there is no hint
+    return itertools.repeat, (value,) if left < 0 else (value, left)
 
 
 def _late_reducers() -> dict[type, Any]:
