@@ -188,9 +188,9 @@ enum {
         32 /* what it gives back keeps identity and exceptions whole: ergon/_functional.py */
 };
 
-/* Measured: from 4 to 256 KB it makes no difference which way a buffer goes; above, out of band is up to twice as fast
- * (an array of each size through pipe, both ways). */
-#define PL_OUT_OF_BAND_MIN (48 * 1024)
+/* Measured with bench/arrays.py: arrays of 32 KB take two thirds of the time out of band through pipe, half or less from 16 KB on
+ * through map, and at 10 KB it makes no difference. Copying or mapping from 256 KB to 1 MB: none either. */
+#define PL_OUT_OF_BAND_MIN (12 * 1024)
 #define PL_COPY_MAX                                                                                \
     (1024 * 1024) /* shared buffers up to here are copied, larger ones mapped copy-on-write */
 
