@@ -56,16 +56,11 @@ def specs(places, initializer=None, initargs=()):
     """A dict for each place, see python/core/pool/places.c."""
     from ._worker import message
 
-    inits = {}  # with the user's modules, and without
+    inits = {}  # by what differs
     out = []
     for place in places:
         if place.modules not in inits:
-            modules = None
-            if place.modules == "ship":
-                from . import _ship
-
-                modules = _ship.pack()
-            inits[place.modules] = message(initializer, initargs, elsewhere=True, modules=modules)
+            inits[place.modules] = message(initializer, initargs, elsewhere=True, modules=place.modules)
         session = os.urandom(16)
         out.append(
             {

@@ -1,108 +1,151 @@
 """Modules of the user's that a host lacks: ``modules=ship``.
 
-The sources of what lies on the module path apart from Python's own and installed packages are packed when the pool is made,
-and workers there import from that what their host has not. Pure Python only.
+A worker that finds a module nowhere asks the pool's owner for its source. What was sent once stays as it was for the life
+of the pool, so that all workers run the same. Pure Python only.
 """
 
 import os
 import sys
-import zlib
 
-from . import _core
-from .errors import ConfigError
+__all__ = ["Finder", "Modules", "install"]
 
-__all__ = ["install", "pack"]
-
-LIMIT = 900_000  # bytes, packed: it is part of the message an agent is opened with
-FILES = 3000  # more than these below one folder, and only what the program has imported goes
+LIMIT = 8 << 20  # bytes of one module's source
+RESOURCES = 64 << 20  # bytes of the other files of one package
 
 
-def _roots():
-    """Folders of the module path that hold the user's own modules."""
+def _installed():
+    """Folders of the interpreter's own modules."""
     import sysconfig
 
     paths = sysconfig.get_paths()
-    installed = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    installed.add(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    for entry in sys.path:
-        folder = os.path.realpath(entry or ".")
-        own = not any(folder == place or folder.startswith(place + os.sep) for place in installed)
-        if own and os.path.isdir(folder) and not {"site-packages", "dist-packages"} & set(folder.split(os.sep)):
-            yield folder
+    return [os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")]
 
 
-def _below(root):
-    """(module's name, is a package, path) of everything that can be imported from a folder."""
-    for folder, folders, names in os.walk(root):
-        parts = os.path.relpath(folder, root).split(os.sep) if folder != root else []
-        folders[:] = [
-            name
-            for name in folders
-            if name.isidentifier()
-            and name != "__pycache__"
-            and os.path.exists(os.path.join(folder, name, "__init__.py"))
-        ]
+def _compiled_part(folder):
+    """A compiled module somewhere below a package's folder, or None."""
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    for place, _, names in os.walk(folder):
         for name in names:
-            stem = name.removesuffix(".py")
-            if stem == name or not stem.isidentifier() or stem == "__main__" or (stem == "__init__" and not parts):
-                continue
-            package = stem == "__init__"
-            yield ".".join(parts if package else [*parts, stem]), package, os.path.join(folder, name)
+            if name.endswith(tuple(EXTENSION_SUFFIXES)) or name.endswith(".so"):
+                return os.path.join(place, name)
+    return None
 
 
-def _imported(root):
-    for name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        if isinstance(path, str) and path.endswith(".py") and os.path.realpath(path).startswith(root + os.sep):
-            if name not in ("__main__", "__mp_main__"):
-                yield name, os.path.basename(path) == "__init__.py", path
+class Modules:
+    """The owner's side: finds modules on its path, without importing anything."""
+
+    def __init__(self):
+        self._known = {}  # name -> answer
+        self._barred = {}  # top-level name -> why it cannot travel, or None
+
+    def find(self, name):
+        """("module" | "package", path, source), ("namespace", None, None), ("refused", why, None), or None."""
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    def _spec(self, name):
+        from importlib.machinery import PathFinder
+
+        path, spec, done = list(sys.path), None, ""
+        for part in name.split("."):
+            done = f"{done}.{part}" if done else part
+            spec = PathFinder.find_spec(done, path)
+            if spec is None:
+                loaded = getattr(sys.modules.get(done), "__spec__", None)  # a finder of the user's own found it
+                spec = loaded if getattr(loaded, "name", None) == done else None
+            if spec is None:
+                return None
+            path = list(spec.submodule_search_locations or ())
+        return spec
+
+    def _find(self, name):
+        top = name.partition(".")[0]
+        if top in ("ergon", "__main__", "__mp_main__") or top in sys.builtin_module_names:
+            return None
+        if why := self._why_not(top):
+            return ("refused", why, None)
+        spec = self._spec(name)
+        if spec is None:
+            return None
+        if not spec.has_location:
+            return ("namespace", None, None) if spec.submodule_search_locations is not None else None
+        if not spec.origin.endswith(".py"):
+            return ("refused", f"{spec.origin} is compiled and cannot be sent: install it there", None)
+        with open(spec.origin, "rb") as file:
+            source = file.read(LIMIT + 1)
+        if len(source) > LIMIT:
+            return ("refused", f"{spec.origin} has more than {LIMIT >> 20} MB: install it there", None)
+        kind = "module" if spec.submodule_search_locations is None else "package"
+        return (kind, os.path.abspath(spec.origin), source)
+
+    def _why_not(self, top):
+        if top not in self._barred:
+            self._barred[top] = self._look(top)
+        return self._barred[top]
+
+    def _look(self, top):
+        spec = self._spec(top)
+        if spec is None or not spec.has_location:
+            return None
+        if top in sys.stdlib_module_names and any(
+            os.path.realpath(spec.origin).startswith(folder + os.sep) for folder in _installed()
+        ):
+            return f"{top} is part of Python itself, and the host's Python lacks it: install it there"
+        for folder in spec.submodule_search_locations or ():
+            if part := _compiled_part(folder):
+                return f"{top} has compiled parts ({part}), which cannot be sent: install it there"
+        return None
+
+    def resources(self, name):
+        """[(path relative to the package, bytes)] of the files of a package that are no modules."""
+        found = self.find(name)
+        if found is None or found[0] != "package":
+            return []
+        root, files, total = os.path.dirname(found[1]), [], 0
+        for place, folders, names in os.walk(root):
+            folders[:] = [n for n in folders if n != "__pycache__"]
+            for file in names:
+                path = os.path.join(place, file)
+                if file.endswith((".py", ".pyc")) or not os.path.isfile(path):
+                    continue
+                total += os.path.getsize(path)
+                if total > RESOURCES:
+                    raise OSError(f"the files of package {name} have more than {RESOURCES >> 20} MB: use stage_in")
+                with open(path, "rb") as data:
+                    files.append((os.path.relpath(path, root), data.read()))
+        return files
 
 
-def pack():
-    """The bytes workers install. ConfigError when they are too many."""
-    modules = {}
-    for root in _roots():
-        found = []
-        for entry in _below(root):
-            found.append(entry)
-            if len(found) > FILES:
-                found = list(_imported(root))
-                break
-        for name, package, path in found:
-            if name in modules:  # an earlier folder of the path has it
-                continue
-            try:
-                with open(path, "rb") as file:
-                    modules[name] = (package, path, file.read())
-            except OSError:
-                continue
-    data = zlib.compress(_core.dumps(modules), 9)
-    if len(data) > LIMIT:
-        raise ConfigError(
-            f"modules=ship: {len(modules)} modules are {len(data) >> 10} KiB, and {LIMIT >> 10} can be sent: install them on "
-            "the host, or start the program in a folder of its own"
-        )
-    return data
+class Finder:
+    """In a worker: finds what nobody else has found; its own loader."""
 
-
-class _Finder:
-    """Finds what nobody else has found; its own loader."""
-
-    def __init__(self, data):
-        self._data, self._modules = data, None
+    def __init__(self):
+        self._found = {}
 
     def _get(self, name):
-        if self._modules is None:
-            self._modules = _core.loads(zlib.decompress(self._data))
-        return self._modules.get(name)
+        if name not in self._found:
+            from ._ask import line
+
+            wire = line()
+            self._found[name] = None if wire is None else wire.ask("module", name)
+        return self._found[name]
 
     def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.builtin_module_names:
+            return None
         found = self._get(name)
         if found is None:
             return None
         from importlib.machinery import ModuleSpec
 
-        spec = ModuleSpec(name, self, origin=found[1], is_package=found[0])
+        kind, where, _ = found
+        if kind == "refused":
+            raise ModuleNotFoundError(f"No module named {name!r} on {os.uname().nodename}: {where}", name=name)
+        if kind == "namespace":
+            return ModuleSpec(name, None, is_package=True)
+        spec = ModuleSpec(name, self, origin=where, is_package=kind == "package")
         spec.has_location = True
         return spec
 
@@ -118,12 +161,75 @@ class _Finder:
         from importlib.util import decode_source
 
         found = self._get(name)
-        return None if found is None else decode_source(found[2])
+        return None if found is None or found[2] is None else decode_source(found[2])
 
     def is_package(self, name):
-        return self._get(name)[0]
+        return self._get(name)[0] == "package"
+
+    def get_resource_reader(self, name):
+        """For importlib.resources: the package's other files, in memory of this worker."""
+        if not self.is_package(name):
+            return None
+        from ._ask import line
+
+        return _reader(dict(line().ask("resources", name)))
+
+    def get_data(self, path):
+        """For pkgutil.get_data."""
+        from ._ask import line
+
+        for name, found in self._found.items():
+            folder = found and found[0] == "package" and os.path.dirname(found[1]) + os.sep
+            if folder and path.startswith(folder):
+                data = dict(line().ask("resources", name))
+                if path[len(folder) :] in data:
+                    return data[path[len(folder) :]]
+        raise FileNotFoundError(2, "No such file in a package that was sent", path)
 
 
-def install(data):
-    """In a worker: imports may take what was packed, after everything its host has."""
-    sys.meta_path.append(_Finder(data))
+def _reader(files):
+    import io
+    from importlib.resources.abc import Traversable, TraversableResources
+
+    class Node(Traversable):
+        def __init__(self, path):
+            self._path = path
+
+        @property
+        def name(self):
+            return os.path.basename(self._path)
+
+        def _below(self):
+            start = self._path + "/" if self._path else ""
+            return sorted({start + name[len(start) :].split("/")[0] for name in files if name.startswith(start)})
+
+        def iterdir(self):
+            return (Node(path) for path in self._below())
+
+        def is_file(self):
+            return self._path in files
+
+        def is_dir(self):
+            return not self.is_file() and bool(self._below() or not self._path)
+
+        def joinpath(self, *names):
+            return Node("/".join(filter(None, [self._path, *map(str, names)])))
+
+        __truediv__ = joinpath
+
+        def open(self, mode="r", *args, **keywords):
+            if self._path not in files:
+                raise FileNotFoundError(2, "No such file in a package that was sent", self._path)
+            stream = io.BytesIO(files[self._path])
+            return stream if "b" in mode else io.TextIOWrapper(stream, *args, **keywords)
+
+    class Reader(TraversableResources):
+        def files(self):
+            return Node("")
+
+    return Reader()
+
+
+def install():
+    """In a worker: imports may ask the owner, after everything its host has."""
+    sys.meta_path.append(Finder())

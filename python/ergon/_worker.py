@@ -91,8 +91,8 @@ def _is_standard(name):
 
 
 def message(initializer=None, initargs=(), elsewhere=False, modules=None):
-    """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts. modules: what
-    _ship.pack() gave, for hosts that lack them."""
+    """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts. modules:
+    "ship": they may ask for those they lack."""
     import os
 
     from . import _core
@@ -194,7 +194,7 @@ def _setup_process(m):
         if m["modules"] is not None:
             from . import _ship
 
-            _ship.install(m["modules"])
+            _ship.install()
     else:
         sys.path[:] = m["path"]
         sys.prefix, sys.exec_prefix = m["prefix"]

@@ -85,9 +85,12 @@ class Pool(Methods, _core.Pool):
         check_opening(initializer, max_tasks, require)
         from ._worker import message
 
-        hosts = None
+        hosts = answers = None
         if places:
+            from ._ask import Answers
             from ._places import specs
+
+            answers = Answers()
 
             hosts = specs(places, initializer, initargs)
         _core.Pool.__init__(
@@ -101,6 +104,7 @@ class Pool(Methods, _core.Pool):
             thread_setup=initializer and (initializer, tuple(initargs)),
             preload=self._preload,
             places=hosts,
+            asked=answers,
         )
         if require == "all":
             self._wait_for_all()

@@ -36,7 +36,7 @@ static int64_t now_ns(void) {
     return (int64_t)erg_clock_ns();
 }
 
-static void ring(struct erg_agent *a) {
+void erg_agent_ring(struct erg_agent *a) {
     uint64_t one = 1;
     int saved = errno;
     ssize_t n = write(a->bell, &one, sizeof one);
@@ -46,7 +46,7 @@ static void ring(struct erg_agent *a) {
 
 void erg_agent_stop(struct erg_agent *a) {
     atomic_store(&a->stopped, 1);
-    ring(a);
+    erg_agent_ring(a);
 }
 
 static struct erg_text text_of(const char *s) {
@@ -105,7 +105,7 @@ void erg_agent_log(struct erg_agent *a, uint32_t level, const char *bytes, size_
         bytes += part;
         len -= part;
     }
-    ring(a);
+    erg_agent_ring(a);
 }
 
 static int say_hello(struct erg_agent *a) {
@@ -197,23 +197,32 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
         return on_ping(a, body, len, err);
     if (type < ERG_FRAME_NUMBERED || a->stage == AGENT_OVER)
         return 0;
+    if (type == ERG_MSG_ANSWER)
+        return erg_asks_on_message(a->asks, body, len, err);
     return erg_agent_on_message(a, type, body, len, err);
 }
 
 static int on_bulk(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
                    uint64_t data_len, struct erg_bulk *to, struct erg_error *err) {
+    if (type == ERG_MSG_ANSWER)
+        return erg_asks_on_bulk(data_len, to, err);
     return erg_agent_on_bulk(ctx, type, head, head_len, data_len, to, err);
 }
 
 static int on_done(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
                    struct erg_bulk *got, struct erg_error *err) {
+    struct erg_agent *a = ctx;
+    if (type == ERG_MSG_ANSWER)
+        return erg_asks_on_done(a->asks, head, head_len, got, err);
     return erg_agent_on_done(ctx, type, head, head_len, got, err);
 }
 
 static void on_drop(void *ctx, uint16_t type, struct erg_bulk *got) {
     (void)ctx;
-    (void)type;
-    erg_agent_on_drop(got);
+    if (type == ERG_MSG_ANSWER)
+        free(got->user);
+    else
+        erg_agent_on_drop(got);
 }
 
 static const struct erg_session_ops session_ops = {on_message, on_bulk, on_done, on_drop};
@@ -251,12 +260,17 @@ int erg_agent_open_pool(struct erg_agent *a, const struct erg_msg_open *open,
                                  .init_len = open->init.len,
                                  .stop_limit_ns = open->stop_limit_ns,
                                  .grace_ns = open->grace_ns,
-                                 .max_tasks_per_worker = (int)open->max_tasks};
-    int code =
-        slots > ERG_MEMBERS_LIMIT / 2
-            ? erg_error_set(&err, ERG_EINVALID, "an agent can have at most %d workers, not %u",
-                            ERG_MEMBERS_LIMIT / 2, slots)
-            : erg_pool_open(a->engine, a->runtime, &spec, &a->pool, &err);
+                                 .max_tasks_per_worker = (int)open->max_tasks,
+                                 .number = open->pool};
+    int code = erg_asks_new(a, &a->asks, &err);
+    if (code == 0) {
+        spec.asks = erg_asks_name(a->asks);
+        code =
+            slots > ERG_MEMBERS_LIMIT / 2
+                ? erg_error_set(&err, ERG_EINVALID, "an agent can have at most %d workers, not %u",
+                                ERG_MEMBERS_LIMIT / 2, slots)
+                : erg_pool_open(a->engine, a->runtime, &spec, &a->pool, &err);
+    }
     if (code == 0)
         code = open_table(a, &err);
     if (code < 0)
@@ -292,7 +306,7 @@ int erg_agent_attach(struct erg_agent *a, int fd_in, int fd_out, struct erg_auth
     a->next_out = fd_out;
     a->next_auth = auth;
     pthread_mutex_unlock(&a->lock);
-    ring(a);
+    erg_agent_ring(a);
     if (old_out >= 0 && old_out != old_in)
         close(old_out);
     if (old_in >= 0)
@@ -484,6 +498,8 @@ void erg_agent_free(struct erg_agent *a) {
     erg_agent_attach(a, -1, -1, NULL, NULL);
     if (a->pool)
         erg_pool_terminate(a->pool, NULL);
+    erg_asks_free(a->asks);
+    a->asks = NULL;
     erg_session_free(a->session); /* what it kept lies in the pool's table */
     erg_engine_free(a->engine);
     erg_map_fini(&a->by_id);

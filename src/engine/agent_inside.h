@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "engine/agent.h"
+#include "engine/agent_ask.h"
 #include "engine/engine.h"
 #include "engine/linkio.h"
 #include "engine/parcel.h"
@@ -51,6 +52,7 @@ struct erg_agent {
     struct erg_auth *next_auth;
     int64_t alone_since, heard_at, tick_at, ping_at;
     /* the pool */
+    struct erg_asks *asks; /* since OPEN */
     struct erg_engine *engine;
     struct erg_pool *pool;
     struct erg_table *table;
@@ -81,7 +83,9 @@ void erg_agent_submit(struct erg_agent *a);
 /* Tasks of the agent's that have ended. Lock not held. */
 void erg_agent_on_complete(void *agent, const erg_handle *tasks, size_t n);
 
-/* agent.c; lock held */
+/* agent.c. Wakes the thread in erg_agent_run: any thread */
+void erg_agent_ring(struct erg_agent *a);
+/* lock held */
 int erg_agent_open_pool(struct erg_agent *a, const struct erg_msg_open *open,
                         struct erg_error *err);
 

@@ -78,6 +78,8 @@ static int open_table(struct erg_pool *p, const struct erg_pool_spec *spec, stru
 
 static int put_init(struct erg_pool *p, const struct erg_pool_spec *spec, struct erg_error *err) {
     struct erg_table_header *h = p->table->header;
+    h->number = spec->number;
+    h->asks = spec->asks;
     if (spec->init_len == 0)
         return 0;
     uint64_t offset;
@@ -155,6 +157,12 @@ static void ran_elsewhere(void *ctx, const struct erg_elsewhere *run) {
     p->runtime->task_elsewhere(p->runtime->ctx, p, run);
 }
 
+static void asked(void *ctx, const char *place, const unsigned char *bytes, size_t len,
+                  void **answer, size_t *answer_len) {
+    struct erg_pool *p = ctx;
+    p->runtime->asked(p->runtime->ctx, p, place, bytes, len, answer, answer_len);
+}
+
 /* The loop knows the pool by now, but nothing of its places yet. */
 static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
                        struct erg_error *err) {
@@ -165,6 +173,8 @@ static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
         return rc;
     if (p->runtime->task_elsewhere)
         erg_remote_on_run(remote, ran_elsewhere, p);
+    if (p->runtime->asked)
+        erg_remote_on_ask(remote, asked, p);
     pthread_mutex_lock(&p->engine->lock);
     p->remote = remote;
     pthread_mutex_unlock(&p->engine->lock);

@@ -84,9 +84,11 @@ struct erg_pool_spec {
         stop_limit_ns; /* a worker stopped (SIGSTOP) for so long is killed; default 30 s, negative: never */
     int64_t grace_ns;         /* between an interruption and SIGKILL; default 1 s */
     int max_tasks_per_worker; /* a worker process is replaced after so many tasks; 0: never */
-    uint32_t records_max;     /* 0: the table's default */
-    uint64_t arena_bytes;     /* 0: the table's default */
-    void *user;               /* the runtime's own: erg_pool_user() */
+    uint64_t number;      /* what its tasks call it, when it stands for a pool elsewhere; else 0 */
+    uint64_t asks;        /* erg_ask_connect(), for its workers; 0: nobody is to be asked */
+    uint32_t records_max; /* 0: the table's default */
+    uint64_t arena_bytes; /* 0: the table's default */
+    void *user;           /* the runtime's own: erg_pool_user() */
 };
 
 /* Opens a pool and returns at once: workers come up in the background, tasks may be entered right away. */

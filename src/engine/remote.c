@@ -191,6 +191,7 @@ int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs,
     if (!r)
         return erg_error_set(err, ERG_ENOMEM, "no memory for remote places");
     pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->asked.more, NULL);
     r->owner = owner;
     r->table = owner->table;
     r->bell_fd = bell_fd;
@@ -275,6 +276,7 @@ void erg_remote_free(struct erg_remote *r) {
         while (!erg_remote_down(r) && erg_remote_now() < until)
             usleep(2000);
     }
+    erg_remote_asks_stop(r);
     stop_threads(r);
     while (wait_errands(r))
         usleep(2000);
@@ -292,6 +294,7 @@ void erg_remote_free(struct erg_remote *r) {
     if (r->wake_fd >= 0)
         close(r->wake_fd);
     free(r->places);
+    pthread_cond_destroy(&r->asked.more);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

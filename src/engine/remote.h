@@ -23,6 +23,11 @@ void erg_remote_stop(struct erg_remote *remote, int cancel);
  * the first task is entered. */
 void erg_remote_on_run(struct erg_remote *remote,
                        void (*fn)(void *ctx, const struct erg_elsewhere *run), void *ctx);
+/* Who answers what workers elsewhere ask (engine/agent_ask.h): called by a thread of its own with nothing locked; it sets
+ * *answer to malloc'ed bytes, or leaves NULL: nobody knows. To be called before the first task is entered. */
+typedef void erg_asked_fn(void *ctx, const char *place, const unsigned char *bytes, size_t len,
+                          void **answer, size_t *answer_len);
+void erg_remote_on_ask(struct erg_remote *remote, erg_asked_fn *fn, void *ctx);
 /* 1 once every agent, program and link is gone. */
 int erg_remote_down(const struct erg_remote *remote);
 /* After that: connects anew. */

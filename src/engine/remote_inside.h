@@ -113,6 +113,16 @@ struct name_set {
     uint32_t queue;
 };
 
+/* Questions of workers elsewhere: remote_ask.c. */
+struct asked {
+    struct erg_question *first, *last, *current;
+    pthread_cond_t more;
+    pthread_t thread;
+    int running, stop;
+    erg_asked_fn *fn; /* NULL: nobody answers */
+    void *ctx;
+};
+
 struct erg_remote {
     pthread_mutex_t lock;
     struct erg_member *owner, *m;
@@ -140,6 +150,7 @@ struct erg_remote {
     uint32_t turn; /* the place that is served first */
     void (*on_run)(void *ctx, const struct erg_elsewhere *run);
     void *on_run_ctx;
+    struct asked asked;
 };
 
 /* remote.c */
@@ -196,6 +207,17 @@ int erg_site_name_ref(void *ctx, const struct erg_ref *ref, struct erg_entry *en
 void erg_site_sweep(struct place *p, int64_t now);
 /* The agent is gone, and what it had with it. */
 void erg_site_drop_all(struct place *p);
+
+/* remote_ask.c: lock held */
+int erg_site_on_ask(struct place *p, const unsigned char *body, size_t len, struct erg_error *err);
+int erg_site_on_ask_bulk(struct place *p, uint64_t data_len, struct erg_bulk *to,
+                         struct erg_error *err);
+int erg_site_on_ask_done(const unsigned char *head, size_t head_len, struct erg_bulk *got,
+                         struct erg_error *err);
+/* The place's session is being freed. */
+void erg_site_forget_asks(struct place *p);
+/* Not held: ends the thread. */
+void erg_remote_asks_stop(struct erg_remote *r);
 
 /* remote_task.c: lock held */
 void erg_remote_dispatch(struct erg_remote *r);

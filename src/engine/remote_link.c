@@ -55,6 +55,7 @@ static int queue_open(struct place *p) {
                              .stop_limit_ns = p->stop_limit_ns,
                              .grace_ns = p->grace_ns,
                              .lease_ns = p->reconnect_ns + 5 * SECOND,
+                             .pool = erg_table_number(p->remote->table),
                              .name = {p->name, strlen(p->name)},
                              .init = {p->init, p->init_len}};
     unsigned char *head = malloc(erg_msg_open_size(&m));
@@ -209,6 +210,7 @@ static void give_up(struct place *p, enum erg_place_state state, int64_t now, co
     snprintf(text, sizeof text, "%s", words); /* may be p->failure's own */
     close_link(p);
     leave(p);
+    erg_site_forget_asks(p);
     erg_session_free(p->session);
     p->session = NULL;
     p->start_at = NEVER;
@@ -373,6 +375,8 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
         return on_pong(p, body, len, err);
     case ERG_MSG_READY:
         return on_ready(p, body, len, err);
+    case ERG_MSG_ASK:
+        return erg_site_on_ask(p, body, len, err);
     case ERG_MSG_FAIL:
         return on_fail(p, body, len, err);
     default:
@@ -382,18 +386,24 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
 
 static int on_bulk(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
                    uint64_t data_len, struct erg_bulk *to, struct erg_error *err) {
+    if (type == ERG_MSG_ASK)
+        return erg_site_on_ask_bulk(ctx, data_len, to, err);
     return erg_site_on_bulk(ctx, type, head, head_len, data_len, to, err);
 }
 
 static int on_done(void *ctx, uint16_t type, const unsigned char *head, size_t head_len,
                    struct erg_bulk *got, struct erg_error *err) {
+    if (type == ERG_MSG_ASK)
+        return erg_site_on_ask_done(head, head_len, got, err);
     return erg_site_on_done(ctx, type, head, head_len, got, err);
 }
 
 static void on_drop(void *ctx, uint16_t type, struct erg_bulk *got) {
     (void)ctx;
-    (void)type;
-    erg_site_on_drop(got);
+    if (type == ERG_MSG_ASK)
+        free(got->user);
+    else
+        erg_site_on_drop(got);
 }
 
 static const struct erg_session_ops session_ops = {on_message, on_bulk, on_done, on_drop};
@@ -523,6 +533,7 @@ int64_t erg_site_look(struct place *p, int64_t now) {
         close_link(p);
     if (p->state == ERG_PLACE_LEAVING && !erg_linkio_up(&p->io)) {
         leave(p);
+        erg_site_forget_asks(p);
         erg_session_free(p->session);
         p->session = NULL;
         erg_site_lose_tasks(p, ERG_OUT_CANCELLED,
@@ -580,6 +591,7 @@ void erg_site_abandon(struct place *p) {
 }
 
 void erg_site_fini(struct place *p) {
+    erg_site_forget_asks(p);
     erg_session_free(p->session);
     p->session = NULL;
     free(p->name);

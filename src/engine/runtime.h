@@ -59,6 +59,11 @@ struct erg_runtime {
      * record not yet done, so it neither waits nor calls the engine. NULL: nobody wants to know. */
     void (*task_elsewhere)(void *ctx, struct erg_pool *pool, const struct erg_elsewhere *run);
 
+    /* A worker at the place of that name asks (engine/agent_ask.h): sets *answer to malloc'ed bytes, or leaves NULL:
+     * nobody knows. Called by a thread of the places' own with nothing locked; may take its time. NULL: nobody answers. */
+    void (*asked)(void *ctx, struct erg_pool *pool, const char *place, const unsigned char *bytes,
+                  size_t len, void **answer, size_t *answer_len);
+
     void *ctx;
 };
 

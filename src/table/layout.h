@@ -267,8 +267,10 @@ struct erg_table_header {
     uint64_t size; /* of the whole mapping */
     uint64_t members_offset, records_offset, extents_offset, arena_offset;
     uint64_t init_offset, init_len; /* the runtime's start-up message for workers, an arena block */
-    uint64_t memory;                /* bytes the pool may use, likewise */
-    uint32_t cores; /* cores the pool may use (affinity and cgroup quota) when it was made */
+    uint64_t number;                /* of the pool elsewhere that this one stands for, 0: of none */
+    uint64_t asks;   /* where workers ask that pool's owner (engine/agent_ask.h), 0: nowhere */
+    uint64_t memory; /* bytes the pool may use, likewise */
+    uint32_t cores;  /* cores the pool may use (affinity and cgroup quota) when it was made */
     _Atomic uint32_t
         closed; /* no more tasks are accepted; workers leave when the rings are empty */
     _Atomic uint32_t tracing;

@@ -307,3 +307,10 @@ uint64_t erg_table_memory(const struct erg_table *t) {
     struct stat st;
     return t->fd >= 0 && fstat(t->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
+
+uint64_t erg_table_number(const struct erg_table *table) {
+    struct stat st;
+    if (table->header->number)
+        return table->header->number;
+    return fstat(erg_table_fd(table), &st) == 0 ? (uint64_t)st.st_ino : 0;
+}

@@ -70,6 +70,8 @@ void erg_table_fork_child(struct erg_table *table);
 /* Bytes of memory (not address space) the table and its arena take now. */
 uint64_t erg_table_memory(const struct erg_table *table);
 
+/* The same in every process that has the table mapped: its memory's inode; or that of the table elsewhere it stands for. */
+uint64_t erg_table_number(const struct erg_table *table);
 static inline int erg_table_fd(const struct erg_table *table) {
     return table->fd;
 }

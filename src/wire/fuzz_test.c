@@ -33,7 +33,7 @@ static void decode_all(uint16_t type, const unsigned char *b, size_t n, int whol
         struct erg_msg_value value;
         struct erg_msg_task task;
         struct erg_msg_result result;
-        struct erg_msg_source source;
+        struct erg_msg_ask ask;
     } m;
     struct erg_error err;
     switch (type % 15) {
@@ -85,7 +85,7 @@ static void decode_all(uint16_t type, const unsigned char *b, size_t n, int whol
         erg_msg_result_decode(b, n, whole, data, &m.result, &err);
         break;
     default:
-        erg_msg_source_decode(b, n, whole, data, &m.source, &err);
+        erg_msg_ask_decode(b, n, whole, data, &m.ask, &err);
         break;
     }
 }

@@ -101,8 +101,8 @@ static const char *const names[ERG_MSG_TYPES] = {
     [ERG_MSG_RESULT] = "RESULT", [ERG_MSG_CANCEL] = "CANCEL", [ERG_MSG_RECALL] = "RECALL",
     [ERG_MSG_CUT] = "CUT",       [ERG_MSG_CUTTED] = "CUTTED", [ERG_MSG_RETURNED] = "RETURNED",
     [ERG_MSG_FETCH] = "FETCH",   [ERG_MSG_PEER] = "PEER",     [ERG_MSG_STATS] = "STATS",
-    [ERG_MSG_LOG] = "LOG",       [ERG_MSG_MODULE] = "MODULE", [ERG_MSG_SOURCE] = "SOURCE",
-    [ERG_MSG_FILE] = "FILE",     [ERG_MSG_BYE] = "BYE",
+    [ERG_MSG_LOG] = "LOG",       [ERG_MSG_ASK] = "ASK",       [ERG_MSG_ANSWER] = "ANSWER",
+    [ERG_MSG_BYE] = "BYE",
 };
 
 const char *erg_message_name(uint16_t type) {
@@ -265,7 +265,7 @@ int erg_msg_ping_decode(const unsigned char *bytes, size_t len, struct erg_msg_p
 
 /* --- the agent's life ------------------------------------------------------------------------------------------------ */
 size_t erg_msg_open_size(const struct erg_msg_open *m) {
-    return 3 * 4 + 2 * 2 + 3 * 8 + 4 + m->name.len + 4 + m->init.len;
+    return 3 * 4 + 2 * 2 + 4 * 8 + 4 + m->name.len + 4 + m->init.len;
 }
 size_t erg_msg_open_encode(const struct erg_msg_open *m, unsigned char *out) {
     struct out o = {out};
@@ -277,6 +277,7 @@ size_t erg_msg_open_encode(const struct erg_msg_open *m, unsigned char *out) {
     put64(&o, (uint64_t)m->stop_limit_ns);
     put64(&o, (uint64_t)m->grace_ns);
     put64(&o, (uint64_t)m->lease_ns);
+    put64(&o, m->pool);
     put_text(&o, m->name);
     put_text(&o, m->init);
     return (size_t)(o.p - out);
@@ -292,6 +293,7 @@ int erg_msg_open_decode(const unsigned char *bytes, size_t len, struct erg_msg_o
     m->stop_limit_ns = (int64_t)get64(&i);
     m->grace_ns = (int64_t)get64(&i);
     m->lease_ns = (int64_t)get64(&i);
+    m->pool = get64(&i);
     m->name = get_text(&i);
     m->init = get_text(&i);
     return get_end(&i, ERG_MSG_OPEN, err);
@@ -620,27 +622,25 @@ int erg_msg_value_decode(const unsigned char *bytes, size_t len, int whole, uint
     return get_payload(&i, &m->payload, ERG_MSG_VALUE, data.bytes, data.len, err);
 }
 
-size_t erg_msg_source_size(const struct erg_msg_source *m) {
-    return 4 + 8 + 4 + 4 + m->name.len + payload_size(&m->payload);
+size_t erg_msg_ask_size(const struct erg_msg_ask *m) {
+    return 4 + 8 + 4 + payload_size(&m->payload);
 }
-size_t erg_msg_source_encode(const struct erg_msg_source *m, unsigned char *out) {
+size_t erg_msg_ask_encode(const struct erg_msg_ask *m, unsigned char *out) {
     struct out o = {out + 4};
     put64(&o, m->id);
     put32(&o, m->flags);
-    put_text(&o, m->name);
     put_payload(&o, &m->payload);
     return put_head_end(&o, out);
 }
-int erg_msg_source_decode(const unsigned char *bytes, size_t len, int whole, uint64_t data_len,
-                          struct erg_msg_source *m, struct erg_error *err) {
+int erg_msg_ask_decode(const unsigned char *bytes, size_t len, int whole, uint64_t data_len,
+                       struct erg_msg_ask *m, struct erg_error *err) {
     struct in i;
     struct data data;
-    int status = get_head(&i, bytes, len, whole, data_len, ERG_MSG_SOURCE, &data, err);
+    int status = get_head(&i, bytes, len, whole, data_len, ERG_MSG_ASK, &data, err);
     if (status < 0) {
         return status;
     }
     m->id = get64(&i);
     m->flags = get32(&i);
-    m->name = get_text(&i);
-    return get_payload(&i, &m->payload, ERG_MSG_SOURCE, data.bytes, data.len, err);
+    return get_payload(&i, &m->payload, ERG_MSG_ASK, data.bytes, data.len, err);
 }

@@ -6,10 +6,10 @@
  * (`erg_handle`s of its table), so that they mean the same to every agent of a session. Who says what:
  *
  *   both     HELLO PING PONG ACK BYE LOG
- *   client   OPEN FUNC BLOB VALUE DROP TASK CANCEL RECALL CUT FETCH PEER SOURCE FILE
- *   agent    READY FAIL RESULT RETURNED CUTTED VALUE STATS MODULE FILE
+ *   client   OPEN FUNC BLOB VALUE DROP TASK CANCEL RECALL CUT FETCH PEER ANSWER
+ *   agent    READY FAIL RESULT RETURNED CUTTED VALUE STATS ASK
  *
- * Messages with a payload (FUNC BLOB VALUE TASK RESULT SOURCE FILE) consist of a head, which the functions here encode and
+ * Messages with a payload (FUNC BLOB VALUE TASK RESULT ASK ANSWER) consist of a head, which the functions here encode and
  * decode, and data behind it: the payload's stream and then, one after the other, the bytes of its buffers. When the
  * message came in one piece, decode finds the data behind the head; when it came as bulk (wire/session.h), `data` is
  * NULL and the receiver knows where it let it go. Pure functions, any thread. */
@@ -48,9 +48,8 @@ enum erg_message_type {
     ERG_MSG_PEER,
     ERG_MSG_STATS,
     ERG_MSG_LOG,
-    ERG_MSG_MODULE,
-    ERG_MSG_SOURCE,
-    ERG_MSG_FILE,
+    ERG_MSG_ASK,
+    ERG_MSG_ANSWER,
     ERG_MSG_BYE,
     ERG_MSG_TYPES
 };
@@ -106,6 +105,7 @@ struct erg_msg_open {
     uint16_t port_low, port_high; /* for data between agents; 0: none, or any */
     int64_t stop_limit_ns, grace_ns;
     int64_t lease_ns;     /* how long the agent lives without a link */
+    uint64_t pool;        /* the runtime's number of the client's pool: its tasks may name it */
     struct erg_text name; /* the host, as the user wrote it */
     struct erg_text init; /* the runtime's start-up message for workers */
 };
@@ -215,12 +215,12 @@ struct erg_msg_ping { /* PING and PONG */
     uint64_t sent_ns; /* the asker's clock, given back as it came */
     uint64_t here_ns; /* PONG: the answerer's clock */
 };
-/* MODULE: a module is missing. SOURCE: the answer, n = 0 entries; flags: enum below. FILE: a file staged in or out. */
-enum erg_source_flags { ERG_SOURCE_NONE = 1, ERG_SOURCE_PACKAGE = 2 };
-struct erg_msg_source {
-    uint64_t id;
-    uint32_t flags;       /* FILE: the mode bits */
-    struct erg_text name; /* MODULE and SOURCE: the module; FILE: the path */
+/* ASK: something a worker wants to know of its client (a module that is missing); ANSWER: the same id.
+ * What the bytes mean is the runtime's business: there are no entries. */
+enum erg_answer_flags { ERG_ANSWER_NONE = 1 }; /* nobody there answers questions */
+struct erg_msg_ask {
+    uint64_t id; /* the agent's */
+    uint32_t flags;
     struct erg_msg_payload payload;
 };
 
@@ -253,7 +253,7 @@ ERG_MSG_DECLARE_DATA(blob);
 ERG_MSG_DECLARE_DATA(value);
 ERG_MSG_DECLARE_DATA(task);
 ERG_MSG_DECLARE_DATA(result);
-ERG_MSG_DECLARE_DATA(source);
+ERG_MSG_DECLARE_DATA(ask);
 #undef ERG_MSG_DECLARE
 #undef ERG_MSG_DECLARE_DATA
 

@@ -250,8 +250,8 @@ static void payloads(void **state) {
     CHECK_DATA(blob, b, payload);
     struct erg_msg_value v = {.id = 9, .outcome = ERG_OUT_OK, .payload = payload};
     CHECK_DATA(value, v, payload);
-    struct erg_msg_source s = {.id = 9, .flags = 1, .name = TEXT("m.n"), .payload = payload};
-    CHECK_DATA(source, s, payload);
+    struct erg_msg_ask s = {.id = 9, .flags = 1, .payload = payload};
+    CHECK_DATA(ask, s, payload);
 }
 
 static void wrong_entries(void **state) {

@@ -2,6 +2,7 @@
 #include "pool.h"
 
 #include "engine/agent.h"
+#include "engine/agent_ask.h"
 #include "launch/daemon.h"
 #include "wire/message.h"
 
@@ -175,6 +176,41 @@ PyObject *pl_places_info(struct pl_core *core) {
     }
     PyMem_Free(info);
     return list;
+}
+
+/* --- questions ------------------------------------------------------------------------------------------------- */
+
+/* In the thread that hears them. The core lives: ending it waits for that thread. */
+void pl_asked(void *ctx, struct erg_pool *pool, const char *place, const unsigned char *bytes,
+              size_t len, void **answer, size_t *answer_len) {
+    (void)ctx;
+    struct pl_core *core = erg_pool_user(pool);
+    if (!core->asked || Py_IsFinalizing())
+        return;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *found =
+        PyObject_CallFunction(core->asked, "sy#", place, (const char *)bytes, (Py_ssize_t)len);
+    if (found && PyBytes_Check(found) && PyBytes_GET_SIZE(found) > 0 &&
+        (*answer = malloc((size_t)PyBytes_GET_SIZE(found)))) {
+        *answer_len = (size_t)PyBytes_GET_SIZE(found);
+        memcpy(*answer, PyBytes_AS_STRING(found), *answer_len);
+    } else if (!found) {
+        PyErr_WriteUnraisable(core->asked);
+    }
+    Py_XDECREF(found);
+    PyGILState_Release(gil);
+}
+
+PyObject *pl_ask_line(PyObject *module, PyObject *args) {
+    (void)module;
+    (void)args;
+    struct pl_worker *worker = pl_worker_current();
+    uint64_t name = worker && worker->core ? worker->core->table->header->asks : 0;
+    if (name == 0)
+        Py_RETURN_NONE;
+    int fd = erg_ask_connect(name);
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError)
+                  : Py_BuildValue("(iK)", fd, (unsigned long long)name);
 }
 
 /* --- an agent's process ----------------------------------------------------------------------------------------- */

@@ -114,6 +114,7 @@ struct pl_core {
     PyObject *fn_names; /* name of a function -> its place in the arena, for traces */
     PyObject
         *thread_setup; /* (function, arguments) each worker thread calls first; strong or NULL */
+    PyObject *asked;   /* (place, bytes) -> bytes: what workers elsewhere ask; strong or NULL */
     struct pl_worker *thread_workers;
     _Atomic(struct pl_trace_lost *)
         trace_lost;        /* runs that ended with their worker, newest first */
@@ -123,7 +124,7 @@ struct pl_core {
 
 /* A core for a pool it opens, or for the one this process works for. NULL with an exception. */
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
-                            PyObject *thread_setup, int preload);
+                            PyObject *thread_setup, PyObject *asked, int preload);
 void pl_core_bind(struct pl_core *core, struct erg_pool *pool);
 void pl_core_release(struct pl_core *core); /* of a hold */
 struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member);
@@ -510,6 +511,9 @@ struct pl_pool {
     struct pl_options options;
     PyObject *weakrefs, *dict;
 };
+PyObject *pl_ask_line(PyObject *module, PyObject *args);
+void pl_asked(void *ctx, struct erg_pool *pool, const char *place, const unsigned char *bytes,
+              size_t len, void **answer, size_t *answer_len);
 PyObject *pl_pool_by_uid(PyObject *module, PyObject *uid);
 PyObject *pl_parse_resource(PyObject *module, PyObject *text); /* options.c */
 int pl_pool_register(struct pool_state *state);

@@ -54,17 +54,17 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 }
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"processes", "threads",      "setup",   "max_tasks", "stop_limit",
-                            "grace",     "thread_setup", "preload", "places",    NULL};
+    static char *names[] = {"processes",    "threads", "setup",  "max_tasks", "stop_limit", "grace",
+                            "thread_setup", "preload", "places", "asked",     NULL};
     int processes, threads, max_tasks = 0, preload = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
-    PyObject *thread_setup = Py_None, *places = NULL;
+    PyObject *thread_setup = Py_None, *places = NULL, *asked = NULL;
     struct erg_place_spec *specs;
     int nspecs;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiO", names, &processes, &threads,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiOO", names, &processes, &threads,
                                      &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
-                                     &preload, &places))
+                                     &preload, &places, &asked))
         return -1;
     if (pl_places_parse(places, &specs, &nspecs) < 0) {
         PyBuffer_Release(&setup);
@@ -81,7 +81,7 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
                                  .stop_limit_ns = (int64_t)(stop_limit * 1e9),
                                  .grace_ns = (int64_t)(grace * 1e9)};
     struct pool_state *state = core_state_of(core_module_of(Py_TYPE(self)))->pool;
-    struct pl_core *core = pl_core_new(state, &spec, thread_setup, preload);
+    struct pl_core *core = pl_core_new(state, &spec, thread_setup, asked, preload);
     PyBuffer_Release(&setup);
     pl_places_free(specs, nspecs);
     if (!core)

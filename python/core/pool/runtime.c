@@ -175,6 +175,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
                                     .interrupt_thread = interrupt_thread,
                                     .task_lost = pl_trace_lost,
                                     .task_elsewhere = pl_trace_elsewhere,
+                                    .asked = pl_asked,
                                     .ctx = state};
     return runtime;
 }

@@ -2,7 +2,6 @@
 #include "pool.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #define LEAVE_LIMIT_NS 30000000000
 #define ENDED_TEXT                                                                                 \
@@ -34,12 +33,6 @@ void pl_core_bind(struct pl_core *core, struct erg_pool *pool) {
     core->bound = 1;
 }
 
-/* The same in every process that has the table mapped: its memory's inode. */
-static uint64_t uid_of(const struct erg_table *table) {
-    struct stat st;
-    return fstat(erg_table_fd(table), &st) == 0 ? (uint64_t)st.st_ino : 0;
-}
-
 PyThreadState *pl_engine_enter(struct pool_state *state) {
     atomic_fetch_add(&state->inside, 1);
     return PyEval_SaveThread();
@@ -52,13 +45,14 @@ void pl_engine_leave(struct pool_state *state, PyThreadState *saved) {
 }
 
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
-                            PyObject *thread_setup, int preload) {
+                            PyObject *thread_setup, PyObject *asked, int preload) {
     struct erg_engine *engine = pl_engine(state);
     const struct erg_runtime *runtime = engine ? pl_runtime(state, preload) : NULL;
     struct pl_core *core = runtime ? core_alloc(state) : NULL;
     if (!core)
         return NULL;
     core->thread_setup = thread_setup == Py_None ? NULL : Py_XNewRef(thread_setup);
+    core->asked = asked == Py_None ? NULL : Py_XNewRef(asked);
     core->processes = spec->processes;
     core->threads = spec->threads;
     core->places = spec->places_len;
@@ -86,7 +80,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     core->generation = generation;
     PyObject *path = PySys_GetObject("path");
     core->path = path ? PySequence_List(path) : NULL;
-    core->uid = uid_of(core->table);
+    core->uid = erg_table_number(core->table);
     core->sibling = state->cores;
     state->cores = core;
     if (state->tracing)
@@ -109,7 +103,7 @@ struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *memb
     core->member = member;
     erg_table_ref(core->table);
     core->bound = 1;
-    core->uid = uid_of(core->table);
+    core->uid = erg_table_number(core->table);
     return core;
 }
 
@@ -124,6 +118,7 @@ void pl_core_release(struct pl_core *core) {
         Py_XDECREF(core->watched);
         Py_XDECREF(core->fn_names);
         Py_XDECREF(core->thread_setup);
+        Py_XDECREF(core->asked);
         Py_XDECREF(core->path);
         PyMem_Free(core->orphans);
         PyMem_Free(core->holders);
@@ -401,6 +396,9 @@ static PyMethodDef methods[] = {
     {"_agent_main", pl_agent_main, METH_VARARGS,
      "_agent_main($module, zygote_argv, tag, python, session, lease, /)\n--\n\nBody of an agent's "
      "process."},
+    {"_ask_line", pl_ask_line, METH_NOARGS,
+     "_ask_line($module, /)\n--\n\n(descriptor, number) of a line from a worker elsewhere to "
+     "its pool's owner; None where there is none."},
     {"_parse_resource", pl_parse_resource, METH_O,
      "_parse_resource($module, text, /)\n--\n\n(kind, count, options, user, host, port) of a "
      "resource "
