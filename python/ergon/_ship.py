@@ -171,8 +171,9 @@ class Finder:
         if not self.is_package(name):
             return None
         from ._ask import line
+        from ._ship_files import Reader
 
-        return _reader(dict(line().ask("resources", name)))
+        return Reader(dict(line().ask("resources", name)))
 
     def get_data(self, path):
         """For pkgutil.get_data."""
@@ -185,49 +186,6 @@ class Finder:
                 if path[len(folder) :] in data:
                     return data[path[len(folder) :]]
         raise FileNotFoundError(2, "No such file in a package that was sent", path)
-
-
-def _reader(files):
-    import io
-    from importlib.resources.abc import Traversable, TraversableResources
-
-    class Node(Traversable):
-        def __init__(self, path):
-            self._path = path
-
-        @property
-        def name(self):
-            return os.path.basename(self._path)
-
-        def _below(self):
-            start = self._path + "/" if self._path else ""
-            return sorted({start + name[len(start) :].split("/")[0] for name in files if name.startswith(start)})
-
-        def iterdir(self):
-            return (Node(path) for path in self._below())
-
-        def is_file(self):
-            return self._path in files
-
-        def is_dir(self):
-            return not self.is_file() and bool(self._below() or not self._path)
-
-        def joinpath(self, *names):
-            return Node("/".join(filter(None, [self._path, *map(str, names)])))
-
-        __truediv__ = joinpath
-
-        def open(self, mode="r", *args, **keywords):
-            if self._path not in files:
-                raise FileNotFoundError(2, "No such file in a package that was sent", self._path)
-            stream = io.BytesIO(files[self._path])
-            return stream if "b" in mode else io.TextIOWrapper(stream, *args, **keywords)
-
-    class Reader(TraversableResources):
-        def files(self):
-            return Node("")
-
-    return Reader()
 
 
 def install():

@@ -163,7 +163,7 @@ static void pass_on(struct erg_asks *s, struct conn *c) {
     erg_agent_ring(a);
 }
 
-/* 0: nothing more for now; -1: the worker has gone, or talks nonsense. */
+/* 0: nothing more is there; -1: the worker has gone, or talks nonsense. */
 static int conn_read(struct erg_asks *s, struct conn *c) {
     for (;;) {
         int in_head = c->have < sizeof c->head;
