@@ -193,8 +193,9 @@ QUESTIONS = [
     *(
         around(size << 10, words)
         for size, words in (
+            (8, "8 KB"),
+            (16, "16 KB"),
             (32, "32 KB"),
-            (64, "64 KB"),
             (256, "256 KB"),
             (768, "768 KB"),
             (1536, "1.5 MB"),

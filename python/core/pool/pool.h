@@ -189,8 +189,8 @@ enum {
         32 /* what it gives back keeps identity and exceptions whole: ergon/_functional.py */
 };
 
-/* Measured with bench/arrays.py: arrays of 32 KB take two thirds of the time out of band through pipe, half or less from 16 KB on
- * through map, and at 10 KB it makes no difference. Copying or mapping from 256 KB to 1 MB: none either. */
+/* Measured: through map, arrays of 16 and 32 KB take half the time or less out of band, and at 10 KB it makes no difference;
+ * nor does copying or mapping from 256 KB to 1 MB. bench/arrays.py has rows on either side of both, through pipe. */
 #define PL_OUT_OF_BAND_MIN (12 * 1024)
 #define PL_COPY_MAX                                                                                \
     (1024 * 1024) /* shared buffers up to here are copied, larger ones mapped copy-on-write */
