@@ -22,8 +22,11 @@
 #define MS ((int64_t)1000000)
 #define SECOND (1000 * MS)
 #define LEASE_DEFAULT (30 * SECOND)
-#define LEASE_CLOSED (10 * SECOND) /* after a link that was closed in order */
-#define SILENCE_NS (15 * SECOND)   /* of a client that says something every second */
+#define LEASE_CLOSED (10 * SECOND) /* after a link that the client's own end has closed */
+#define FRESH_NS (3 * SECOND)      /* a client that was well speaks every second */
+#define HANGUP_MS                                                                                  \
+    200 /* what carried the link and died lets go of both directions, this close together */
+#define SILENCE_NS (15 * SECOND) /* of a client that says something every second */
 #define PING_NS (2 * SECOND) /* a client whose link is full of its own data hears that we live */
 #define TICK_NS (20 * MS) /* what arrived is acknowledged so long after, if nothing else is sent */
 #define OPENING_LOOK_NS (2 * MS)   /* are workers up? */
@@ -315,12 +318,24 @@ int erg_agent_attach(struct erg_agent *a, int fd_in, int fd_out, struct erg_auth
     return 0;
 }
 
+/* The stream has ended. Did the client close it (it has died, or comes back at once), and not the network, ssh or its
+ * server, which the client may need its whole time to replace? Its own end is known by three signs: it was well to the
+ * last, what it said last came in order, and what carries the link still takes what we say: ssh passes the end of its
+ * input on and waits, whereas a carrier that dies lets go of both directions. Blocks for HANGUP_MS at most: there is
+ * nobody to serve. */
+static int client_closed(const struct erg_agent *a) {
+    struct pollfd out = {.fd = a->io.out};
+    if (!a->greeted || now_ns() - a->heard_at > FRESH_NS)
+        return 0;
+    return poll(&out, 1, HANGUP_MS) == 0;
+}
+
 /* code: why. */
 static void close_link(struct erg_agent *a, int code) {
     if (!erg_linkio_up(&a->io))
         return;
     a->patience_ns = a->one_link ? 0 : a->lease_ns;
-    if (code == ERG_ECLOSED && a->patience_ns > LEASE_CLOSED)
+    if (code == ERG_ECLOSED && a->patience_ns > LEASE_CLOSED && client_closed(a))
         a->patience_ns = LEASE_CLOSED;
     erg_linkio_close(&a->io);
     erg_session_close_link(a->session);

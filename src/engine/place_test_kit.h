@@ -213,6 +213,7 @@ static inline void place_program(int argc, char **argv) {
 
 /* --- pools and tasks -------------------------------------------------------------------------------------------- */
 enum { PLACES_MAX = 4 };
+static int64_t place_reconnect_ns = 20000 * MS; /* and the first wait for what was lost */
 
 struct places {
     struct erg_engine *engine;
@@ -244,7 +245,7 @@ static inline void places_open(struct places *s, int processes, const char *cons
         specs[i].init_len = s->init_len;
         specs[i].tag = "letters";
         specs[i].reach = (struct erg_reach_spec){.kind = ERG_REACH_EXEC, .argv = argv[i]};
-        specs[i].reconnect_ns = 2000 * MS;
+        specs[i].reconnect_ns = place_reconnect_ns;
     }
     struct erg_pool_spec spec = {.processes = processes, .places = specs, .places_len = n};
     spec.arena_bytes = s->arena_bytes;

@@ -167,8 +167,7 @@ static void asked(void *ctx, const char *place, const unsigned char *bytes, size
 static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
                        struct erg_error *err) {
     struct erg_remote *remote;
-    int rc =
-        erg_remote_new(p->owner, spec->places, spec->places_len, p->engine->bell_fd, &remote, err);
+    int rc = erg_remote_new(p->owner, spec, p->engine->bell_fd, &remote, err);
     if (rc != 0)
         return rc;
     if (p->runtime->task_elsewhere)
@@ -228,6 +227,13 @@ void *erg_pool_user(struct erg_pool *p) {
     return p->user;
 }
 
+static void say_broken(const struct erg_pool *p, int code, struct erg_error *err) {
+    if (code == ERG_ELOST)
+        erg_error_set(err, code, "every host of the pool was lost: %s", p->failure.text);
+    else
+        erg_error_set(err, code, "no worker comes up, the pool gave up: %s", p->failure.text);
+}
+
 int erg_pool_check(struct erg_pool *p, struct erg_error *err) {
     int gate = atomic_load_explicit(&p->gate, memory_order_relaxed);
     if (gate == 0)
@@ -238,7 +244,7 @@ int erg_pool_check(struct erg_pool *p, struct erg_error *err) {
         return erg_error_set(err, ERG_ECLOSED, "the pool is closed: restart it, or open another");
     if (enter(p) != 0)
         return foreign_error(p, err);
-    erg_error_set(err, gate, "no worker comes up, the pool gave up: %s", p->failure.text);
+    say_broken(p, gate, err);
     leave(p, 0);
     return gate;
 }
@@ -409,7 +415,7 @@ static int enough_up(struct erg_pool *p, long count) {
     }
     if (up >= (count < wanted ? count : wanted) && (up > 0 || !p->remote))
         return 1;
-    return p->broken && (!p->remote || p->places_broken) ? ERG_ELAUNCH : 0;
+    return p->broken && (!p->remote || p->places_broken) ? erg_pool_broken_code(p) : 0;
 }
 
 static int explain(struct erg_pool *p, int rc, const char *what, struct erg_error *err) {
@@ -417,11 +423,11 @@ static int explain(struct erg_pool *p, int rc, const char *what, struct erg_erro
         return 0;
     if (rc == ERG_EFORKED)
         return foreign_error(p, err);
-    if (rc != ERG_ELAUNCH)
+    if (rc != ERG_ELAUNCH && rc != ERG_ELOST)
         return erg_error_set(err, rc, "%s: %s", what, erg_strerror(rc));
     if (enter(p) != 0)
         return foreign_error(p, err);
-    erg_error_set(err, rc, "no worker comes up, the pool gave up: %s", p->failure.text);
+    say_broken(p, rc, err);
     leave(p, 0);
     return rc;
 }
@@ -501,7 +507,7 @@ int erg_pool_restart(struct erg_pool *p, struct erg_error *err) {
     }
     atomic_store(&p->table->header->closed, 0);
     atomic_store(&p->gate, 0);
-    p->broken = p->places_broken = 0;
+    p->broken = p->places_broken = p->places_were_up = 0;
     erg_pool_set_state(p, P_OPEN, (int64_t)erg_clock_ns());
     erg_sched_reopen(p->sched);
     erg_sched_resize(p->sched, 0, (uint32_t)p->want_processes);

@@ -164,9 +164,10 @@ struct erg_pool {
     uint32_t workers_max;
     struct thread_worker *threads;
     int threads_len;
-    int threads_up;    /* when last looked at */
-    int places_up;     /* likewise: workers of places */
-    int places_broken; /* none of them is left */
+    int threads_up;     /* when last looked at */
+    int places_up;      /* likewise: workers of places */
+    int places_broken;  /* none of them is left */
+    int places_were_up; /* one was, since the pool was opened */
     struct interrupt_request *requests;
     size_t requests_len, requests_cap;
     _Atomic uint64_t least_timeout_ns; /* UINT64_MAX: no task has one */
@@ -233,6 +234,8 @@ void erg_pool_set_state(struct erg_pool *p, enum pool_state state, int64_t now);
 void erg_pool_news(struct erg_pool *p);
 /* Ends ready tasks without running them. 1: there may be more. */
 int erg_pool_drain(struct erg_pool *p, uint32_t queues, enum erg_outcome outcome, const char *text);
+/* Why nobody will run its tasks: ERG_ELOST or ERG_ELAUNCH. */
+int erg_pool_broken_code(const struct erg_pool *p);
 
 /* threads.c */
 int erg_threads_start(struct erg_pool *p, int count,

@@ -133,7 +133,8 @@ static void stop_threads(struct erg_remote *r) {
 
 /* --- the beginning -------------------------------------------------------------------------------------------------- */
 
-static int place_init(struct erg_remote *r, uint32_t number, const struct erg_place_spec *spec) {
+static int place_init(struct erg_remote *r, uint32_t number, const struct erg_pool_spec *pool) {
+    const struct erg_place_spec *spec = &pool->places[number];
     struct place *p = &r->places[number];
     *p = (struct place){.remote = r,
                         .number = number,
@@ -141,8 +142,12 @@ static int place_init(struct erg_remote *r, uint32_t number, const struct erg_pl
                         .want_slots = spec->slots > 0 ? (uint32_t)spec->slots : 0,
                         .connect_ns = spec->connect_ns > 0 ? spec->connect_ns : CONNECT_NS,
                         .reconnect_ns = spec->reconnect_ns > 0 ? spec->reconnect_ns : RECONNECT_NS,
+                        .stop_limit_ns = pool->stop_limit_ns,
+                        .grace_ns = pool->grace_ns,
+                        .max_tasks = (uint32_t)pool->max_tasks_per_worker,
                         .queues = DEFAULT_QUEUES,
                         .start_at = NEVER,
+                        .again_at = NEVER,
                         .first = ERG_NIL,
                         .last = ERG_NIL,
                         .init_len = spec->init_len};
@@ -185,8 +190,9 @@ static int open_descriptors(struct erg_remote *r, struct erg_error *err) {
     return 0;
 }
 
-int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs, int n, int bell_fd,
+int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, int bell_fd,
                    struct erg_remote **out, struct erg_error *err) {
+    int n = spec->places_len;
     struct erg_remote *r = calloc(1, sizeof *r);
     if (!r)
         return erg_error_set(err, ERG_ENOMEM, "no memory for remote places");
@@ -201,7 +207,7 @@ int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs,
     r->places = calloc((size_t)n, sizeof *r->places);
     int code = r->places ? open_descriptors(r, err) : ERG_ENOMEM;
     for (int i = 0; i < n && code == 0; i++, r->nplaces++)
-        code = place_init(r, (uint32_t)i, &specs[i]);
+        code = place_init(r, (uint32_t)i, spec);
     if (code == ERG_ENOMEM)
         erg_error_set(err, code, "no memory for remote places");
     if (code == 0)
@@ -386,6 +392,13 @@ static void fill_info(const struct place *p, struct erg_place_info *out) {
     snprintf(out->python, sizeof out->python, "%s", p->python);
     if (p->state == ERG_PLACE_FAILED || p->state == ERG_PLACE_LOST || p->state == ERG_PLACE_BROKEN)
         snprintf(out->words, sizeof out->words, "%s", p->failure.text);
+    size_t at = strlen(out->words);
+    int64_t wait = p->again_at - erg_remote_now();
+    if (p->state == ERG_PLACE_LOST && p->reviving)
+        snprintf(out->words + at, sizeof out->words - at, " (it is being tried again)");
+    else if (p->state == ERG_PLACE_LOST && p->again_at != NEVER)
+        snprintf(out->words + at, sizeof out->words - at, " (it is tried again in %d s)",
+                 wait > 0 ? (int)(wait / SECOND) + 1 : 0);
 }
 
 int erg_remote_info(struct erg_remote *r, struct erg_place_info *out, int max) {

@@ -12,9 +12,9 @@
 
 struct erg_remote;
 
-/* Specs are copied. Starts connecting at once. `owner` is the pool's member 0. bell_fd: an eventfd to be written when
+/* The pool's places, and what it wants of their workers, are copied. Starts connecting at once. `owner` is the pool's member 0. bell_fd: an eventfd to be written when
  * something changed that the pool's loop wants to look at; stays the caller's. */
-int erg_remote_new(struct erg_member *owner, const struct erg_place_spec *specs, int n, int bell_fd,
+int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, int bell_fd,
                    struct erg_remote **remote, struct erg_error *err);
 /* Begins to end: says goodbye to the agents. cancel: tasks that are there are finished as cancelled first; else there
  * must be none. Idempotent. */

@@ -92,6 +92,9 @@ struct place {
     int dirty;        /* something was queued since it was last written */
     int64_t since;    /* when the state began */
     int64_t start_at; /* the next attempt to connect; NEVER */
+    int64_t again_at,
+        again_wait; /* LOST: when it is tried anew (NEVER), and how long it waited for that */
+    int reviving;   /* it is LOST, and being tried anew: there is a session */
     int64_t backoff;
     int64_t heard_at, ping_at, tick_at;
     int64_t starved_until; /* there was no memory to send it a task with: none before; 0 */

@@ -3,8 +3,10 @@
  *     STARTING ── READY ──> UP ── the link broke ──> BROKEN ── resumed ──> UP
  *        \── no connection, no agent ──> FAILED         \── too long, or a new agent ──> LOST
  *     … ── goodbye ──> LEAVING ── everything is gone ──> OFF
+ *     LOST ── tried anew after a while, with a session and an agent of its own ── READY ──> UP
  *
- * The session lives from STARTING to the end; each attempt to connect is a program of its own. */
+ * While it is tried anew it stays LOST: nobody waits for it. It is not tried when the reason would be the same again (a
+ * changed key, a refused password). The session lives from STARTING to the end; each attempt to connect is a program of its own. */
 #include "engine/remote_inside.h"
 
 #include <errno.h>
@@ -28,6 +30,8 @@
 #define BACKOFF_MOST (5 * SECOND)
 #define GOODBYE_NS (3 * SECOND)
 #define SESSION_BOUND ((size_t)256 << 20)
+#define AGAIN_MOST                                                                                 \
+    (300 * SECOND) /* between attempts to find what was lost; the first wait is reconnect_ns */
 
 static void set_state(struct place *p, enum erg_place_state state, int64_t now) {
     p->state = state;
@@ -50,14 +54,16 @@ int erg_site_send(struct place *p, enum erg_lane lane, uint16_t type, const void
 }
 
 static int queue_open(struct place *p) {
-    struct erg_msg_open m = {.processes = p->want_slots,
-                             .max_tasks = p->max_tasks,
-                             .stop_limit_ns = p->stop_limit_ns,
-                             .grace_ns = p->grace_ns,
-                             .lease_ns = p->reconnect_ns + 5 * SECOND,
-                             .pool = erg_table_number(p->remote->table),
-                             .name = {p->name, strlen(p->name)},
-                             .init = {p->init, p->init_len}};
+    struct erg_msg_open m = {
+        .processes = p->want_slots,
+        .max_tasks = p->max_tasks,
+        .stop_limit_ns = p->stop_limit_ns,
+        .grace_ns = p->grace_ns,
+        /* The agent may have seen the end of the link that much earlier than we do. */
+        .lease_ns = p->reconnect_ns + SILENCE_NS + 5 * SECOND,
+        .pool = erg_table_number(p->remote->table),
+        .name = {p->name, strlen(p->name)},
+        .init = {p->init, p->init_len}};
     unsigned char *head = malloc(erg_msg_open_size(&m));
     if (!head)
         return ERG_ENOMEM;
@@ -201,6 +207,28 @@ static void leave(struct place *p) {
     p->has_reached = 0;
 }
 
+/* Would it be the same again, however often it is tried? ssh says so in words alone. */
+static int is_lasting(const char *words) {
+    static const char *const all[] = {"Host key verification failed", "IDENTIFICATION HAS CHANGED",
+                                      "Permission denied", "both need the same minor version",
+                                      "it has another key"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strstr(words, all[i]))
+            return 1;
+    return 0;
+}
+
+/* It was lost: when to look for it again. Should the old agent still be there under the same name, it ends when it hears
+ * of a session that is not its own, and the attempt after that finds none. */
+static void plan_again(struct place *p, int64_t now) {
+    if (p->reviving)
+        p->again_wait = p->again_wait * 2 < AGAIN_MOST ? p->again_wait * 2 : AGAIN_MOST;
+    else
+        p->again_wait = p->reconnect_ns < AGAIN_MOST ? p->reconnect_ns : AGAIN_MOST;
+    p->reviving = 0;
+    p->again_at = p->said_bye || is_lasting(p->failure.text) ? NEVER : now + p->again_wait;
+}
+
 /* It is over with this agent. state: FAILED or LOST. */
 static void give_up(struct place *p, enum erg_place_state state, int64_t now, const char *words) {
     char text[ERG_ERROR_TEXT_SIZE - 40];
@@ -216,6 +244,8 @@ static void give_up(struct place *p, enum erg_place_state state, int64_t now, co
     p->start_at = NEVER;
     erg_error_set(&p->failure, state == ERG_PLACE_LOST ? ERG_ELOST : ERG_ELAUNCH, "%s: %s", p->name,
                   text);
+    if (state == ERG_PLACE_LOST)
+        plan_again(p, now);
     set_state(p, state, now);
     char lost[2 * ERG_ERROR_TEXT_SIZE];
     snprintf(lost, sizeof lost, "host %s was lost while the task was there: %s", p->name, text);
@@ -228,6 +258,10 @@ static void on_broken(struct place *p, int64_t now, const char *words) {
     switch (p->state) {
     case ERG_PLACE_STARTING:
         give_up(p, ERG_PLACE_FAILED, now, words);
+        break;
+    case ERG_PLACE_LOST:
+        if (p->reviving)
+            give_up(p, ERG_PLACE_LOST, now, words);
         break;
     case ERG_PLACE_UP:
         snprintf(p->failure.text, sizeof p->failure.text, "%s", words);
@@ -301,7 +335,7 @@ static void copy_text(char *to, size_t size, struct erg_text text) {
 static int on_ready(struct place *p, const unsigned char *body, size_t len, struct erg_error *err) {
     struct erg_msg_ready m;
     int code = erg_msg_ready_decode(body, len, &m, err);
-    if (code < 0 || p->state != ERG_PLACE_STARTING)
+    if (code < 0 || (p->state != ERG_PLACE_STARTING && !p->reviving))
         return code;
     if (m.slots > ERG_MEMBERS_LIMIT)
         return erg_error_set(err, ERG_EPROTOCOL, "it claims to have %u workers", m.slots);
@@ -313,6 +347,7 @@ static int on_ready(struct place *p, const unsigned char *body, size_t len, stru
     int64_t rtt = p->lease.rtt_ns;
     erg_lease_init(&p->lease, p->slots);
     p->lease.rtt_ns = rtt;
+    p->reviving = 0;
     set_state(p, ERG_PLACE_UP, erg_remote_now());
     return 0;
 }
@@ -450,20 +485,34 @@ void erg_site_on_reached(struct errand *e, int64_t now) {
         on_broken(p, now, err.text);
 }
 
-void erg_site_start(struct place *p, int64_t now) {
-    p->failure = (struct erg_error){0};
-    p->said_bye = 0;
+/* A new session, and somebody is sent for it. STARTING, or LOST and being tried anew. */
+static void begin(struct place *p, int64_t now) {
     p->backoff = 0;
-    p->ping_at = p->tick_at = p->mute_at = NEVER;
+    p->ping_at = p->tick_at = p->mute_at = p->again_at = NEVER;
+    p->doomed = 0;
     p->slots = 0;
+    p->since = now;
     erg_lease_init(&p->lease, p->want_slots);
-    set_state(p, ERG_PLACE_STARTING, now);
     if ((!p->id_given && getrandom(p->id, sizeof p->id, 0) != (ssize_t)sizeof p->id) ||
         erg_session_new(&session_ops, p, SESSION_BOUND, &p->session) < 0 || queue_open(p) < 0) {
-        give_up(p, ERG_PLACE_FAILED, now, "no memory for a session");
+        give_up(p, p->reviving ? ERG_PLACE_LOST : ERG_PLACE_FAILED, now, "no memory for a session");
         return;
     }
     try_connect(p, now);
+}
+
+void erg_site_start(struct place *p, int64_t now) {
+    p->failure = (struct erg_error){0};
+    p->said_bye = 0;
+    p->reviving = 0;
+    set_state(p, ERG_PLACE_STARTING, now);
+    begin(p, now);
+}
+
+/* The last agent and its session are gone; what reached them may still be on its way out, on its own. */
+static void try_again(struct place *p, int64_t now) {
+    p->reviving = 1;
+    begin(p, now);
 }
 
 /* --- events --------------------------------------------------------------------------------------------------------- */
@@ -519,11 +568,13 @@ static void look_at_link(struct place *p, int64_t now) {
 
 int64_t erg_site_look(struct place *p, int64_t now) {
     look_at_link(p, now);
-    if (p->state == ERG_PLACE_STARTING && now - p->since > p->connect_ns) {
+    if (p->state == ERG_PLACE_LOST && now >= p->again_at)
+        try_again(p, now);
+    if ((p->state == ERG_PLACE_STARTING || p->reviving) && now - p->since > p->connect_ns) {
         char words[ERG_ERROR_TEXT_SIZE];
         snprintf(words, sizeof words, "it did not come up within %d seconds",
                  (int)(p->connect_ns / SECOND));
-        give_up(p, ERG_PLACE_FAILED, now, words);
+        give_up(p, p->reviving ? ERG_PLACE_LOST : ERG_PLACE_FAILED, now, words);
     }
     if (p->state == ERG_PLACE_BROKEN && now - p->since > p->reconnect_ns)
         give_up(p, ERG_PLACE_LOST, now, p->failure.text);
@@ -551,10 +602,12 @@ int64_t erg_site_look(struct place *p, int64_t now) {
         due = p->mute_at != NEVER && p->mute_at + MUTE_NS < due ? p->mute_at + MUTE_NS : due;
     }
     int64_t ends = p->state == ERG_PLACE_STARTING  ? p->since + p->connect_ns
+                   : p->reviving                   ? p->since + p->connect_ns
+                   : p->state == ERG_PLACE_LOST    ? p->again_at
                    : p->state == ERG_PLACE_BROKEN  ? p->since + p->reconnect_ns
                    : p->state == ERG_PLACE_LEAVING ? p->since + GOODBYE_NS
                                                    : NEVER;
-    return ends < due ? ends + MS : due;
+    return ends != NEVER && ends < due ? ends + MS : due;
 }
 
 void erg_site_bye(struct place *p, int64_t now) {
@@ -570,6 +623,21 @@ void erg_site_bye(struct place *p, int64_t now) {
             erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_BYE, NULL, 0);
         set_state(p, ERG_PLACE_LEAVING, now);
         erg_site_write(p);
+        break;
+    case ERG_PLACE_LOST:
+        p->again_at = NEVER;
+        if (!p->reviving)
+            break;
+        p->reviving = 0;
+        if (erg_linkio_up(&p->io)) { /* an agent may be there, and hears it */
+            erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_BYE, NULL, 0);
+            set_state(p, ERG_PLACE_LEAVING, now);
+            erg_site_write(p);
+            break;
+        }
+        leave(p);
+        erg_session_free(p->session);
+        p->session = NULL;
         break;
     default:
         break;

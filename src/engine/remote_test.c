@@ -107,6 +107,36 @@ static void a_lost_agent_is_named(void **state) {
     places_close(&s);
 }
 
+/* It comes back by itself, with an agent of its own; meanwhile a pool of nothing else says that it was lost. */
+static void a_lost_place_comes_back(void **state) {
+    (void)state;
+    struct places s = {0};
+    struct erg_place_info a;
+    place_reconnect_ns = 1500 * MS;
+    places_open(&s, 0, two_agents, 1);
+    places_up(&s, 2);
+    uint64_t add = function(&s, '+'), nap = function(&s, 's');
+    for (int round = 0; round < 3; round++) {
+        struct order o = {.number = 60000 * MS};
+        erg_handle lost = task_go(&s, task_make(&s, nap, &o, 0, 0, NULL, 0));
+        EVENTUALLY((place_state(&s, 0, &a), a.leased == 1));
+        int32_t pid = a.pid;
+        kill(pid, SIGKILL);
+        assert_int_equal(task_wait(&s, lost), ERG_OUT_LOST);
+        assert_non_null(strstr(task_words(&s, lost), "host exec:a was lost"));
+        task_free(&s, lost);
+        EVENTUALLY(
+            (place_state(&s, 0, &a), a.state != ERG_PLACE_LOST || strstr(a.words, "tried again")));
+        EVENTUALLY(erg_pool_check(s.pool, &err) != ERG_ELAUNCH &&
+                   (place_state(&s, 0, &a), a.state == ERG_PLACE_UP && a.pid != pid) &&
+                   erg_pool_check(s.pool, &err) == 0);
+        uint32_t index = task_make(&s, add, &(struct order){.number = round}, 2, 5000, NULL, 0);
+        assert_int_equal(task_end(&s, task_go(&s, index)), round + 2 * (0 + 1));
+    }
+    places_close(&s);
+    place_reconnect_ns = 20000 * MS;
+}
+
 static double cpu_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -286,14 +316,9 @@ int main(int argc, char **argv) {
     place_program(argc, argv);
     begin_tests(argc, argv);
     const struct CMUnitTest tests[] = {
-        WITH(two_agents_work),
-        WITH(chunks_come_back),
-        WITH(a_lost_agent_is_named),
-        WITH(a_link_nobody_reads),
-        WITH(messages_with_long_heads),
-        WITH(long_start_up_words),
-        WITH(without_room),
-        WITH(starved),
+        WITH(two_agents_work),           WITH(chunks_come_back),    WITH(a_lost_agent_is_named),
+        WITH(a_lost_place_comes_back),   WITH(a_link_nobody_reads), WITH(messages_with_long_heads),
+        WITH(long_start_up_words),       WITH(without_room),        WITH(starved),
         WITH(terminated_while_it_sends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

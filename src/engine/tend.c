@@ -86,10 +86,27 @@ static void on_kill(struct erg_pool *p, struct worker *w, const struct erg_actio
         w->kill_at = now;
 }
 
+/* Hosts that were there were lost; otherwise nothing came up at all. What the tasks' callers hear, and those of later
+ * tasks, is the same. */
+int erg_pool_broken_code(const struct erg_pool *p) {
+    return p->places_broken && p->places_were_up ? ERG_ELOST : ERG_ELAUNCH;
+}
+
 static void break_pool(struct erg_pool *p) {
     p->broken = 1;
     if (p->threads_len == 0 && (!p->remote || p->places_broken) && p->state == P_OPEN)
-        atomic_store(&p->gate, ERG_ELAUNCH);
+        atomic_store(&p->gate, erg_pool_broken_code(p));
+    erg_pool_news(p);
+}
+
+/* A host that was lost is there again. */
+static void mend_pool(struct erg_pool *p) {
+    p->places_broken = 0;
+    if (p->want_processes == 0)
+        p->broken = 0;
+    int expected = ERG_ELOST;
+    if (!atomic_compare_exchange_strong(&p->gate, &expected, 0) && expected == ERG_ELAUNCH)
+        atomic_compare_exchange_strong(&p->gate, &expected, 0);
     erg_pool_news(p);
 }
 
@@ -99,6 +116,9 @@ static void look_at_places(struct erg_pool *p, int64_t now) {
     if (!p->remote || p->state > P_CLOSING)
         return;
     int up = erg_remote_up(p->remote, &starting);
+    if (up > 0 && p->places_broken)
+        mend_pool(p);
+    p->places_were_up |= up > 0;
     if (up != p->places_up) {
         if (up > 0 && !p->counts.first_up_ns)
             p->counts.first_up_ns = now - p->opened_at;
