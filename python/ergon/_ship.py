@@ -10,7 +10,7 @@ import sys
 __all__ = ["Finder", "Modules", "install"]
 
 LIMIT = 8 << 20  # bytes of one module's source
-RESOURCES = 64 << 20  # bytes of the other files of one package
+RESOURCES = 12 << 20  # bytes of the other files of one package: one answer (agent_ask.h says how long those can be)
 
 
 def _installed():
