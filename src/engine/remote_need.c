@@ -181,8 +181,12 @@ static void sent_drop(struct place *p, struct sent *s) {
 void erg_site_drop_all(struct place *p) {
     struct erg_map_cell cell;
     for (uint32_t kind = ERG_DROP_FUNC; kind <= ERG_DROP_VALUE; kind++) {
-        for (size_t at = 0; erg_map_next(&p->sent[kind], &at, &cell); at = 0)
-            sent_drop(p, (struct sent *)(uintptr_t)cell.value);
+        for (int some = 1;
+             some;) { /* a removal may move what was not seen yet behind us: once more */
+            some = 0;
+            for (size_t at = 0; erg_map_next(&p->sent[kind], &at, &cell); some = 1)
+                sent_drop(p, (struct sent *)(uintptr_t)cell.value);
+        }
         erg_map_fini(&p->sent[kind]);
     }
 }
