@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/server_status.h"
 
 static const char agent_usage[] =
     "Usage: ergon agent --stdio [--session ID] [--lease SECONDS]\n"
@@ -28,6 +29,7 @@ static const char server_usage[] =
     "Usage: ergon server [--host ADDRESS] [--port N] [--key FILE] [--idle SECONDS]\n"
     "       ergon server --through HOST [--port N] [--idle SECONDS]\n"
     "       ergon server --new-key FILE\n"
+    "       ergon server --status [--json]\n"
     "\n"
     "Lets pools elsewhere use this machine: Pool(\"tcp://HOST:PORT\"). Both sides need the same\n"
     "key file; who does not hold the key is hung up on, and what travels is encrypted.\n"
@@ -40,6 +42,9 @@ static const char server_usage[] =
     "is\n"
     "                  made if it does not exist\n"
     "  --new-key FILE  make such a file, and end\n"
+    "  --status        what your servers on this machine do: how long they run, tenants (programs\n"
+    "                  that use them), slots, tasks, bytes; the status is 1 when none runs\n"
+    "  --json          the same as JSON\n"
     "  --through HOST  start a server on HOST, with ssh, and a tunnel to it; print the resource "
     "for\n"
     "                  pools here, and end both with Ctrl-C or the end of standard input. --port "
@@ -118,5 +123,15 @@ int erg_cli_agent(int argc, char **argv) {
 int erg_cli_server(int argc, char **argv) {
     static const char *const names[] = {"--host", "--port",    "--key", "--new-key",
                                         "--idle", "--through", NULL};
+    int status = 0, json = 0, others = 0;
+    for (int i = 1; i < argc; i++) {
+        int asks = strcmp(argv[i], "--status") == 0, as_json = strcmp(argv[i], "--json") == 0;
+        status |= asks;
+        json |= as_json;
+        others |= !asks && !as_json;
+    }
+    if (status && !others) {
+        return erg_cli_server_status(json);
+    }
     return run(server_usage, names, argc, argv);
 }

@@ -142,6 +142,42 @@ static void draw_worker(struct screen *s, const struct erg_top_worker *w,
          w->running_ns ? duration(w->running_ns, runs, sizeof runs) : "");
 }
 
+static const char *place_state(uint32_t state) {
+    static const char *const names[] = {"off",    "starting", "up",     "broken",
+                                        "failed", "lost",     "leaving"};
+    return state < sizeof names / sizeof *names ? names[state] : "?";
+}
+
+static const struct erg_top_place *place_before(const struct erg_top_pool *old, size_t i) {
+    return old && i < old->places_len ? &old->places[i] : NULL;
+}
+
+static double place_busy(const struct erg_top_place *p, const struct erg_top_place *old,
+                         double seconds) {
+    double share = p->slots && old ? rate(p->busy_ns, old->busy_ns, seconds) / 1e9 / p->slots : 0;
+    return share > 1 ? 1 : share;
+}
+
+static void draw_places(struct screen *s, const struct erg_top_pool *p,
+                        const struct erg_top_pool *old, double since) {
+    char tasks[16], speed[16], in[16], out[16], there[16];
+    if (p->places_len) {
+        line(s, "    host                            state    slots   there    tasks  /second   "
+                "busy   in B/s  out B/s");
+    }
+    for (size_t i = 0; i < p->places_len; i++) {
+        const struct erg_top_place *h = &p->places[i], *was = place_before(old, i);
+        double seconds = was ? since : 0;
+        line(s, "    %-30.30s  %-8s %5" PRIu32 " %7s %8s %8s %5.0f%% %8s %8s", h->name,
+             place_state(h->state), h->slots, brief((double)h->leased, there, sizeof there),
+             brief((double)h->tasks, tasks, sizeof tasks),
+             brief(rate(h->tasks, was ? was->tasks : 0, seconds), speed, sizeof speed),
+             100 * place_busy(h, was, seconds),
+             brief(rate(h->bytes_in, was ? was->bytes_in : 0, seconds), in, sizeof in),
+             brief(rate(h->bytes_out, was ? was->bytes_out : 0, seconds), out, sizeof out));
+    }
+}
+
 static void draw_pool(struct screen *s, const struct erg_top_pool *p,
                       const struct erg_top_pool *old, double seconds) {
     char tasks[16], speed[16], in[16], out[16], memory[16], queued[16];
@@ -163,6 +199,7 @@ static void draw_pool(struct screen *s, const struct erg_top_pool *p,
     for (size_t i = 0; i < p->workers_len; i++) {
         draw_worker(s, &p->workers[i], erg_top_worker_find(old, &p->workers[i]), seconds);
     }
+    draw_places(s, p, old, since);
     line(s, "%s", "");
 }
 
@@ -190,6 +227,24 @@ static json_t *worker_json(const struct erg_top_worker *w, const struct erg_top_
                      (double)w->running_ns / 1e9);
 }
 
+static json_t *places_json(const struct erg_top_pool *p, const struct erg_top_pool *old,
+                           double seconds) {
+    json_t *places = json_array();
+    for (size_t i = 0; i < p->places_len; i++) {
+        const struct erg_top_place *h = &p->places[i], *was = place_before(old, i);
+        json_t *name = json_string(h->name); /* NULL: not UTF-8 */
+        json_array_append_new(
+            places, json_pack("{s:o, s:s, s:i, s:i, s:i, s:I, s:f, s:f, s:I, s:I}", "name",
+                              name ? name : json_string("?"), "state", place_state(h->state),
+                              "slots", (int)h->slots, "cores", (int)h->cores, "leased",
+                              (int)h->leased, "tasks", (json_int_t)h->tasks, "tasks_per_s",
+                              rate(h->tasks, was ? was->tasks : 0, was ? seconds : 0), "busy",
+                              place_busy(h, was, seconds), "bytes_in", (json_int_t)h->bytes_in,
+                              "bytes_out", (json_int_t)h->bytes_out));
+    }
+    return places;
+}
+
 static int print_json(const struct erg_top *now, const struct erg_top *before) {
     double seconds = (double)(now->now_ns - before->now_ns) / 1e9;
     json_t *pools = json_array();
@@ -202,11 +257,12 @@ static int print_json(const struct erg_top *now, const struct erg_top *before) {
         }
         json_t *program = json_string(p->program); /* NULL: not UTF-8 */
         json_array_append_new(
-            pools, json_pack("{s:i, s:o, s:b, s:I, s:I, s:f, s:I, s:o}", "pid", (int)p->pid,
+            pools, json_pack("{s:i, s:o, s:b, s:I, s:I, s:f, s:I, s:o, s:o}", "pid", (int)p->pid,
                              "program", program ? program : json_string("?"), "closed", p->closed,
                              "queued", (json_int_t)p->queued, "tasks", (json_int_t)p->tasks,
                              "tasks_per_s", rate(p->tasks, old ? old->tasks : 0, old ? seconds : 0),
-                             "memory_bytes", (json_int_t)p->memory_bytes, "workers", workers));
+                             "memory_bytes", (json_int_t)p->memory_bytes, "workers", workers,
+                             "places", places_json(p, old, seconds)));
     }
     int rc = json_dumpf(pools, stdout, JSON_INDENT(2));
     putchar('\n');

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-enum { ERG_TOP_TEXT = 160, ERG_TOP_WORKERS = 1024 };
+enum { ERG_TOP_TEXT = 160, ERG_TOP_WORKERS = 1024, ERG_TOP_PLACES = 4096 };
 
 enum erg_top_state { ERG_TOP_STARTING, ERG_TOP_IDLE, ERG_TOP_BUSY, ERG_TOP_LEAVING };
 
@@ -23,6 +23,13 @@ struct erg_top_worker {
     enum erg_top_state state;
     uint64_t tasks, busy_ns, bytes_in, bytes_out;
     uint64_t running_ns; /* how long its task runs already */
+};
+
+struct erg_top_place {
+    char name[128];
+    uint32_t state; /* enum erg_place_state */
+    uint32_t slots, leased, cores;
+    uint64_t tasks, busy_ns, bytes_in, bytes_out;
 };
 
 struct erg_top_pool {
@@ -36,6 +43,8 @@ struct erg_top_pool {
     bool closed;
     size_t workers_len;
     struct erg_top_worker *workers;
+    size_t places_len;
+    struct erg_top_place *places; /* other hosts, in the order the pool was given them */
 };
 
 struct erg_top {

@@ -105,6 +105,36 @@ static bool read_worker(int fd, const struct erg_table_header *h, uint32_t numbe
     return true;
 }
 
+/* Without the memory for them, or when they are just being made, there are none. */
+static void read_places(int fd, const struct erg_table_header *h, struct erg_top_pool *pool) {
+    uint64_t at = h->place_rows, n = h->place_rows_len;
+    uint64_t size = n * sizeof(struct erg_place_row);
+    if (at == 0 || n == 0 || n > ERG_TOP_PLACES || at >= h->size || size > h->size - at) {
+        return;
+    }
+    struct erg_place_row *rows = malloc(size);
+    pool->places = calloc(n, sizeof *pool->places);
+    if (rows && pool->places && read_at(fd, rows, size, at)) {
+        pool->places_len = n;
+    }
+    for (size_t i = 0; i < pool->places_len; i++) {
+        struct erg_top_place *p = &pool->places[i];
+        memcpy(p->name, rows[i].name, sizeof p->name - 1);
+        for (char *c = p->name; *c; c++) {
+            *c = (unsigned char)*c < ' ' || *c == 127 ? ' ' : *c;
+        }
+        p->state = rows[i].state;
+        p->slots = rows[i].slots;
+        p->leased = rows[i].leased;
+        p->cores = rows[i].cores;
+        p->tasks = rows[i].tasks;
+        p->busy_ns = rows[i].busy_ns;
+        p->bytes_in = rows[i].bytes_in;
+        p->bytes_out = rows[i].bytes_out;
+    }
+    free(rows);
+}
+
 static int read_pool(int fd, int32_t pid, uint64_t now, const struct stat *about,
                      struct erg_top_pool *pool) {
     struct erg_table_header header;
@@ -128,6 +158,7 @@ static int read_pool(int fd, int32_t pid, uint64_t now, const struct stat *about
         return ERG_ENOMEM;
     }
     read_program(pid, pool->program);
+    read_places(fd, &header, pool);
     for (uint32_t i = 1; i < top; i++) {
         struct erg_top_worker *w = &pool->workers[pool->workers_len];
         if (read_worker(fd, &header, i, now, w)) {
@@ -216,6 +247,7 @@ int erg_top_read(int32_t pid, struct erg_top *top, struct erg_error *err) {
 void erg_top_free(struct erg_top *top) {
     for (size_t i = 0; i < top->pools_len; i++) {
         free(top->pools[i].workers);
+        free(top->pools[i].places);
     }
     free(top->pools);
     *top = (struct erg_top){0};

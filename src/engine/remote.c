@@ -5,6 +5,7 @@
 #include "engine/remote_inside.h"
 #include "os/clock.h"
 #include "os/futex.h"
+#include "table/arena.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -36,6 +37,41 @@ void erg_remote_tell_pool(struct erg_remote *r) {
     ring_fd(r->bell_fd);
 }
 
+/* --- what others see --- */
+
+static int open_rows(struct erg_remote *r, struct erg_error *err) {
+    uint64_t size = (uint64_t)r->nplaces * sizeof(struct erg_place_row);
+    int code = erg_arena_alloc(r->m, size, &r->rows, err);
+    if (code < 0)
+        return code;
+    struct erg_place_row *rows = erg_table_at(r->table, r->rows);
+    memset(rows, 0, size);
+    for (int i = 0; i < r->nplaces; i++)
+        snprintf(rows[i].name, sizeof rows[i].name, "%s", r->places[i].name);
+    atomic_store(&r->table->header->place_rows_len, (uint32_t)r->nplaces);
+    atomic_store(&r->table->header->place_rows, r->rows);
+    return 0;
+}
+
+static void close_rows(struct erg_remote *r) {
+    if (r->rows == 0)
+        return;
+    atomic_store(&r->table->header->place_rows, 0);
+    erg_arena_free(r->m, r->rows);
+}
+
+static void tell_row(struct erg_remote *r, const struct place *p) {
+    struct erg_place_row *row = (struct erg_place_row *)erg_table_at(r->table, r->rows) + p->number;
+    atomic_store_explicit(&row->state, p->state, memory_order_relaxed);
+    atomic_store_explicit(&row->slots, p->slots, memory_order_relaxed);
+    atomic_store_explicit(&row->cores, p->cores, memory_order_relaxed);
+    atomic_store_explicit(&row->leased, p->lease.leased, memory_order_relaxed);
+    atomic_store_explicit(&row->tasks, p->tasks, memory_order_relaxed);
+    atomic_store_explicit(&row->busy_ns, p->busy_ns, memory_order_relaxed);
+    atomic_store_explicit(&row->bytes_in, p->bytes_in, memory_order_relaxed);
+    atomic_store_explicit(&row->bytes_out, p->bytes_out, memory_order_relaxed);
+}
+
 /* --- threads -------------------------------------------------------------------------------------------------------- */
 
 static int64_t look(struct erg_remote *r, int64_t now) {
@@ -50,6 +86,9 @@ static int64_t look(struct erg_remote *r, int64_t now) {
         gone &= erg_site_gone(p);
         if (now >= r->sweep_at)
             erg_site_sweep(p, now);
+        if (now >= r->sweep_at || p->state != p->told)
+            tell_row(r, p);
+        p->told = p->state;
         due = r->sweep_at < due && p->state == ERG_PLACE_UP ? r->sweep_at : due;
     }
     if (now >= r->sweep_at)
@@ -212,6 +251,8 @@ int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, i
         erg_error_set(err, code, "no memory for remote places");
     if (code == 0)
         code = open_member(r, err);
+    if (code == 0)
+        code = open_rows(r, err);
     if (code == 0) {
         erg_remote_restart(r);
         code = start_threads(r, err);
@@ -293,6 +334,7 @@ void erg_remote_free(struct erg_remote *r) {
     erg_remote_tasks_fini(r);
     for (int i = 0; i < r->nsets; i++)
         free(r->sets[i].names);
+    close_rows(r);
     if (r->m)
         erg_member_close(r->m);
     if (r->epoll >= 0)

@@ -79,6 +79,7 @@ struct place {
     uint32_t queues; /* it serves */
     /* its state */
     enum erg_place_state state;
+    enum erg_place_state told; /* in its row of the table */
     struct erg_error failure;
     unsigned char id[16];
     int id_given; /* by whoever made the spec, whose command names it as well */
@@ -150,6 +151,7 @@ struct erg_remote {
     struct name_set sets[ERG_QUEUES - ERG_QUEUE_NAMED];
     int nsets;
     int64_t balance_at, sweep_at;
+    uint64_t rows; /* struct erg_place_row in the table, one for each place */
     uint32_t turn; /* the place that is served first */
     void (*on_run)(void *ctx, const struct erg_elsewhere *run);
     void *on_run_ctx;

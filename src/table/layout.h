@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define ERG_TABLE_MAGIC 0x3130474f47524555ull
-#define ERG_TABLE_VERSION 3u
+#define ERG_TABLE_VERSION 4u
 #define ERG_CACHE_LINE 64
 
 #define ERG_QUEUES                                                                                 \
@@ -258,6 +258,14 @@ struct erg_extent {
 
 enum { ERG_FEEDERS = 8 };
 
+/* What is told of a place to whoever looks at the table from outside (`ergon top`). Written by the threads of the links, a
+ * few times a second. */
+struct erg_place_row {
+    char name[128]; /* as the user wrote it, cut; NUL-terminated */
+    _Atomic uint32_t state, slots, leased, cores;
+    _Atomic uint64_t tasks, busy_ns, bytes_in, bytes_out; /* bytes: as the owner sees them */
+};
+
 struct erg_table_header {
     uint64_t magic;
     uint32_t version;
@@ -277,6 +285,8 @@ struct erg_table_header {
     _Atomic uint32_t members_up;  /* how many are ERG_M_UP */
     _Atomic uint32_t members_top; /* one more than the highest number ever reserved */
     _Atomic uint32_t place;       /* the member of kind PLACE, 0: there is none */
+    _Atomic uint32_t place_rows_len;
+    _Atomic uint64_t place_rows; /* of struct erg_place_row; 0: there are none */
     /* futex word the owner's waiting callers share, see bell.h: somebody sleeps in bit 0, a count above */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t owner_bell;
     /* free records nobody keeps: a stack of batches (first index | tag << 32), and the first one never used */

@@ -1,5 +1,6 @@
 """Pools whose workers belong to an agent at the other end of a link: here a process beside us, started by a command."""
 
+import json
 import os
 import pathlib
 import signal
@@ -477,3 +478,30 @@ def test_links_that_break_again_and_again_lose_nothing(tmp_path):
         assert [len(one.result(60)) for one in singles] == [600 + 50 * i for i in range(20)]
         assert breaks > 2 and host(p)["pid"] == agent
         assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_top_shows_places_by_name():
+    command = pathlib.Path(sys.executable).with_name("ergon")
+    with ergon.Pool("local:1", place(2, tags="big"), place(1)) as p:
+        assert p._wait_up(4, 30)
+        p.map(pow, range(4000), [2] * 4000, resources={"tags": "big"})
+
+        def seen(*words):
+            done = subprocess.run(
+                [command, "top", "-p", str(os.getpid()), *words], capture_output=True, text=True, check=True
+            )
+            return done.stdout
+
+        def rows():
+            found = [q["places"] for q in json.loads(seen("--json"))]
+            return next(places for places in found if any("tags=big" in one["name"] for one in places))
+
+        wait_until(lambda: rows()[0]["tasks"] > 0)
+        big, small = rows()
+        told = [host(p, n) for n in range(2)]
+        for row, one in zip((big, small), told, strict=True):
+            assert one["name"].startswith(row["name"]) and row["state"] == "up"
+            assert (row["slots"], row["tasks"]) == (one["slots"], one["tasks"])
+        assert big["bytes_in"] > 0 and big["bytes_out"] > 0 and small["tasks"] == 0
+        lines = [line for line in seen("--once").splitlines() if line.lstrip().startswith("exec:env")]
+        assert len(lines) >= 2 and all(" up " in line for line in lines)

@@ -1,5 +1,6 @@
 """`ergon server`: where it listens, whom it lets in, when it ends."""
 
+import json
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 
+import ergon
 import pytest
 from ergon import _core
 
@@ -89,3 +91,25 @@ def test_a_key_others_can_read_is_no_key(serve, tmp_path):
     process, line = serve("--key", path)
     assert line == "" and process.wait(20) == 1
     assert "chmod 600" in process.stderr.read()
+
+
+def test_its_status_is_seen_from_outside(serve, tmp_path):
+    process, line = serve()
+
+    def status(*words):
+        done = subprocess.run([COMMAND, "server", "--status", *words], capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr
+        return done.stdout
+
+    def mine():
+        (found,) = [one for one in json.loads(status("--json")) if one["pid"] == process.pid]
+        return found
+
+    assert mine()["tenants"] == mine()["slots"] == 0
+    key = tmp_path / ".config" / "ergon" / "key"
+    with ergon.Pool(f"{line.strip()}?slots=2&key={key}") as pool:
+        assert pool.map(len, [b"x" * 1000] * 50, chunksize=1) == [1000] * 50
+        found = mine()
+        assert (found["tenants"], found["slots"]) == (1, 2)
+        assert found["tasks"] > 0 and found["up_s"] > 0
+        assert f"pid {process.pid} " in status()
