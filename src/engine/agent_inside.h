@@ -26,6 +26,9 @@ struct agent_task {
     uint64_t id;       /* the client's name for it */
     uint32_t messages; /* that still carry its result */
     uint8_t wanted;    /* it was recalled: no result is expected */
+    uint8_t hold;      /* its result may stay here */
+    uint8_t kept;      /* its result does, until it is dropped */
+    uint64_t bytes;    /* then: how much that is */
 };
 
 struct erg_agent {
@@ -60,6 +63,7 @@ struct erg_agent {
     uint32_t slots;
     struct agent_task *tasks; /* records_max of them, most never touched */
     size_t tasks_bytes;
+    uint64_t kept_bytes; /* of results that stay */
     struct erg_map by_id;   /* tasks entered and not done -> record */
     struct erg_map funcs;   /* uid -> offset of struct erg_fn_head */
     struct erg_map blobs;   /* uid -> offset of struct erg_blob_head */

@@ -9,6 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Results from this size on stay where they were made until somebody needs them: smaller ones take less time to send
+ * than to ask for. At most a part of the memory is kept for them. */
+enum { KEEP_LEAST = 64 << 10, KEEP_SHARE = 4 };
+
 static int strange(struct erg_error *err, const char *what) {
     return erg_error_set(err, ERG_EPROTOCOL, "the client names %s it never sent", what);
 }
@@ -35,7 +39,7 @@ static void forget(struct erg_agent *a, uint32_t index) {
 static void released(void *ctx, void *user) {
     struct erg_agent *a = ctx;
     uint32_t index = (uint32_t)(uintptr_t)user;
-    if (--a->tasks[index].messages == 0)
+    if (--a->tasks[index].messages == 0 && !a->tasks[index].kept)
         forget(a, index);
 }
 
@@ -78,11 +82,40 @@ static void lost_out(struct erg_msg_result *m, struct erg_parcel_out *out) {
     m->outcome = ERG_OUT_LOST;
 }
 
+/* A large result that nobody waits for stays, as long as there is room. 1: it does, and the client is told how large
+ * it is. */
+static int keep(struct erg_agent *a, uint32_t index, struct erg_msg_result *m) {
+    struct erg_record *r = erg_table_record(a->table, index);
+    struct agent_task *task = &a->tasks[index];
+    uint64_t known;
+    if (!task->hold || m->outcome != ERG_OUT_OK || r->result.len == 0)
+        return 0;
+    uint64_t bytes =
+        erg_payload_size(erg_record_bytes(a->table, r, &r->result), (size_t)r->result.len);
+    if (bytes < KEEP_LEAST || a->kept_bytes + bytes > a->table->header->memory / KEEP_SHARE ||
+        erg_map_get(&a->values, task->id, &known) ||
+        erg_map_set(&a->values, task->id, index) < 0)
+        return 0;
+    if (r->args.len)
+        erg_payload_free_refs(a->m, erg_record_bytes(a->table, r, &r->args), r->args.len);
+    r->args.len = 0;
+    task->kept = 1;
+    task->bytes = bytes;
+    a->kept_bytes += bytes;
+    m->flags = ERG_RESULT_HELD;
+    m->bytes = bytes;
+    return 1;
+}
+
 static void send_call(struct erg_agent *a, uint32_t index, struct erg_msg_result *m) {
     struct erg_record *r = erg_table_record(a->table, index);
     struct erg_parcel_out out;
     int is_payload = m->outcome == ERG_OUT_OK || m->outcome == ERG_OUT_ERROR;
     a->tasks[index].messages = 1;
+    if (keep(a, index, m)) {
+        send_result(a, index, ERG_LANE_FIRST, m, NULL);
+        return;
+    }
     if (!is_payload || r->result.len == 0)
         words_out(a, r, &out);
     else if (erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len,
@@ -168,6 +201,33 @@ static void send_done(struct erg_agent *a, uint32_t index) {
     }
 }
 
+/* A result that stayed is wanted. What is not there (any more) is said to be NONE. */
+static int send_value(struct erg_agent *a, uint64_t id) {
+    struct erg_msg_value m = {.id = id, .outcome = ERG_OUT_NONE};
+    struct erg_parcel_out out = {.pieces = out.few_pieces, .entries = out.few_entries};
+    uint64_t index = ERG_NIL;
+    if (erg_map_get(&a->values, id, &index) && index != NO_ROOM) {
+        struct erg_record *r = erg_table_record(a->table, (uint32_t)index);
+        if (erg_record_outcome(r) == ERG_OUT_OK &&
+            erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len,
+                            NULL, NULL, &out) == 0)
+            m.outcome = ERG_OUT_OK;
+    }
+    m.payload = out.payload;
+    unsigned char *head = malloc(erg_msg_value_size(&m));
+    int code = ERG_ENOMEM;
+    if (head && m.outcome == ERG_OUT_OK)
+        a->tasks[index].messages++;
+    if (head)
+        code = erg_session_send(a->session, lane_for(out.payload.data_len), ERG_MSG_VALUE, head,
+                                erg_msg_value_encode(&m, head), out.pieces, out.n,
+                                m.outcome == ERG_OUT_OK ? released : NULL, a,
+                                (void *)(uintptr_t)index);
+    free(head);
+    erg_parcel_out_fini(&out);
+    return code;
+}
+
 void erg_agent_on_complete(void *ctx, const erg_handle *tasks, size_t n) {
     struct erg_agent *a = ctx;
     pthread_mutex_lock(&a->lock);
@@ -238,11 +298,12 @@ static void drop_value(struct erg_agent *a, uint64_t id) {
     uint64_t index;
     if (!erg_map_take(&a->values, id, &index) || index == NO_ROOM)
         return;
-    struct erg_record *r = erg_table_record(a->table, (uint32_t)index);
-    enum erg_outcome outcome = erg_record_outcome(r);
-    if (r->result.len && (outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR))
-        erg_payload_free_refs(a->m, erg_record_bytes(a->table, r, &r->result), r->result.len);
-    erg_record_free(a->m, (uint32_t)index);
+    struct agent_task *task = &a->tasks[index];
+    a->kept_bytes -= task->bytes;
+    task->bytes = 0;
+    task->kept = 0;
+    if (task->messages == 0) /* else when the last of them has gone */
+        forget(a, (uint32_t)index);
 }
 
 static void drop(struct erg_agent *a, const struct erg_msg_ids *ids) {
@@ -418,6 +479,7 @@ static int enter_value(struct erg_agent *a, const struct erg_msg_value *m, struc
     r->result.start = 0;
     r->result.len = in->parcel.len;
     drop_value(a, m->id);
+    a->tasks[in->index] = (struct agent_task){.id = m->id, .kept = 1};
     erg_record_settle(a->m, in->index, m->outcome);
     return erg_map_set(&a->values, m->id, in->index);
 }
@@ -445,7 +507,8 @@ static int enter_task(struct erg_agent *a, const struct erg_msg_task *m, struct 
         erg_pool_expect_timeout(a->pool, m->timeout_ns);
     if (erg_map_set(&a->by_id, m->id, in->index) < 0)
         return no_room(err, "its name");
-    a->tasks[in->index] = (struct agent_task){.id = m->id};
+    a->tasks[in->index] = (struct agent_task){
+        .id = m->id, .hold = r->kind == ERG_KIND_CALL && (m->flags & ERG_TASK_HOLD)};
     erg_record_notify(a->m, erg_record_handle(a->table, in->index));
     a->batch[a->batch_len++] = in->index;
     if (a->batch_len == AGENT_BATCH)
@@ -641,11 +704,14 @@ static int on_ids(struct erg_agent *a, uint16_t type, const unsigned char *body,
         return code;
     if (type == ERG_MSG_DROP)
         drop(a, &ids);
+    else if (type == ERG_MSG_FETCH)
+        for (uint32_t i = 0; i < ids.n && code == 0; i++)
+            code = send_value(a, erg_msg_id(&ids, i));
     else if (type == ERG_MSG_CANCEL)
         cancel(a, &ids);
     else
         recall(a, &ids);
-    return 0;
+    return code;
 }
 
 int erg_agent_on_message(struct erg_agent *a, uint16_t type, const unsigned char *body, size_t len,
@@ -657,6 +723,7 @@ int erg_agent_on_message(struct erg_agent *a, uint16_t type, const unsigned char
     case ERG_MSG_DROP:
     case ERG_MSG_CANCEL:
     case ERG_MSG_RECALL:
+    case ERG_MSG_FETCH:
         return on_ids(a, type, body, len, err);
     case ERG_MSG_CUT:
         if (erg_msg_cut_decode(body, len, &wish, err) < 0)

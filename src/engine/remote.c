@@ -405,7 +405,7 @@ const char *erg_remote_failures(struct erg_remote *r, char *text, size_t size) {
 int erg_remote_cancel(struct erg_remote *r, erg_handle task) {
     pthread_mutex_lock(&r->lock);
     struct leased *l = erg_remote_find(r, task);
-    if (l && l->place->session) {
+    if (l && !l->parked && l->place->session) {
         unsigned char head[64];
         uint64_t id = task;
         struct erg_msg_ids m = {.n = 1, .ids = &id};

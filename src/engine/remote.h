@@ -39,6 +39,8 @@ void erg_remote_free(struct erg_remote *remote);
 uint32_t erg_remote_leased(const struct erg_remote *remote);
 /* Tasks that should be on their way besides one for each worker. */
 uint32_t erg_remote_beyond(const struct erg_remote *remote);
+/* Fetches all results that are still elsewhere; how many there are. */
+uint32_t erg_remote_bring_home(struct erg_remote *remote);
 /* Tasks that ever came back. */
 uint64_t erg_remote_finished(const struct erg_remote *remote);
 /* Workers of places that are up; *starting: places that may still come up. */

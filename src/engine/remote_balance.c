@@ -27,7 +27,7 @@ static void recall_some(struct place *p, uint32_t n) {
     for (uint32_t i = p->last; i != ERG_NIL && count < n && count < MOST;) {
         struct leased *l = erg_leased_at(r, i);
         i = l->before;
-        if (l->recalled || l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
+        if (l->recalled || l->parked || l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
             continue;
         l->recalled = 1;
         ids[count++] = l->task;
@@ -45,7 +45,7 @@ static void cut_some(struct place *p, uint32_t idle, int64_t now) {
         struct leased *l = erg_leased_at(r, i);
         struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
         chunks -= l->chunk;
-        if (!l->chunk || l->lane == ERG_LANE_BULK ||
+        if (!l->chunk || l->parked || l->lane == ERG_LANE_BULK ||
             !erg_lease_worth_cut(&p->lease, (now - l->sent_at) >> l->cut_asked))
             continue;
         uint32_t items = erg_range_end(record) - record->first - atomic_load(&record->ndone);

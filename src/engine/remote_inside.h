@@ -1,6 +1,6 @@
 /* engine/remote_inside: what the files of a pool's places know of each other: remote.c (threads, the interface),
  * remote_link.c (links of a place), remote_lease.c (tasks that are there), remote_need.c (what they need), remote_task.c
- * (sending), remote_result.c (what comes back), remote_balance.c. remote->lock guards everything that is not marked
+ * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_balance.c. remote->lock guards everything that is not marked
  * otherwise. */
 #ifndef ERG_ENGINE_REMOTE_INSIDE_H
 #define ERG_ENGINE_REMOTE_INSIDE_H
@@ -12,6 +12,7 @@
 #include "launch/reach.h"
 #include "sched/lease.h"
 #include "sched/retry.h"
+#include "table/away.h"
 #include "table/lease.h"
 #include "table/record.h"
 
@@ -32,6 +33,8 @@ struct sent {
     int small;   /* it went the fast way: nothing can pass it */
     int64_t idle_at; /* since when nobody needs it */
     erg_handle last; /* the task that was found to need it last */
+    uint64_t away;   /* VALUE that only the place has: of its struct erg_away here; 0 */
+    int fetching;    /* it was asked for */
 };
 
 /* A task at a place. */
@@ -45,6 +48,7 @@ struct leased {
     uint8_t chunk; /* it can be cut */
     uint8_t cut_asked;
     uint8_t recalled;
+    uint8_t parked; /* not sent: results that it reads are on their way here */
     uint64_t last_block; /* CHUNK: of the results that came so far */
     uint64_t fn, came;   /* for traces: record.fn when it was sent; bytes of a chunk's results */
     uint32_t nneeds, needs_cap;
@@ -152,6 +156,9 @@ struct erg_remote {
     int nsets;
     int64_t balance_at, sweep_at;
     uint64_t rows; /* struct erg_place_row in the table, one for each place */
+    uint32_t held;   /* results that are away: entries of the places' maps with `away` */
+    uint32_t parked; /* leases that are */
+    uint32_t wanted_seen;
     uint32_t turn; /* the place that is served first */
     void (*on_run)(void *ctx, const struct erg_elsewhere *run);
     void *on_run_ctx;
@@ -194,6 +201,8 @@ void erg_leased_arrived(struct leased *l);
 void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns);
 /* It was not sent, or its result cannot be kept: it fails with these words, and is not run again. */
 void erg_leased_fail(struct leased *l, const char *words);
+/* The same; its result stays there, as erg_away_keep has noted. */
+void erg_leased_finish_away(struct leased *l, uint64_t run_ns);
 /* Tasks of the place will not come back (the session is freed): retried, or failed with these words. */
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
 void erg_remote_tasks_fini(struct erg_remote *r);
@@ -208,6 +217,9 @@ int erg_site_send_parcel(struct place *p, enum erg_lane lane, uint16_t type, con
 int erg_site_send_func(struct packing *k, uint64_t offset);
 /* An erg_parcel_name for a struct packing: what the task refers to is sent, if it is not there. */
 int erg_site_name_ref(void *ctx, const struct erg_ref *ref, struct erg_entry *entry);
+/* NULL: it was not sent, or is there no more. */
+struct sent *erg_site_sent(struct place *p, uint32_t kind, uint64_t id);
+struct sent *erg_site_sent_new(struct place *p, uint32_t kind, uint64_t id, uint64_t offset);
 /* What nobody needs over there is dropped. */
 void erg_site_sweep(struct place *p, int64_t now);
 /* The agent is gone, and what it had with it. */
@@ -226,6 +238,32 @@ void erg_remote_asks_stop(struct erg_remote *r);
 
 /* remote_task.c: lock held */
 void erg_remote_dispatch(struct erg_remote *r);
+/* A task that was parked: everything it reads is here, or there. */
+void erg_leased_send(struct leased *l);
+/* The task, RUNNING by the place member, goes to p, or to a place that has more of what it reads, or back. */
+void erg_remote_place(struct place *p, uint32_t index);
+
+/* remote_away.c: lock held */
+/* The result of the task stays there. ERG_EPROTOCOL, ERG_ENOMEM. */
+int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_error *err);
+void erg_away_fetch(struct place *p, struct sent *s);
+/* Fetches what is wanted. */
+void erg_away_look(struct erg_remote *r);
+/* A value that was fetched. parcel: sealed; NULL: there is none. 1: it was taken over. */
+int erg_away_came(struct place *p, const struct erg_msg_value *m, struct erg_parcel *parcel);
+/* Nobody has the record of a held value any more? */
+int erg_away_due(struct erg_remote *r, const struct sent *s);
+/* Then: frees its struct. */
+void erg_away_forget(struct place *p, struct sent *s);
+/* It will not come. */
+void erg_away_lose(struct place *p, struct sent *s);
+/* The place, among p and those with room, that has most of what the task reads. */
+struct place *erg_away_nearest(struct place *p, uint32_t index,
+                               uint32_t (*room_of)(const struct place *));
+/* 1: something that the task reads is neither at p nor here; it is being fetched. */
+int erg_away_missing(struct place *p, uint32_t index);
+/* Something came, or was lost: tasks that waited for it are sent. */
+void erg_away_unpark(struct erg_remote *r);
 
 /* remote_result.c: lock held */
 int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,

@@ -84,6 +84,8 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
         erg_leased_at(r, l->after)->before = l->before;
     r->lease_of[ERG_HANDLE_INDEX(l->task)] = 0;
     p->chunks -= l->chunk;
+    r->parked -= l->parked;
+    l->parked = 0;
     l->place = NULL;
     l->next = r->leases_free;
     r->leases_free = i;
@@ -179,13 +181,15 @@ static void tell(const struct leased *l, enum erg_outcome outcome, uint64_t run_
         .bytes_in = l->bytes,
         .bytes_out = l->came,
     };
-    if (!chunk && outcome <= ERG_OUT_ERROR && record->result.offset)
+    if (!chunk && outcome <= ERG_OUT_ERROR && record->result.offset &&
+        record->result.start != ERG_RESULT_AWAY)
         run.bytes_out = erg_payload_size(erg_table_at(r->table, record->result.offset),
                                          (size_t)record->result.len);
     r->on_run(r->on_run_ctx, &run);
 }
 
-void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
+/* The lease's own end; the record is still to be finished. */
+static uint32_t close_lease(struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
     struct place *p = l->place;
     struct erg_remote *r = p->remote;
     uint32_t index = ERG_HANDLE_INDEX(l->task);
@@ -196,6 +200,13 @@ void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_
     p->tasks++;
     p->busy_ns += run_ns;
     atomic_fetch_add(&r->finished, 1);
+    return index;
+}
+
+void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_ns) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    uint32_t index = close_lease(l, outcome, run_ns);
     if (outcome == ERG_OUT_LOST) {
         p->tasks_lost++;
         if (retried(r, index))
@@ -218,14 +229,29 @@ void erg_leased_fail(struct leased *l, const char *words) {
     erg_lease_finish(r->m, index, cancelled ? ERG_OUT_CANCELLED : ERG_OUT_LOST, 0);
 }
 
+void erg_leased_finish_away(struct leased *l, uint64_t run_ns) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    uint32_t index = close_lease(l, ERG_OUT_OK, run_ns);
+    uint32_t next = erg_lease_finish_away(r->m, index, run_ns, p->queues);
+    if (next != ERG_NIL)
+        erg_remote_place(p, next);
+}
+
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words) {
     struct erg_remote *r = p->remote;
     while (p->first != ERG_NIL) {
         struct leased *l = erg_leased_at(r, p->first);
         uint32_t index = ERG_HANDLE_INDEX(l->task);
         erg_lease_on_done(&p->lease, l->bytes, -1);
-        tell(l, outcome, 0);
+        int parked = l->parked;
+        if (!parked)
+            tell(l, outcome, 0);
         erg_leased_free(r, l);
+        if (parked && outcome == ERG_OUT_LOST) { /* it never was there */
+            erg_lease_return(r->m, index);
+            continue;
+        }
         if (outcome == ERG_OUT_LOST) {
             p->tasks_lost++;
             if (retried(r, index))
@@ -238,6 +264,7 @@ void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *
         erg_lease_finish(r->m, index, cancelled ? ERG_OUT_CANCELLED : outcome, 0);
     }
     erg_site_drop_all(p);
+    erg_away_unpark(r);
 }
 
 void erg_remote_tasks_fini(struct erg_remote *r) {

@@ -10,12 +10,12 @@
 #define IDLE_FUNC_NS (30 * SECOND)
 enum { FUNCS_KEPT = 512 };
 
-static struct sent *sent_find(struct place *p, uint32_t kind, uint64_t id) {
+struct sent *erg_site_sent(struct place *p, uint32_t kind, uint64_t id) {
     uint64_t found;
     return erg_map_get(&p->sent[kind], id, &found) ? (struct sent *)(uintptr_t)found : NULL;
 }
 
-static struct sent *sent_new(struct place *p, uint32_t kind, uint64_t id, uint64_t offset) {
+struct sent *erg_site_sent_new(struct place *p, uint32_t kind, uint64_t id, uint64_t offset) {
     struct sent *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
@@ -57,7 +57,7 @@ int erg_site_send_func(struct packing *k, uint64_t offset) {
     struct place *p = k->place;
     struct erg_remote *r = p->remote;
     struct erg_fn_head *head = erg_table_at(r->table, offset);
-    struct sent *s = sent_find(p, ERG_DROP_FUNC, head->uid);
+    struct sent *s = erg_site_sent(p, ERG_DROP_FUNC, head->uid);
     if (s)
         return erg_leased_needs(k->lease, s);
     struct erg_parcel_out out;
@@ -70,7 +70,7 @@ int erg_site_send_func(struct packing *k, uint64_t offset) {
                              .path = string_at(r, head->path),
                              .payload = out.payload};
     unsigned char *bytes = malloc(erg_msg_func_size(&m));
-    s = bytes ? sent_new(p, ERG_DROP_FUNC, head->uid, offset) : NULL;
+    s = bytes ? erg_site_sent_new(p, ERG_DROP_FUNC, head->uid, offset) : NULL;
     code = ERG_ENOMEM;
     if (s) {
         enum erg_lane lane = lane_of(s, erg_msg_func_size(&m), out.payload.data_len);
@@ -95,7 +95,7 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
     struct erg_remote *r = p->remote;
     struct erg_blob_head *head = erg_table_at(r->table, offset);
     *id = head->uid;
-    struct sent *s = sent_find(p, ERG_DROP_BLOB, *id);
+    struct sent *s = erg_site_sent(p, ERG_DROP_BLOB, *id);
     if (s)
         return erg_leased_needs(k->lease, s);
     struct erg_parcel_out out;
@@ -105,7 +105,7 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
         return code;
     struct erg_msg_blob m = {.uid = *id, .fresh = head->fresh, .payload = out.payload};
     unsigned char *bytes = malloc(erg_msg_blob_size(&m));
-    s = bytes ? sent_new(p, ERG_DROP_BLOB, *id, offset) : NULL;
+    s = bytes ? erg_site_sent_new(p, ERG_DROP_BLOB, *id, offset) : NULL;
     code = ERG_ENOMEM;
     if (s)
         code = erg_site_send_parcel(p, lane_of(s, erg_msg_blob_size(&m), out.payload.data_len),
@@ -121,14 +121,15 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
 static int send_value(struct packing *k, erg_handle task) {
     struct place *p = k->place;
     struct erg_remote *r = p->remote;
-    struct sent *s = sent_find(p, ERG_DROP_VALUE, task);
+    struct sent *s = erg_site_sent(p, ERG_DROP_VALUE, task);
     if (s)
         return erg_leased_needs(k->lease, s);
     struct erg_record *pred = erg_table_record(r->table, ERG_HANDLE_INDEX(task));
-    struct erg_msg_value m = {.id = task, .outcome = (uint8_t)erg_record_outcome(pred)};
-    const unsigned char *from = erg_record_bytes(r->table, pred, &pred->result);
+    const unsigned char *from;
+    size_t len;
+    struct erg_msg_value m = {
+        .id = task, .outcome = (uint8_t)erg_record_result(r->table, pred, &from, &len)};
     struct erg_parcel_out out = {.pieces = out.few_pieces, .entries = out.few_entries, .n = 1};
-    size_t len = pred->result.len;
     if (m.outcome == ERG_OUT_OK || m.outcome == ERG_OUT_ERROR) {
         int code = erg_parcel_pack(r->table, from, len, erg_site_name_ref, k, &out);
         if (code < 0)
@@ -139,7 +140,7 @@ static int send_value(struct packing *k, erg_handle task) {
     }
     m.payload = out.payload;
     unsigned char *bytes = malloc(erg_msg_value_size(&m));
-    s = bytes ? sent_new(p, ERG_DROP_VALUE, task, 0) : NULL;
+    s = bytes ? erg_site_sent_new(p, ERG_DROP_VALUE, task, 0) : NULL;
     int code = ERG_ENOMEM;
     if (s)
         code = erg_site_send_parcel(p, lane_of(s, erg_msg_value_size(&m), out.payload.data_len),
@@ -167,10 +168,12 @@ static void sent_drop(struct place *p, struct sent *s) {
     struct erg_remote *r = p->remote;
     uint64_t unused;
     erg_map_take(&p->sent[s->kind], s->id, &unused);
+    if (s->away)
+        erg_away_forget(p, s);
     if (s->kind == ERG_DROP_BLOB) { /* the last place takes the mark away */
         int others = 0;
         for (int i = 0; i < r->nplaces; i++)
-            others |= sent_find(&r->places[i], ERG_DROP_BLOB, s->id) != NULL;
+            others |= erg_site_sent(&r->places[i], ERG_DROP_BLOB, s->id) != NULL;
         struct erg_blob_head *head = erg_table_at(r->table, s->offset);
         if (!others)
             atomic_store_explicit(&head->held[r->m->number], 0, memory_order_release);
@@ -184,8 +187,12 @@ void erg_site_drop_all(struct place *p) {
         for (int some = 1;
              some;) { /* a removal may move what was not seen yet behind us: once more */
             some = 0;
-            for (size_t at = 0; erg_map_next(&p->sent[kind], &at, &cell); some = 1)
-                sent_drop(p, (struct sent *)(uintptr_t)cell.value);
+            for (size_t at = 0; erg_map_next(&p->sent[kind], &at, &cell); some = 1) {
+                struct sent *s = (struct sent *)(uintptr_t)cell.value;
+                if (s->away)
+                    erg_away_lose(p, s);
+                sent_drop(p, s);
+            }
         }
         erg_map_fini(&p->sent[kind]);
     }
@@ -196,6 +203,8 @@ static int is_due(struct erg_remote *r, const struct sent *s, size_t many, int64
         return 0;
     if (s->kind == ERG_DROP_BLOB)
         return atomic_load(&((struct erg_blob_head *)erg_table_at(r->table, s->offset))->dead) != 0;
+    if (s->away)
+        return erg_away_due(r, s);
     if (s->kind == ERG_DROP_VALUE)
         return now - s->idle_at > IDLE_VALUE_NS;
     return many > FUNCS_KEPT || now - s->idle_at > IDLE_FUNC_NS;

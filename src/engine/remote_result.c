@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Items of a chunk: linked behind those that came before, then published. */
 static void add_items(struct leased *l, struct erg_record *record,
                       const struct erg_parcel *parcel) {
     struct erg_table *t = l->place->remote->table;
@@ -44,7 +45,7 @@ static void set_next(struct erg_record *record, uint32_t next) {
         ;
 }
 
-/* A result that comes in. */
+/* A result that comes in, or a value that stayed and was fetched. */
 struct coming {
     struct place *place;
     int has_parcel, raw;
@@ -140,6 +141,51 @@ static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m)
     return m->run_ns < there ? m->run_ns : there;
 }
 
+static int open_value(struct place *p, const struct erg_msg_value *m, struct coming *in,
+                      struct erg_error *err) {
+    *in = (struct coming){.place = p, .has_parcel = m->outcome == ERG_OUT_OK};
+    if (!in->has_parcel)
+        return 0;
+    if (m->payload.stream_len == 0)
+        return nonsense(err, "a value that is empty");
+    int code =
+        erg_parcel_open(p->remote->m, &m->payload, 0, NULL, 0, NULL, NULL, &in->parcel, err);
+    if (code != ERG_ENOMEM)
+        return code;
+    in->refused = 1;
+    return erg_parcel_open_sink(m->payload.data_len, &in->parcel);
+}
+
+static int on_value(struct place *p, const struct erg_msg_value *m, struct coming *in,
+                    struct erg_error *err) {
+    if (in->refused) {
+        erg_parcel_abort(&in->parcel);
+        in->has_parcel = 0;
+    }
+    int code = in->has_parcel ? erg_parcel_seal(&in->parcel, err) : 0;
+    if (code < 0)
+        return code;
+    if (!erg_away_came(p, m, in->has_parcel ? &in->parcel : NULL) && in->has_parcel) {
+        erg_payload_free_refs(p->remote->m, in->parcel.bytes, in->parcel.len);
+        erg_arena_free(p->remote->m, in->parcel.block);
+    }
+    return 0;
+}
+
+static int value_message(struct place *p, const unsigned char *body, size_t len,
+                         struct erg_error *err) {
+    struct erg_msg_value m;
+    struct coming in;
+    int code = erg_msg_value_decode(body, len, 1, 0, &m, err);
+    if (code == 0)
+        code = open_value(p, &m, &in, err);
+    if (code < 0)
+        return code;
+    if (in.has_parcel && !in.refused)
+        erg_parcel_copy(&in.parcel, m.payload.data);
+    return on_value(p, &m, &in, err);
+}
+
 /* Everything of it is there. Takes the parcel over. */
 static int on_result(struct place *p, const struct erg_msg_result *m, struct coming *in,
                      struct erg_error *err) {
@@ -154,6 +200,15 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
     }
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     struct erg_record *record = erg_table_record(r->table, index);
+    if (m->flags & ERG_RESULT_HELD) {
+        int code = in->has_parcel ? erg_error_set(err, ERG_EPROTOCOL, "a result here and there")
+                                  : erg_away_keep(l, m, err);
+        if (code == 0)
+            erg_leased_finish_away(l, run_time(l, m));
+        else if (in->has_parcel)
+            erg_parcel_abort(&in->parcel);
+        return code;
+    }
     if (in->has_parcel && !in->raw) {
         int code = erg_parcel_seal(&in->parcel, err);
         if (code < 0)
@@ -184,7 +239,7 @@ static int quick_result(struct place *p, const struct erg_msg_result *m) {
     struct erg_remote *r = p->remote;
     struct leased *l = erg_remote_find(r, m->id);
     size_t len = (size_t)m->payload.stream_len;
-    if (!l || l->place != p || m->payload.n || len > 64 || len == 0)
+    if (!l || l->place != p || m->payload.n || len > 64 || len == 0 || (m->flags & ERG_RESULT_HELD))
         return 0;
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     struct erg_record *record = erg_table_record(r->table, index);
@@ -223,15 +278,18 @@ static int result_message(struct place *p, const unsigned char *body, size_t len
 int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
                      uint64_t data_len, struct erg_bulk *to, struct erg_error *err) {
     struct erg_msg_result m;
-    if (type != ERG_MSG_RESULT)
+    struct erg_msg_value v;
+    if (type != ERG_MSG_RESULT && type != ERG_MSG_VALUE)
         return erg_error_set(err, ERG_EPROTOCOL, "an agent does not send %s",
                              erg_message_name(type));
     struct coming *in = malloc(sizeof *in);
     if (!in)
         return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
-    int code = erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    int code = type == ERG_MSG_VALUE
+                   ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
+                   : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
     if (code == 0)
-        code = open_or_refuse(p, &m, in, err);
+        code = type == ERG_MSG_VALUE ? open_value(p, &v, in, err) : open_or_refuse(p, &m, in, err);
     if (code < 0) {
         free(in);
         return code;
@@ -246,15 +304,17 @@ int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, 
 
 int erg_site_on_done(struct place *p, uint16_t type, const unsigned char *head, size_t head_len,
                      struct erg_bulk *got, struct erg_error *err) {
-    (void)type;
     struct erg_msg_result m;
+    struct erg_msg_value v;
     struct coming *in = got->user;
     uint64_t data_len = 0;
     for (size_t i = 0; i < got->n; i++)
         data_len += got->pieces[i].iov_len;
-    int code = erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    int code = type == ERG_MSG_VALUE
+                   ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
+                   : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
     if (code == 0)
-        code = on_result(p, &m, in, err);
+        code = type == ERG_MSG_VALUE ? on_value(p, &v, in, err) : on_result(p, &m, in, err);
     free(in);
     return code;
 }
@@ -311,6 +371,8 @@ int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *bod
     switch (type) {
     case ERG_MSG_RESULT:
         return result_message(p, body, len, err);
+    case ERG_MSG_VALUE:
+        return value_message(p, body, len, err);
     case ERG_MSG_RETURNED:
         return on_returned(p, body, len, err);
     case ERG_MSG_CUTTED:

@@ -28,6 +28,8 @@ static int send_task(struct packing *k, uint32_t index) {
                              .user8 = record->user8,
                              .user16 = record->user16,
                              .args = out.payload};
+    if (record->kind == ERG_KIND_CALL && (record->first & ERG_CALL_STAYS))
+        m.flags = ERG_TASK_HOLD;
     if (record->kind == ERG_KIND_CHUNK) {
         m.first = record->first;
         m.next = record->first;
@@ -49,7 +51,24 @@ static int send_task(struct packing *k, uint32_t index) {
     return code;
 }
 
-/* The task is the place's; if it cannot be sent, it fails. Without the memory to remember it, nothing is tried for a
+/* What cannot be sent fails. */
+static void send_or_fail(struct packing *k, uint32_t index) {
+    struct place *p = k->place;
+    int code = send_task(k, index);
+    if (code < 0) {
+        char words[ERG_ERROR_TEXT_SIZE];
+        snprintf(words, sizeof words, "the task could not be sent to host %s: %s", p->name,
+                 code == ERG_EINVALID ? "it refers to more buffers and results than a message can "
+                                        "name"
+                                      : "no memory");
+        erg_leased_fail(k->lease, words);
+        return;
+    }
+    erg_lease_on_sent(&p->lease, k->lease->bytes);
+    p->bytes_out += k->lease->bytes;
+}
+
+/* The task is the place's. Without the memory to remember it, nothing is tried for a
  * while: it would be taken again at once. */
 static void hand_over(struct place *p, uint32_t index, int64_t now) {
     struct erg_remote *r = p->remote;
@@ -61,18 +80,30 @@ static void hand_over(struct place *p, uint32_t index, int64_t now) {
     }
     struct packing k = {p, erg_leased_at(r, i)};
     k.lease->sent_at = now;
-    int code = send_task(&k, index);
-    if (code < 0) {
-        char words[ERG_ERROR_TEXT_SIZE];
-        snprintf(words, sizeof words, "the task could not be sent to host %s: %s", p->name,
-                 code == ERG_EINVALID ? "it refers to more buffers and results than a message can "
-                                        "name"
-                                      : "no memory");
-        erg_leased_fail(k.lease, words);
+    if (erg_away_missing(p, index)) {
+        k.lease->parked = 1;
+        r->parked++;
+        erg_lease_on_sent(&p->lease, 0);
+    } else {
+        send_or_fail(&k, index);
+    }
+}
+
+void erg_leased_send(struct leased *l) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    struct packing k = {p, l};
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    l->parked = 0;
+    r->parked--;
+    l->sent_at = erg_remote_now();
+    erg_lease_on_done(&p->lease, 0, -1);
+    if (erg_record_state(erg_table_record(r->table, index)) & ERG_STATE_CANCEL) {
+        erg_leased_free(r, l);
+        erg_lease_finish(r->m, index, ERG_OUT_CANCELLED, 0);
         return;
     }
-    erg_lease_on_sent(&p->lease, k.lease->bytes);
-    p->bytes_out += k.lease->bytes;
+    send_or_fail(&k, index);
 }
 
 static uint32_t room_of(const struct place *p) {
@@ -96,7 +127,7 @@ static size_t feed(struct place *p, uint32_t room) {
                 break;
             int64_t now = erg_remote_now();
             for (size_t i = 0; i < n; i++)
-                hand_over(p, indexes[i], now);
+                hand_over(erg_away_nearest(p, indexes[i], room_of), indexes[i], now);
             total += n;
             room = room_of(p);
         }
@@ -104,8 +135,17 @@ static size_t feed(struct place *p, uint32_t room) {
     return total;
 }
 
+void erg_remote_place(struct place *p, uint32_t index) {
+    struct place *best = erg_away_nearest(p, index, room_of);
+    if (room_of(best) > 0)
+        hand_over(best, index, erg_remote_now());
+    else
+        erg_lease_return(p->remote->m, index);
+}
+
 void erg_remote_dispatch(struct erg_remote *r) {
     uint32_t queues;
+    erg_away_look(r);
     do {
         size_t taken;
         do {

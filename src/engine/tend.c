@@ -207,7 +207,7 @@ static int is_quiet(struct erg_pool *p) {
     uint32_t top = atomic_load(&p->table->header->members_top);
     int quiet = rings_are_empty(p);
     if (p->remote) {
-        quiet &= erg_remote_leased(p->remote) == 0;
+        quiet &= erg_remote_leased(p->remote) == 0 && erg_remote_bring_home(p->remote) == 0;
         tasks += erg_remote_finished(p->remote);
     }
     for (uint32_t m = 0; m < top; m++) {

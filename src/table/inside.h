@@ -82,6 +82,8 @@ void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle);
 /* A record that is the caller's alone (RUNNING by it, or ENTERED) -> DONE: waiters are woken, successors released. With
  * keep, one successor the caller can run may stay with it as slot->next. */
 void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome outcome, int keep);
+/* The DONE record with NOTIFY (or as good as that) goes into the completion ring. */
+void erg_release_announce(struct erg_member *m, erg_handle handle);
 /* WAITING or READY -> RUNNING by m, to be brought to DONE without being run. 1; 0: it has gone on. */
 int erg_release_seize(struct erg_member *m, uint32_t index, uint64_t *seen);
 /* The submitter cleared the guard and no edge is open: WAITING -> READY, or on for a JOIN. */

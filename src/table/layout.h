@@ -77,6 +77,10 @@ enum erg_record_kind {
     ERG_KIND_CONTROL
 };
 
+enum erg_call_flags {
+    ERG_CALL_STAYS = 1, /* nobody waits for its result yet: a large one may stay on another host (away.h) */
+};
+
 /* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31 (FREE: who made it so),
  * generation 32-63.
  * Its low half (erg_record_futex) is what waiters sleep on. */
@@ -138,7 +142,7 @@ struct erg_record {
     _Atomic uint64_t range;
     _Atomic uint32_t
         ndone; /* CHUNK: items whose results are in the result stream, in order of `first` onwards */
-    uint32_t first; /* CHUNK: number of its first item */
+    uint32_t first; /* CHUNK: number of its first item; CALL: enum erg_call_flags */
     struct erg_payload args;
     /* lines 2 and 3 */
     struct erg_payload result;
@@ -287,6 +291,7 @@ struct erg_table_header {
     _Atomic uint32_t place;       /* the member of kind PLACE, 0: there is none */
     _Atomic uint32_t place_rows_len;
     _Atomic uint64_t place_rows; /* of struct erg_place_row; 0: there are none */
+    _Atomic uint32_t wanted;      /* counts what was asked for with erg_away_want */
     /* futex word the owner's waiting callers share, see bell.h: somebody sleeps in bit 0, a count above */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t owner_bell;
     /* free records nobody keeps: a stack of batches (first index | tag << 32), and the first one never used */

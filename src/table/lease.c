@@ -67,13 +67,38 @@ int erg_lease_doze(struct erg_member *m, uint32_t queues) {
     return 1;
 }
 
-void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome,
-                      uint64_t run_ns) {
+static void finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome, uint64_t run_ns,
+                   int keep) {
     struct erg_member_slot *slot = m->slot;
     m->table->records[index].end_ns = erg_clock_ns();
     atomic_fetch_add_explicit(&slot->tasks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&slot->busy_ns, run_ns, memory_order_relaxed);
-    erg_release_done(m, index, outcome, 0);
+    erg_release_done(m, index, outcome, keep);
+}
+
+void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome,
+                      uint64_t run_ns) {
+    finish(m, index, outcome, run_ns, 0);
+}
+
+uint32_t erg_lease_finish_away(struct erg_member *m, uint32_t index, uint64_t run_ns,
+                               uint32_t queues) {
+    m->queues = queues;
+    finish(m, index, ERG_OUT_OK, run_ns, 1);
+    m->queues = 0;
+    erg_handle next = atomic_load_explicit(&m->slot->next, memory_order_relaxed);
+    if (next == ERG_HANDLE_NONE)
+        return ERG_NIL;
+    atomic_store_explicit(&m->slot->next, ERG_HANDLE_NONE, memory_order_relaxed);
+    uint32_t kept = ERG_HANDLE_INDEX(next);
+    struct erg_record *r = &m->table->records[kept];
+    uint64_t s = erg_record_state(r);
+    if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(next) || !win(m, kept, r->queue % ERG_QUEUES, s))
+        return ERG_NIL; /* cancelled meanwhile */
+    r->start_ns = erg_clock_ns();
+    if (r->kind == ERG_KIND_CHUNK)
+        begin_all(r);
+    return kept;
 }
 
 void erg_lease_return(struct erg_member *m, uint32_t index) {

@@ -27,6 +27,10 @@ int erg_lease_doze(struct erg_member *m, uint32_t queues);
 /* The task is done: its result is in place. run_ns: how long it ran there. */
 void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome outcome,
                       uint64_t run_ns);
+/* The same, its result being away (away.h): one successor that it made ready, if there is one in `queues`, is taken as
+ * erg_lease_take does, so that it may go where the value is. Its index; ERG_NIL: none. */
+uint32_t erg_lease_finish_away(struct erg_member *m, uint32_t index, uint64_t run_ns,
+                               uint32_t queues);
 /* It was not begun there: back to the ring, as if it had not been taken. */
 void erg_lease_return(struct erg_member *m, uint32_t index);
 

@@ -3,6 +3,7 @@
 #include "table/record.h"
 #include "os/clock.h"
 #include "table/arena.h"
+#include "table/away.h"
 #include "table/inside.h"
 #include <string.h>
 
@@ -401,7 +402,14 @@ static void free_payload(struct erg_member *m, struct erg_payload *p) {
 void erg_record_free(struct erg_member *m, uint32_t index) {
     struct erg_record *r = &m->table->records[index];
     free_payload(m, &r->args);
-    free_payload(m, &r->result);
+    struct erg_away *away = erg_record_away(m->table, r);
+    if (away) {
+        uint64_t offset = r->result.offset;
+        r->result.offset = 0;
+        erg_away_drop(m, away, offset);
+    } else {
+        free_payload(m, &r->result);
+    }
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     while (s & ERG_STATE_RELEASING)
         if (atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_FREED,

@@ -56,6 +56,18 @@ void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle) {
 
 /* --- waking who waits for a record -------------------------------------------------------------------------- */
 
+void erg_release_announce(struct erg_member *m, erg_handle handle) {
+    struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(handle)];
+    uint64_t s = erg_record_state(r);
+    do {
+        if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) != ERG_DONE)
+            return; /* it was freed meanwhile: nobody waits */
+    } while (!atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_NOTIFY,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    enter(m, &m->table->header->completed, handle, 1);
+    erg_bell_ring(m->table);
+}
+
 static void announce(struct erg_member *m, uint32_t index, uint64_t seen) {
     ERG_POINT("done");
     if (seen & ERG_STATE_WAITER) {

@@ -311,6 +311,8 @@ void pl_record_options(struct pl_core *core, struct erg_record *record,
         if (pl_core_pool(core))
             erg_pool_expect_timeout(core->pool, record->timeout_ns);
     }
+    if (options->stays && !core->by_reference)
+        record->first = ERG_CALL_STAYS;
     if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
         record->end_ns = erg_clock_ns(); /* when it was entered, until it ends */
 }
@@ -386,12 +388,28 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
 
 /* --- what became of it ------------------------------------------------------------------------------------ */
 
+enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *record,
+                                 const char **bytes, size_t *len) {
+    struct erg_away *away = erg_record_away(core->table, record);
+    if (away && erg_away_phase(away) == ERG_AWAY_THERE) {
+        int rc;
+        Py_BEGIN_ALLOW_THREADS
+            do
+                rc = erg_away_wait(core->table, away, -1);
+            while (rc == ERG_EINTR);
+        Py_END_ALLOW_THREADS
+    }
+    return erg_record_result(core->table, record, (const unsigned char **)bytes, len);
+}
+
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
     enum core_exc which;
     const char *words;
     if (core->gone && pl_exit_quietly(core->state))
         return;
-    switch (erg_record_outcome(record)) {
+    const unsigned char *text;
+    size_t len;
+    switch (erg_record_result(core->table, record, &text, &len)) {
     case ERG_OUT_CANCELLED:
         which = CORE_EXC_TASK_CANCELLED;
         words = "the task was cancelled";
@@ -407,10 +425,8 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
         words = "the worker that ran the task died";
     }
     /* Text of the engine's; a payload that was being written when the worker died is none of it. */
-    size_t len = (size_t)record->result.len;
-    const char *text = (const char *)erg_record_bytes(core->table, record, &record->result);
     if (!pl_record_by_reference(record) && len > 0 && len < 1000 && text[0] >= ' ') {
-        PyObject *str = PyUnicode_DecodeUTF8(text, (Py_ssize_t)len, "replace");
+        PyObject *str = PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)len, "replace");
         if (str)
             core_raise(core->state->module, which, "%U", str);
         Py_XDECREF(str);
@@ -475,12 +491,13 @@ static PyObject *reference_result(struct pl_core *core, struct erg_record *recor
 
 static PyObject *call_result(struct pl_core *core, struct erg_record *record,
                              enum pl_read_mode mode) {
-    enum erg_outcome outcome = erg_record_outcome(record);
     if (pl_record_by_reference(record))
-        return reference_result(core, record, outcome);
-    const char *bytes = pl_payload_bytes(core, record, &record->result);
+        return reference_result(core, record, erg_record_outcome(record));
+    const char *bytes;
+    size_t len;
+    enum erg_outcome outcome = pl_result_bytes(core, record, &bytes, &len);
     if (outcome == ERG_OUT_ERROR) {
-        pl_raise_remote(core, bytes, record->result.len);
+        pl_raise_remote(core, bytes, len);
         return NULL;
     }
     if (outcome != ERG_OUT_OK) {
@@ -488,7 +505,7 @@ static PyObject *call_result(struct pl_core *core, struct erg_record *record,
         return NULL;
     }
     struct pl_reader r;
-    pl_reader_init(&r, core, pl_member(core), bytes, record->result.len, mode);
+    pl_reader_init(&r, core, pl_member(core), bytes, len, mode);
     PyObject *value = pl_reader_load(&r);
     pl_reader_fini(&r);
     return value;
@@ -529,7 +546,8 @@ void pl_call_free(struct pl_core *core, struct pl_task *task) {
             enum erg_outcome outcome = erg_record_outcome(record);
             if (record->args.len)
                 pl_payload_free(core, record, &record->args);
-            if (outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR)
+            if ((outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR) &&
+                !erg_record_away(core->table, record)) /* that frees itself with the record */
                 pl_payload_free(core, record, &record->result);
         }
         erg_record_free(pl_member(core), index);
@@ -610,11 +628,23 @@ void pl_raise_given_up(struct pl_core *core) {
         "library's code, and its result is lost");
 }
 
+/* It is done, its result on another host. */
+static int wait_for_value(struct pl_core *core, erg_handle handle, int64_t slice) {
+    struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(handle));
+    struct erg_away *away = erg_record_away(core->table, record);
+    int rc = 0;
+    Py_BEGIN_ALLOW_THREADS
+        if (away)
+            rc = erg_away_wait(core->table, away, slice);
+    Py_END_ALLOW_THREADS
+    return rc;
+}
+
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
     struct pl_worker *worker = pl_worker_current();
     int nested = worker && worker->core == core;
     int64_t deadline = timeout < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
-    if (erg_record_done(core->table, handle))
+    if (erg_record_here(core->table, handle))
         return 1;
     for (;;) {
         int64_t slice = WAIT_SLICE_NS;
@@ -623,14 +653,16 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
             slice = left < 0 ? 0 : left < slice ? left : slice;
         }
         int rc;
-        if (nested) {
+        if (erg_record_done(core->table, handle)) {
+            rc = wait_for_value(core, handle, slice);
+        } else if (nested) {
             rc = erg_worker_help(worker->member, handle, slice, pl_worker_ops(), worker);
         } else {
             Py_BEGIN_ALLOW_THREADS
                 rc = erg_record_wait(core->member, handle, slice);
             Py_END_ALLOW_THREADS
         }
-        if (rc == 0 || erg_record_done(core->table, handle))
+        if (erg_record_here(core->table, handle))
             return 1;
         if (pl_given_up(core, handle))
             return 2;

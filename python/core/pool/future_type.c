@@ -178,6 +178,21 @@ static int poll_given_up(struct pl_future *self) {
     return 1;
 }
 
+/* Of a future whose record is done; NULL: its result is an ordinary one, or was taken over. */
+static struct erg_away *away_of(const struct pl_future *self) {
+    if (self->task.handle == ERG_HANDLE_NONE)
+        return NULL;
+    struct erg_table *table = self->core->table;
+    return erg_record_away(table, erg_table_record(table, ERG_HANDLE_INDEX(self->task.handle)));
+}
+
+/* Done, with a result that nobody needed so far and that is still on another host. */
+static int ended_elsewhere(const struct pl_future *self) {
+    return self->status == PL_PENDING && !self->job && self->task.handle != ERG_HANDLE_NONE &&
+           !pl_core_foreign(self->core) && erg_record_done(self->core->table, self->task.handle) &&
+           !erg_record_here(self->core->table, self->task.handle);
+}
+
 int pl_future_poll(struct pl_future *self) {
     if (self->status != PL_PENDING)
         return 1;
@@ -189,6 +204,10 @@ int pl_future_poll(struct pl_future *self) {
         return 0;
     if (!erg_record_done(core->table, task.handle))
         return !pl_core_foreign(core) && pl_given_up(core, task.handle) ? poll_given_up(self) : 0;
+    if (!erg_record_here(core->table, task.handle)) { /* on another host: now it is needed */
+        erg_away_want(core->table, away_of(self));
+        return 0;
+    }
     /* Whoever comes in while user code unpickles finds the task gone and waits for the status. */
     holder_leave(self);
     memset(&self->task, 0, sizeof self->task);
@@ -343,6 +362,8 @@ PyDoc_STRVAR(done_doc, "done($self, /)\n--\n\nWhether the call has ended, in wha
 
 static PyObject *future_done(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
+    if (ended_elsewhere(self))
+        Py_RETURN_TRUE;
     int rc = pl_future_poll(self);
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
@@ -356,6 +377,8 @@ PyDoc_STRVAR(successful_doc,
 
 static PyObject *future_successful(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
+    if (ended_elsewhere(self))
+        Py_RETURN_TRUE; /* an exception does not stay there */
     int rc = pl_future_poll(self);
     if (rc < 0)
         return NULL;
@@ -370,6 +393,8 @@ PyDoc_STRVAR(running_doc, "running($self, /)\n--\n\nWhether a worker is executin
 
 static PyObject *future_running(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
+    if (ended_elsewhere(self))
+        Py_RETURN_FALSE;
     if (pl_future_poll(self) < 0)
         return NULL;
     if (self->status != PL_PENDING || self->job || self->task.handle == ERG_HANDLE_NONE)
@@ -390,6 +415,8 @@ PyDoc_STRVAR(cancel_doc, "cancel($self, /)\n--\n\n"
 static PyObject *future_cancel(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
     struct pl_core *core = self->core;
+    if (ended_elsewhere(self))
+        Py_RETURN_FALSE;
     if (pl_future_poll(self) < 0)
         return NULL;
     if (self->status == PL_CANCELLED)
@@ -422,6 +449,8 @@ PyDoc_STRVAR(cancelled_doc, "cancelled($self, /)\n--\n\nWhether the call was can
 
 static PyObject *future_cancelled(struct pl_future *self, PyObject *ignored) {
     (void)ignored;
+    if (ended_elsewhere(self))
+        Py_RETURN_FALSE;
     if (pl_future_poll(self) < 0)
         return NULL;
     return PyBool_FromLong(self->status == PL_CANCELLED);
@@ -437,10 +466,19 @@ static int watch(struct pl_future *self) {
     return pl_watch(core, ERG_HANDLE_INDEX(self->task.handle), self->task.handle, (PyObject *)self);
 }
 
+/* It is done, but its result is on another host: the word comes with that. */
+static int told_later(struct pl_core *core, erg_handle handle) {
+    if (erg_record_here(core->table, handle))
+        return 0;
+    struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(handle));
+    struct erg_away *away = erg_record_away(core->table, record);
+    return away && erg_away_notify(core->table, away) == 0;
+}
+
 int pl_watch(struct pl_core *core, uint32_t index, erg_handle handle, PyObject *future) {
     PyObject *key = PyLong_FromUnsignedLong(index);
     int rc = key ? PyDict_SetItem(core->watched, key, future) : -1;
-    if (rc == 0 && erg_record_notify(pl_member(core), handle) == 1) {
+    if (rc == 0 && erg_record_notify(pl_member(core), handle) == 1 && !told_later(core, handle)) {
         rc = PyDict_DelItem(core->watched, key);
         Py_DECREF(key);
         return rc < 0 ? -1 : 1;
@@ -509,7 +547,9 @@ void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n) {
             if (cast(future)->job || cast(future)->task.handle == handles[i] ||
                 cast(future)->task.handle == ERG_HANDLE_NONE)
                 PyDict_DelItem(core->watched, key);
-            if (pl_future_poll(cast(future)) < 0)
+            if (ended_elsewhere(cast(future)) && watch(cast(future)) == 0)
+                Py_CLEAR(future); /* once more when its result is here */
+            else if (pl_future_poll(cast(future)) < 0)
                 PyErr_WriteUnraisable(future);
         }
         Py_XDECREF(future);

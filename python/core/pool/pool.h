@@ -31,6 +31,7 @@
 #include "os/clock.h"
 #include "sched/balance.h"
 #include "table/arena.h"
+#include "table/away.h"
 #include "table/bell.h"
 #include "table/claim.h"
 #include "table/idle.h"
@@ -163,6 +164,7 @@ struct pl_options {
     int retries;
     int readonly;
     int functional; /* results as ergon/_functional.py writes them */
+    int stays;      /* nobody waits for the result yet: a large one may stay on another host */
     int queue;      /* ERG_QUEUE_* */
     PyObject
         *hosts; /* tuple of names that are yet to become a queue: pl_options_resolve; or NULL */
@@ -345,6 +347,10 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
 void pl_raise_remote(struct pl_core *core, const char *bytes, size_t len);
 /* The same without taking anything over: the record stays as it is. */
 PyObject *pl_call_peek(struct pl_core *core, struct erg_record *record);
+/* A DONE record's outcome and bytes, as erg_record_result; a result that stayed on another host is fetched, without the
+ * GIL. Never ERG_OUT_NONE, but in a forked child. */
+enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *record,
+                                 const char **bytes, size_t *len);
 /* By reference: the record's objects, borrowed; and its result, stolen. */
 int pl_record_by_reference(const struct erg_record *record);
 void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,

@@ -225,7 +225,9 @@ static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_s
     struct pl_future *future = (struct pl_future *)pl_future_new(self->core);
     if (!future)
         return NULL;
-    int rc = pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, options, after,
+    struct pl_options ours = *options; /* borrowed */
+    ours.stays = 1;
+    int rc = pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, &ours, after,
                             &future->task);
     PyObject *failed = rc < 0 ? future->task.failed : NULL;
     if (failed) { /* what it depends on has failed: so has this call */

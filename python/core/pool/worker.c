@@ -179,14 +179,15 @@ static PyObject *load_shared(struct pl_worker *worker, struct erg_blob_head *hea
 /* A predecessor's result, in a copy of our own; its exception is raised. */
 static PyObject *load_result(struct pl_core *core, uint64_t handle, struct pl_reader *outer) {
     struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(handle));
-    enum erg_outcome outcome = erg_record_outcome(record);
-    const char *bytes = pl_payload_bytes(core, record, &record->result);
+    const char *bytes;
+    size_t len;
+    enum erg_outcome outcome = pl_result_bytes(core, record, &bytes, &len);
     if (outcome != ERG_OUT_OK && outcome != ERG_OUT_ERROR) {
         pl_raise_outcome(core, record);
         return NULL;
     }
     struct pl_reader r;
-    pl_reader_init(&r, core, outer->member, bytes, record->result.len, PL_READ_PEEK);
+    pl_reader_init(&r, core, outer->member, bytes, len, PL_READ_PEEK);
     PyObject *value = pl_reader_load(&r);
     if (value && outcome == ERG_OUT_ERROR) { /* the text came first */
         PyObject *parts = pl_reader_load(&r);
@@ -463,9 +464,9 @@ static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record
 /* A predecessor failed: this call ends as it did, with the very bytes, so that a failure that goes down a long chain
  * does not grow. 0 done, -1: it has to be raised instead. */
 static int inherit(struct pl_worker *worker, uint32_t index, struct erg_record *failed) {
-    const char *bytes = pl_payload_bytes(worker->core, failed, &failed->result);
-    size_t len = (size_t)failed->result.len;
-    if (erg_record_outcome(failed) == ERG_OUT_ERROR &&
+    const char *bytes;
+    size_t len;
+    if (pl_result_bytes(worker->core, failed, &bytes, &len) == ERG_OUT_ERROR &&
         (!len || pl_payload_flags(bytes) & ERG_PAYLOAD_REFS))
         return -1;
     unsigned char *copy = erg_record_result_reserve(worker->member, index, len);
@@ -482,8 +483,10 @@ static enum erg_outcome run_call(struct pl_worker *worker, uint32_t index,
     pl_reader_init(&args_reader, worker->core, worker->member, bytes, record->args.len,
                    pl_payload_flags(bytes) & PL_IS_READONLY ? PL_READ_READONLY : PL_READ_TASK);
     struct erg_record *failed = pl_reader_failed(&args_reader);
-    if (failed && inherit(worker, index, failed) == 0)
-        return erg_record_outcome(failed);
+    if (failed && inherit(worker, index, failed) == 0) {
+        enum erg_outcome outcome = erg_record_outcome(failed);
+        return outcome == ERG_OUT_OK ? ERG_OUT_LOST : outcome; /* OK: it was, and was lost since */
+    }
     PyObject *result = NULL;
     if (failed)
         Py_XDECREF(pl_call_peek(worker->core, failed)); /* raises */
