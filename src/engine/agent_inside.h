@@ -63,7 +63,7 @@ struct erg_agent {
     uint32_t slots;
     struct agent_task *tasks; /* records_max of them, most never touched */
     size_t tasks_bytes;
-    uint64_t kept_bytes; /* of results that stay */
+    uint64_t kept_bytes;    /* of results that stay */
     struct erg_map by_id;   /* tasks entered and not done -> record */
     struct erg_map funcs;   /* uid -> offset of struct erg_fn_head */
     struct erg_map blobs;   /* uid -> offset of struct erg_blob_head */

@@ -13,6 +13,9 @@
  * than to ask for. At most a part of the memory is kept for them. */
 enum { KEEP_LEAST = 64 << 10, KEEP_SHARE = 4 };
 
+/* In the place of what was sent and not kept, because there was no room for it: who needs it is refused. */
+#define NO_ROOM UINT64_MAX
+
 static int strange(struct erg_error *err, const char *what) {
     return erg_error_set(err, ERG_EPROTOCOL, "the client names %s it never sent", what);
 }
@@ -93,8 +96,7 @@ static int keep(struct erg_agent *a, uint32_t index, struct erg_msg_result *m) {
     uint64_t bytes =
         erg_payload_size(erg_record_bytes(a->table, r, &r->result), (size_t)r->result.len);
     if (bytes < KEEP_LEAST || a->kept_bytes + bytes > a->table->header->memory / KEEP_SHARE ||
-        erg_map_get(&a->values, task->id, &known) ||
-        erg_map_set(&a->values, task->id, index) < 0)
+        erg_map_get(&a->values, task->id, &known) || erg_map_set(&a->values, task->id, index) < 0)
         return 0;
     if (r->args.len)
         erg_payload_free_refs(a->m, erg_record_bytes(a->table, r, &r->args), r->args.len);
@@ -244,9 +246,6 @@ void erg_agent_on_complete(void *ctx, const erg_handle *tasks, size_t n) {
         (void)rc;
     }
 }
-
-/* In the place of what was sent and not kept, because there was no room for it: who needs it is refused. */
-#define NO_ROOM UINT64_MAX
 
 /* --- in: functions, objects, values ----------------------------------------------------------------------------- */
 

@@ -116,8 +116,8 @@ void erg_away_lose(struct place *p, struct sent *s) {
     if (r->stopping)
         snprintf(words, sizeof words, "the pool was terminated before the result was fetched");
     else
-        snprintf(words, sizeof words, "host %s was lost, and the task's result with it: %s", p->name,
-                 p->failure.text);
+        snprintf(words, sizeof words, "host %s was lost, and the task's result with it: %s",
+                 p->name, p->failure.text);
     size_t len = strlen(words);
     if (erg_arena_alloc(r->m, len, &block, NULL) < 0)
         block = 0, len = 0;

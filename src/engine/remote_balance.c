@@ -27,7 +27,8 @@ static void recall_some(struct place *p, uint32_t n) {
     for (uint32_t i = p->last; i != ERG_NIL && count < n && count < MOST;) {
         struct leased *l = erg_leased_at(r, i);
         i = l->before;
-        if (l->recalled || l->parked || l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
+        if (l->recalled || l->parked ||
+            l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
             continue;
         l->recalled = 1;
         ids[count++] = l->task;

@@ -48,7 +48,7 @@ struct leased {
     uint8_t chunk; /* it can be cut */
     uint8_t cut_asked;
     uint8_t recalled;
-    uint8_t parked; /* not sent: results that it reads are on their way here */
+    uint8_t parked;      /* not sent: results that it reads are on their way here */
     uint64_t last_block; /* CHUNK: of the results that came so far */
     uint64_t fn, came;   /* for traces: record.fn when it was sent; bytes of a chunk's results */
     uint32_t nneeds, needs_cap;

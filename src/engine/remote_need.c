@@ -127,8 +127,8 @@ static int send_value(struct packing *k, erg_handle task) {
     struct erg_record *pred = erg_table_record(r->table, ERG_HANDLE_INDEX(task));
     const unsigned char *from;
     size_t len;
-    struct erg_msg_value m = {
-        .id = task, .outcome = (uint8_t)erg_record_result(r->table, pred, &from, &len)};
+    struct erg_msg_value m = {.id = task,
+                              .outcome = (uint8_t)erg_record_result(r->table, pred, &from, &len)};
     struct erg_parcel_out out = {.pieces = out.few_pieces, .entries = out.few_entries, .n = 1};
     if (m.outcome == ERG_OUT_OK || m.outcome == ERG_OUT_ERROR) {
         int code = erg_parcel_pack(r->table, from, len, erg_site_name_ref, k, &out);

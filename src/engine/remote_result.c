@@ -69,6 +69,8 @@ static int open_coming(struct place *p, const struct erg_msg_result *m, struct c
         return nonsense(err, "a part of a result that has none");
     if (in->raw && m->payload.n > 0)
         return nonsense(err, "words with buffers");
+    if (m->flags & ERG_RESULT_HELD)
+        return m->payload.data_len == 0 ? 0 : nonsense(err, "a result that is here and there");
     if (record && !chunk && !in->raw && m->payload.stream_len == 0)
         return nonsense(err, "a result that is empty");
     if (items && m->outcome == ERG_OUT_ERROR && !(m->flags & ERG_RESULT_PARTIAL))
@@ -148,8 +150,7 @@ static int open_value(struct place *p, const struct erg_msg_value *m, struct com
         return 0;
     if (m->payload.stream_len == 0)
         return nonsense(err, "a value that is empty");
-    int code =
-        erg_parcel_open(p->remote->m, &m->payload, 0, NULL, 0, NULL, NULL, &in->parcel, err);
+    int code = erg_parcel_open(p->remote->m, &m->payload, 0, NULL, 0, NULL, NULL, &in->parcel, err);
     if (code != ERG_ENOMEM)
         return code;
     in->refused = 1;
@@ -201,12 +202,9 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     struct erg_record *record = erg_table_record(r->table, index);
     if (m->flags & ERG_RESULT_HELD) {
-        int code = in->has_parcel ? erg_error_set(err, ERG_EPROTOCOL, "a result here and there")
-                                  : erg_away_keep(l, m, err);
+        int code = erg_away_keep(l, m, err);
         if (code == 0)
             erg_leased_finish_away(l, run_time(l, m));
-        else if (in->has_parcel)
-            erg_parcel_abort(&in->parcel);
         return code;
     }
     if (in->has_parcel && !in->raw) {
@@ -285,9 +283,8 @@ int erg_site_on_bulk(struct place *p, uint16_t type, const unsigned char *head, 
     struct coming *in = malloc(sizeof *in);
     if (!in)
         return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
-    int code = type == ERG_MSG_VALUE
-                   ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
-                   : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    int code = type == ERG_MSG_VALUE ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
+                                     : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
     if (code == 0)
         code = type == ERG_MSG_VALUE ? open_value(p, &v, in, err) : open_or_refuse(p, &m, in, err);
     if (code < 0) {
@@ -310,9 +307,8 @@ int erg_site_on_done(struct place *p, uint16_t type, const unsigned char *head, 
     uint64_t data_len = 0;
     for (size_t i = 0; i < got->n; i++)
         data_len += got->pieces[i].iov_len;
-    int code = type == ERG_MSG_VALUE
-                   ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
-                   : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
+    int code = type == ERG_MSG_VALUE ? erg_msg_value_decode(head, head_len, 0, data_len, &v, err)
+                                     : erg_msg_result_decode(head, head_len, 0, data_len, &m, err);
     if (code == 0)
         code = type == ERG_MSG_VALUE ? on_value(p, &v, in, err) : on_result(p, &m, in, err);
     free(in);

@@ -116,7 +116,8 @@ int erg_away_settle(struct erg_member *m, uint64_t away, enum erg_away_phase pha
         /* release: the payload is visible to who sees HERE */
     } while (!atomic_compare_exchange_weak_explicit(&a->state, &s, s | phase, memory_order_acq_rel,
                                                     memory_order_acquire));
-    erg_futex_wake(&a->state, INT_MAX); /* an address, even if the block is somebody else's by now */
+    erg_futex_wake(&a->state,
+                   INT_MAX); /* an address, even if the block is somebody else's by now */
     if (s & ERG_AWAY_NOTIFY)
         erg_release_announce(m, task);
     return 1;

@@ -19,9 +19,10 @@
 
 enum erg_away_phase { ERG_AWAY_THERE, ERG_AWAY_HERE, ERG_AWAY_LOST, ERG_AWAY_DROPPED };
 enum {
-    ERG_AWAY_PHASE = 3,   /* of the state: the phase */
-    ERG_AWAY_WANTED = 8,  /* somebody waits for it, or will */
-    ERG_AWAY_NOTIFY = 16, /* the record is pushed to the completion ring (again) when it is settled */
+    ERG_AWAY_PHASE = 3,  /* of the state: the phase */
+    ERG_AWAY_WANTED = 8, /* somebody waits for it, or will */
+    ERG_AWAY_NOTIFY =
+        16, /* the record is pushed to the completion ring (again) when it is settled */
 };
 
 struct erg_away {

@@ -409,16 +409,15 @@ struct erg_record *pl_reader_failed(struct pl_reader *r) {
     for (uint32_t i = 0; i < r->nentries; i++) { /* all are asked for before one is waited for */
         if (!(r->entries[i].flags & ERG_REF_TASK))
             continue;
-        struct erg_away *away = erg_record_away(
-            table, erg_table_record(table, ERG_HANDLE_INDEX(r->entries[i].offset)));
+        struct erg_away *away =
+            erg_record_away(table, erg_table_record(table, ERG_HANDLE_INDEX(r->entries[i].offset)));
         if (away)
             erg_away_want(table, away);
     }
     for (uint32_t i = 0; i < r->nentries; i++) {
         if (!(r->entries[i].flags & ERG_REF_TASK))
             continue;
-        struct erg_record *record =
-            erg_table_record(table, ERG_HANDLE_INDEX(r->entries[i].offset));
+        struct erg_record *record = erg_table_record(table, ERG_HANDLE_INDEX(r->entries[i].offset));
         const char *bytes;
         size_t len;
         if (pl_result_bytes(r->core, record, &bytes, &len) != ERG_OUT_OK)
