@@ -506,7 +506,7 @@ static void leaving_holds_up_nobody(void **state) {
     assert_int_equal(pthread_create(&h.thread, NULL, host_main, &h), 0);
     assert_int_equal(read(h.said[0], &h.port, sizeof h.port), sizeof h.port);
     visit(&h, &a, first);
-    say_first(&a, 's', 30000 * MS);
+    say_first(&a, 'd', 30000 * MS);
     memcpy(data + FRONT, &nap, sizeof nap);
     struct erg_msg_task task = {.id = 1, .fn = 1, .args = {.stream_len = sizeof data}};
     send_bytes(&a, ERG_MSG_TASK, head, erg_msg_task_encode(&task, head), data, sizeof data);

@@ -106,6 +106,9 @@ static inline enum erg_outcome run_call(struct erg_member *m, uint32_t index, in
         return (enum erg_outcome)give_number(m, index, (int64_t)m->table->header->init_len);
     case 'p':
         return (enum erg_outcome)give_number(m, index, getppid());
+    case 'd': /* deaf as well */
+        signal(SIGTERM, SIG_IGN);
+        /* fallthrough */
     case 's':
         doze(o.number);
         return (enum erg_outcome)give_number(m, index, o.number);

@@ -155,7 +155,7 @@ struct erg_remote {
     struct name_set sets[ERG_QUEUES - ERG_QUEUE_NAMED];
     int nsets;
     int64_t balance_at, sweep_at;
-    uint64_t rows; /* struct erg_place_row in the table, one for each place */
+    uint64_t rows;   /* struct erg_place_row in the table, one for each place */
     uint32_t held;   /* results that are away: entries of the places' maps with `away` */
     uint32_t parked; /* leases that are */
     uint32_t wanted_seen;

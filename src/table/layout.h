@@ -292,7 +292,7 @@ struct erg_table_header {
     _Atomic uint32_t place;       /* the member of kind PLACE, 0: there is none */
     _Atomic uint32_t place_rows_len;
     _Atomic uint64_t place_rows; /* of struct erg_place_row; 0: there are none */
-    _Atomic uint32_t wanted;      /* counts what was asked for with erg_away_want */
+    _Atomic uint32_t wanted;     /* counts what was asked for with erg_away_want */
     /* futex word the owner's waiting callers share, see bell.h: somebody sleeps in bit 0, a count above */
     _Alignas(ERG_CACHE_LINE) _Atomic uint32_t owner_bell;
     /* free records nobody keeps: a stack of batches (first index | tag << 32), and the first one never used */

@@ -311,7 +311,8 @@ void pl_record_options(struct pl_core *core, struct erg_record *record,
         if (pl_core_pool(core))
             erg_pool_expect_timeout(core->pool, record->timeout_ns);
     }
-    if (options->stays && !core->by_reference)
+    /* What lies elsewhere only goes with its host; who asks for retries wants it safe. */
+    if (options->stays && !core->by_reference && !options->retries)
         record->first = ERG_CALL_STAYS;
     if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
         record->end_ns = erg_clock_ns(); /* when it was entered, until it ends */
