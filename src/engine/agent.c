@@ -23,7 +23,8 @@
 #define SECOND (1000 * MS)
 #define LEASE_DEFAULT (30 * SECOND)
 #define LEASE_CLOSED (10 * SECOND) /* after a link that the client's own end has closed */
-#define FRESH_NS (3 * SECOND)      /* a client that was well speaks every second */
+#define FRESH_NS                                                                                   \
+    (8 * SECOND) /* a client that was well speaks every second, on a busy machine a little later */
 #define HANGUP_MS                                                                                  \
     200 /* what carried the link and died lets go of both directions, this close together */
 #define SILENCE_NS (15 * SECOND) /* of a client that says something every second */
@@ -335,6 +336,8 @@ static void close_link(struct erg_agent *a, int code) {
     if (!erg_linkio_up(&a->io))
         return;
     a->patience_ns = a->one_link ? 0 : a->lease_ns;
+    if (a->stage == AGENT_NEW && a->patience_ns > LEASE_CLOSED)
+        a->patience_ns = LEASE_CLOSED; /* nobody has opened anything here that could be lost */
     if (code == ERG_ECLOSED && a->patience_ns > LEASE_CLOSED && client_closed(a))
         a->patience_ns = LEASE_CLOSED;
     erg_linkio_close(&a->io);

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import ergon
 import pytest
@@ -115,6 +116,7 @@ def test_what_was_sent_stays(modules):
 
 def test_a_task_uses_its_pool_on_every_host():
     def nested(n):
+        time.sleep(0.02)  # so that nobody is done with all of them before the others have come
         return sum(pool.map(abs, range(-n, 0))), os.getppid()
 
     with ergon.Pool(place(1), place(2), "local:1") as pool:

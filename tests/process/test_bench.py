@@ -16,6 +16,12 @@ from bench import graph, harness  # noqa: E402
 from bench import run as bench_run  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch):
+    """The files of bench/ put what they need first on the path."""
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+
+
 def question(**changes):
     values = {"key": "k", "what": "w", "unit": "µs", "contenders": {}, "peer": "peer", "target": 10.0, **changes}
     return harness.Question(**values)
