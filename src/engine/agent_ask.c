@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 enum { BACKLOG = 64, CONNS_MAX = 4096 };
+enum { FULL_MS = 100 }; /* without descriptors the listener is left alone for so long */
 
 /* An answer on its way to a worker: head and bytes in one piece. */
 struct parcel {
@@ -126,11 +127,13 @@ static int conn_add(struct erg_asks *s, int fd) {
     return code;
 }
 
-static void take_conns(struct erg_asks *s) {
+/* 1: somebody knocks whom we have no descriptor for. */
+static int take_conns(struct erg_asks *s) {
     int fd;
     while ((fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
         if (!same_user(fd) || conn_add(s, fd) < 0)
             close(fd);
+    return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
 }
 
 /* --- questions ------------------------------------------------------------------------------------------------------ */
@@ -279,9 +282,9 @@ int erg_asks_on_done(struct erg_asks *s, const unsigned char *head, size_t head_
 
 /* --- the thread ------------------------------------------------------------------------------------------------------- */
 
-static size_t gather(struct erg_asks *s, struct pollfd *fds) {
+static size_t gather(struct erg_asks *s, int listen, struct pollfd *fds) {
     fds[0] = (struct pollfd){.fd = s->bell, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = s->listener, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = listen ? s->listener : -1, .events = POLLIN};
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n; i++)
         fds[i + 2] = (struct pollfd){.fd = s->conns[i].fd,
@@ -295,10 +298,11 @@ static void *asks_main(void *arg) {
     struct erg_asks *s = arg;
     struct pollfd *fds = malloc((CONNS_MAX + 2) * sizeof *fds);
     uint64_t drop;
+    int full = 0;
     pthread_setname_np(pthread_self(), "ergon-asks");
     while (fds && !atomic_load(&s->stop)) {
-        size_t n = gather(s, fds);
-        if (poll(fds, n + 2, -1) < 0 && errno != EINTR)
+        size_t n = gather(s, !full, fds);
+        if (poll(fds, n + 2, full ? FULL_MS : -1) < 0 && errno != EINTR)
             break;
         if (fds[0].revents && read(s->bell, &drop, sizeof drop) < 0)
             drop = 0; /* somebody else's spurious wake-up */
@@ -312,8 +316,7 @@ static void *asks_main(void *arg) {
             if (code < 0)
                 conn_remove(s, i);
         }
-        if (fds[1].revents)
-            take_conns(s);
+        full = fds[1].revents && take_conns(s);
     }
     free(fds);
     return NULL;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define ASK_MOST ((uint64_t)16 << 20)
+#define WAITING_MOST (16 * ASK_MOST) /* bytes of one place's questions in the list */
 
 struct erg_question {
     struct erg_question *next;
@@ -17,11 +18,22 @@ struct erg_question {
     unsigned char bytes[];
 };
 
-static struct erg_question *question_new(struct place *p, uint64_t len) {
-    struct erg_question *q = len <= ASK_MOST ? malloc(sizeof *q + (size_t)len + 1) : NULL;
-    if (q)
-        *q = (struct erg_question){.place = p, .piece = {q->bytes, (size_t)len}};
-    return q;
+static int question_new(struct place *p, uint64_t len, struct erg_question **out,
+                        struct erg_error *err) {
+    if (len > ASK_MOST)
+        return erg_error_set(err, ERG_EPROTOCOL, "a question that is too long");
+    if (p->asking > WAITING_MOST)
+        return erg_error_set(err, ERG_EPROTOCOL, "more questions than can wait for their answers");
+    struct erg_question *q = malloc(sizeof *q + (size_t)len + 1);
+    if (!q)
+        return erg_error_set(err, ERG_ENOMEM, "no memory for a question");
+    *q = (struct erg_question){.place = p, .piece = {q->bytes, (size_t)len}};
+    *out = q;
+    return 0;
+}
+
+static uint64_t size_of(const struct erg_question *q) {
+    return sizeof *q + q->piece.iov_len;
 }
 
 /* --- answers ---------------------------------------------------------------------------------------------------- */
@@ -69,6 +81,13 @@ static void *asks_main(void *arg) {
         a->fn(a->ctx, name, q->bytes, q->piece.iov_len, &bytes, &len);
         pthread_mutex_lock(&r->lock);
         a->current = NULL;
+        if (len > ASK_MOST) { /* more than an agent takes */
+            free(bytes);
+            bytes = NULL;
+            len = 0;
+        }
+        if (q->place)
+            q->place->asking -= size_of(q);
         if (q->place && q->place->session)
             send_answer(q->place, q->id, bytes, len);
         else
@@ -102,6 +121,7 @@ static void enter(struct erg_question *q) {
         free(q);
         return;
     }
+    q->place->asking += size_of(q);
     if (a->last)
         a->last->next = q;
     else
@@ -115,9 +135,10 @@ int erg_site_on_ask(struct place *p, const unsigned char *body, size_t len, stru
     int code = erg_msg_ask_decode(body, len, 1, 0, &m, err);
     if (code < 0)
         return code;
-    struct erg_question *q = question_new(p, m.payload.data_len);
-    if (!q)
-        return erg_error_set(err, ERG_ENOMEM, "no memory for a question");
+    struct erg_question *q = NULL;
+    code = question_new(p, m.payload.data_len, &q, err);
+    if (code < 0)
+        return code;
     memcpy(q->bytes, m.payload.data, (size_t)m.payload.data_len);
     q->id = m.id;
     enter(q);
@@ -126,10 +147,10 @@ int erg_site_on_ask(struct place *p, const unsigned char *body, size_t len, stru
 
 int erg_site_on_ask_bulk(struct place *p, uint64_t data_len, struct erg_bulk *to,
                          struct erg_error *err) {
-    struct erg_question *q = question_new(p, data_len);
-    if (!q)
-        return erg_error_set(err, data_len > ASK_MOST ? ERG_EPROTOCOL : ERG_ENOMEM,
-                             "a question that is too long");
+    struct erg_question *q = NULL;
+    int code = question_new(p, data_len, &q, err);
+    if (code < 0)
+        return code;
     *to = (struct erg_bulk){&q->piece, 1, q};
     return 0;
 }
@@ -139,12 +160,13 @@ int erg_site_on_ask_done(const unsigned char *head, size_t head_len, struct erg_
     struct erg_msg_ask m;
     struct erg_question *q = got->user;
     int code = erg_msg_ask_decode(head, head_len, 0, q->piece.iov_len, &m, err);
-    q->id = m.id;
-    if (code == 0)
-        enter(q);
-    else
+    if (code < 0) {
         free(q);
-    return code;
+        return code;
+    }
+    q->id = m.id;
+    enter(q);
+    return 0;
 }
 
 void erg_site_forget_asks(struct place *p) {
@@ -161,6 +183,7 @@ void erg_site_forget_asks(struct place *p) {
         free(q);
     }
     a->last = last;
+    p->asking = 0;
     if (a->current && a->current->place == p)
         a->current->place = NULL;
 }

@@ -16,6 +16,18 @@ static struct erg_away *away_at(struct erg_remote *r, const struct sent *s) {
 
 /* --- a result that stays ------------------------------------------------------------------------------------------ */
 
+/* There is no memory to note that the place has it: then it shall not. */
+static void not_kept(struct place *p, uint64_t id, struct sent *s) {
+    unsigned char head[64];
+    struct erg_msg_ids m = {.what = ERG_DROP_VALUE, .n = 1, .ids = &id};
+    uint64_t unused;
+    if (s) {
+        erg_map_take(&p->sent[ERG_DROP_VALUE], id, &unused);
+        free(s);
+    }
+    erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_DROP, head, erg_msg_ids_encode(&m, head));
+}
+
 int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_error *err) {
     struct place *p = l->place;
     struct erg_remote *r = p->remote;
@@ -26,8 +38,10 @@ int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_e
         return erg_error_set(err, ERG_EPROTOCOL, "it keeps a result it was not asked to keep");
     uint64_t offset;
     struct sent *s = erg_site_sent_new(p, ERG_DROP_VALUE, l->task, 0);
-    if (!s || erg_away_new(r->m, index, p->number, m->bytes, &offset) < 0)
+    if (!s || erg_away_new(r->m, index, p->number, m->bytes, &offset) < 0) {
+        not_kept(p, l->task, s);
         return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
+    }
     s->away = offset;
     s->arrived = s->small = 1;
     r->held++;
@@ -44,9 +58,9 @@ void erg_away_fetch(struct place *p, struct sent *s) {
         return;
     unsigned char head[64];
     struct erg_msg_ids m = {.n = 1, .ids = &s->id};
-    s->fetching = 1;
-    erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head));
-    p->dirty = 1;
+    /* Without the memory to ask: whoever needs it next has it asked for again. */
+    s->fetching =
+        erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head)) == 0;
 }
 
 /* What is wanted (`all`: whatever is not dropped) is fetched; how many there are. */

@@ -113,6 +113,7 @@ struct place {
     uint32_t chunks;        /* among them */
     uint64_t tasks, tasks_lost, bytes_in, bytes_out;
     uint64_t busy_ns;
+    uint64_t asking; /* bytes of its questions that wait for an answer */
 };
 
 struct name_set {
@@ -244,7 +245,7 @@ void erg_leased_send(struct leased *l);
 void erg_remote_place(struct place *p, uint32_t index);
 
 /* remote_away.c: lock held */
-/* The result of the task stays there. ERG_EPROTOCOL, ERG_ENOMEM. */
+/* The result of the task stays there. ERG_EPROTOCOL; ERG_ENOMEM: it does not, and the task is to be failed. */
 int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_error *err);
 void erg_away_fetch(struct place *p, struct sent *s);
 /* Fetches what is wanted. */

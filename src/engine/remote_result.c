@@ -45,10 +45,17 @@ static void set_next(struct erg_record *record, uint32_t next) {
         ;
 }
 
+/* NULL: the place was not sent that task, or it is there no more. */
+static struct leased *find_at(struct place *p, erg_handle id) {
+    struct leased *l = erg_remote_find(p->remote, id);
+    return l && l->place == p && !l->parked ? l : NULL;
+}
+
 /* A result that comes in, or a value that stayed and was fetched. */
 struct coming {
     struct place *place;
     int has_parcel, raw;
+    int known;   /* the place had the task when it began to come */
     int refused; /* there is no room for it here: the parcel leads nowhere */
     struct erg_parcel parcel;
 };
@@ -61,11 +68,11 @@ static int is_words(const struct erg_msg_result *m) {
 static int open_coming(struct place *p, const struct erg_msg_result *m, struct coming *in,
                        struct erg_error *err) {
     struct erg_remote *r = p->remote;
-    struct leased *l = erg_remote_find(r, m->id);
+    struct leased *l = find_at(p, m->id);
     struct erg_record *record = l ? erg_table_record(r->table, ERG_HANDLE_INDEX(l->task)) : NULL;
-    *in = (struct coming){.place = p, .raw = is_words(m)};
+    *in = (struct coming){.place = p, .raw = is_words(m), .known = l != NULL};
     int chunk = record && record->kind == ERG_KIND_CHUNK, items = chunk && !in->raw;
-    if (record && l->place == p && !chunk && (m->flags & ERG_RESULT_PARTIAL))
+    if (record && !chunk && (m->flags & ERG_RESULT_PARTIAL))
         return nonsense(err, "a part of a result that has none");
     if (in->raw && m->payload.n > 0)
         return nonsense(err, "words with buffers");
@@ -109,21 +116,41 @@ static int open_or_refuse(struct place *p, const struct erg_msg_result *m, struc
     return erg_parcel_open_sink(m->payload.data_len, &in->parcel);
 }
 
-static int on_refused(struct place *p, const struct erg_msg_result *m, struct coming *in) {
-    struct leased *l = erg_remote_find(p->remote, m->id);
+/* It cannot have run for longer than it was there. */
+static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m) {
+    uint64_t there = (uint64_t)(erg_remote_now() - l->sent_at);
+    return m->run_ns < there ? m->run_ns : there;
+}
+
+/* There is no room for the task's result, or for a note of it: it alone fails. */
+static void fail_one(struct leased *l, uint64_t bytes) {
+    struct place *p = l->place;
     char words[ERG_ERROR_TEXT_SIZE];
     snprintf(words, sizeof words,
              "host %s has run the task, and there is no room here for the %llu bytes of its result",
-             p->name, (unsigned long long)m->payload.data_len);
-    erg_parcel_abort(&in->parcel);
-    if (!l || l->place != p)
-        return 0;
+             p->name, (unsigned long long)bytes);
     erg_lease_on_done(&p->lease, l->bytes, -1);
     erg_leased_arrived(l);
     p->tasks++;
     atomic_fetch_add(&p->remote->finished, 1);
     erg_leased_fail(l, words);
-    return 0;
+}
+
+static void on_refused(struct place *p, const struct erg_msg_result *m, struct coming *in) {
+    struct leased *l = in->known ? find_at(p, m->id) : NULL;
+    erg_parcel_abort(&in->parcel);
+    if (l)
+        fail_one(l, m->payload.data_len);
+}
+
+/* A result that stays there. */
+static int on_held(struct leased *l, const struct erg_msg_result *m, struct erg_error *err) {
+    int code = erg_away_keep(l, m, err);
+    if (code == 0)
+        erg_leased_finish_away(l, run_time(l, m));
+    else if (code == ERG_ENOMEM)
+        fail_one(l, m->bytes);
+    return code == ERG_ENOMEM ? 0 : code;
 }
 
 /* Is what a chunk's result says possible? */
@@ -135,12 +162,6 @@ static int fits(const struct erg_record *record, const struct erg_msg_result *m,
         return 0;
     return (m->flags & ERG_RESULT_PARTIAL) ||
            (m->first >= done + count && m->first <= next_of(record));
-}
-
-/* It cannot have run for longer than it was there. */
-static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m) {
-    uint64_t there = (uint64_t)(erg_remote_now() - l->sent_at);
-    return m->run_ns < there ? m->run_ns : there;
 }
 
 static int open_value(struct place *p, const struct erg_msg_value *m, struct coming *in,
@@ -190,23 +211,21 @@ static int value_message(struct place *p, const unsigned char *body, size_t len,
 /* Everything of it is there. Takes the parcel over. */
 static int on_result(struct place *p, const struct erg_msg_result *m, struct coming *in,
                      struct erg_error *err) {
-    if (in->refused)
-        return on_refused(p, m, in);
+    if (in->refused) {
+        on_refused(p, m, in);
+        return 0;
+    }
     struct erg_remote *r = p->remote;
-    struct leased *l = erg_remote_find(r, m->id);
-    if (!l || l->place != p) {
+    struct leased *l = in->known ? find_at(p, m->id) : NULL;
+    if (!l) {
         if (in->has_parcel)
             erg_parcel_abort(&in->parcel);
         return 0;
     }
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     struct erg_record *record = erg_table_record(r->table, index);
-    if (m->flags & ERG_RESULT_HELD) {
-        int code = erg_away_keep(l, m, err);
-        if (code == 0)
-            erg_leased_finish_away(l, run_time(l, m));
-        return code;
-    }
+    if (m->flags & ERG_RESULT_HELD)
+        return on_held(l, m, err);
     if (in->has_parcel && !in->raw) {
         int code = erg_parcel_seal(&in->parcel, err);
         if (code < 0)
@@ -235,9 +254,9 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
 /* A short result of a call goes straight into its record. 1: done. */
 static int quick_result(struct place *p, const struct erg_msg_result *m) {
     struct erg_remote *r = p->remote;
-    struct leased *l = erg_remote_find(r, m->id);
+    struct leased *l = find_at(p, m->id);
     size_t len = (size_t)m->payload.stream_len;
-    if (!l || l->place != p || m->payload.n || len > 64 || len == 0 || (m->flags & ERG_RESULT_HELD))
+    if (!l || m->payload.n || len > 64 || len == 0 || (m->flags & ERG_RESULT_HELD))
         return 0;
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     struct erg_record *record = erg_table_record(r->table, index);
@@ -328,8 +347,8 @@ static int on_returned(struct place *p, const unsigned char *body, size_t len,
     struct erg_msg_ids ids;
     int code = erg_msg_ids_decode(body, len, &ids, err);
     for (uint32_t i = 0; code == 0 && i < ids.n; i++) {
-        struct leased *l = erg_remote_find(r, erg_msg_id(&ids, i));
-        if (!l || l->place != p)
+        struct leased *l = find_at(p, erg_msg_id(&ids, i));
+        if (!l)
             continue;
         uint32_t index = ERG_HANDLE_INDEX(l->task);
         if (l->last_block)
@@ -337,10 +356,7 @@ static int on_returned(struct place *p, const unsigned char *body, size_t len,
         erg_lease_on_done(&p->lease, l->bytes, -1);
         erg_leased_arrived(l);
         erg_leased_free(r, l);
-        if (erg_record_state(erg_table_record(r->table, index)) & ERG_STATE_CANCEL)
-            erg_lease_finish(r->m, index, ERG_OUT_CANCELLED, 0);
-        else
-            erg_lease_return(r->m, index);
+        erg_lease_return(r->m, index);
     }
     return code;
 }
@@ -350,8 +366,8 @@ static int on_cutted(struct place *p, const unsigned char *body, size_t len,
                      struct erg_error *err) {
     struct erg_msg_cut m;
     int code = erg_msg_cut_decode(body, len, &m, err);
-    struct leased *l = code == 0 ? erg_remote_find(p->remote, m.id) : NULL;
-    if (!l || l->place != p)
+    struct leased *l = code == 0 ? find_at(p, m.id) : NULL;
+    if (!l)
         return code;
     struct erg_record *record = erg_table_record(p->remote->table, ERG_HANDLE_INDEX(l->task));
     if (m.items == 0)

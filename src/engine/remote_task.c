@@ -13,6 +13,8 @@ static int send_task(struct packing *k, uint32_t index) {
     struct erg_remote *r = p->remote;
     struct erg_record *record = erg_table_record(r->table, index);
     struct erg_parcel_out out;
+    if (record->kind == ERG_KIND_CHUNK && record->user8 == ERG_USER8_STREAM)
+        return ERG_EPROTOCOL; /* fn is not its function any more, but results */
     struct erg_fn_head *fn = erg_table_at(r->table, record->fn);
     int code = erg_site_send_func(k, record->fn);
     if (code == 0)
@@ -60,7 +62,8 @@ static void send_or_fail(struct packing *k, uint32_t index) {
         snprintf(words, sizeof words, "the task could not be sent to host %s: %s", p->name,
                  code == ERG_EINVALID ? "it refers to more buffers and results than a message can "
                                         "name"
-                                      : "no memory");
+                 : code == ERG_EPROTOCOL ? "some of its calls have results already"
+                                         : "no memory");
         erg_leased_fail(k->lease, words);
         return;
     }

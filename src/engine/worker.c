@@ -64,13 +64,13 @@ static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
     int64_t slice = HELP_SLICE_MIN_NS;
     while (!erg_record_done(m->table, task)) {
         uint32_t index;
+        erg_worker_waits(m, ERG_WAITS_NOT); /* first: what is claimed runs, from that moment on */
         if (erg_claim_next(m, &index) == 1) {
-            erg_worker_waits(m, ERG_WAITS_NOT);
             ops->run(ctx, m, index);
-            erg_worker_waits(m, ERG_WAITS_HELPING);
             slice = HELP_SLICE_MIN_NS;
             continue;
         }
+        erg_worker_waits(m, ERG_WAITS_HELPING);
         int64_t left = end - (int64_t)erg_clock_ns();
         if (left <= 0)
             return ERG_ETIMEOUT;
@@ -92,13 +92,21 @@ void erg_worker_waits(struct erg_member *m, uint32_t what) {
 
 int erg_worker_help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
                     const struct erg_worker_ops *ops, void *ctx) {
-    erg_worker_waits(m, ERG_WAITS_HELPING);
     int rc = help(m, task, timeout_ns, ops, ctx);
     erg_worker_waits(m, ERG_WAITS_NOT);
     return rc;
 }
 
-int erg_worker_progress(struct erg_table *t) {
+static uint64_t tasks_ended(const struct erg_table *t) {
+    uint32_t top = atomic_load_explicit(&t->header->members_top, memory_order_acquire);
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < top; i++)
+        n += atomic_load_explicit(&erg_table_slot(t, i)->tasks, memory_order_acquire);
+    return n;
+}
+
+/* One look from end to end; what moves meanwhile may be missed. */
+static int some_may_end(const struct erg_table *t) {
     uint32_t top = atomic_load_explicit(&t->header->members_top, memory_order_acquire);
     uint32_t used = atomic_load_explicit(&t->header->records_used, memory_order_acquire);
     uint32_t served = 0;
@@ -120,6 +128,11 @@ int erg_worker_progress(struct erg_table *t) {
             return 1;
     }
     return 0;
+}
+
+int erg_worker_progress(struct erg_table *t) {
+    uint64_t before = tasks_ended(t);
+    return some_may_end(t) || some_may_end(t) || tasks_ended(t) != before;
 }
 
 /* --- worker processes ------------------------------------------------------------------------------------------ */

@@ -61,9 +61,9 @@ void erg_away_want(struct erg_table *t, struct erg_away *a) {
     ask(t, flag(a, ERG_AWAY_WANTED));
 }
 
-int erg_away_wait(struct erg_table *t, struct erg_away *a, int64_t timeout_ns) {
+int erg_away_wait(struct erg_table *t, const struct erg_away *away, int64_t timeout_ns) {
+    struct erg_away *a = (struct erg_away *)away; /* for the types' sake: nothing is written */
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : erg_clock_ns() + (uint64_t)timeout_ns;
-    erg_away_want(t, a);
     for (;;) {
         uint32_t s = atomic_load_explicit(&a->state, memory_order_acquire);
         if ((s & ERG_AWAY_PHASE) != ERG_AWAY_THERE)

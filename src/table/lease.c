@@ -112,10 +112,14 @@ void erg_lease_return(struct erg_member *m, uint32_t index) {
     }
     erg_record_not_begun(r);
     uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&r->state, &s,
-                                                  GEN_HALF(s) | (s & RUN_KEEPS) | ERG_READY,
-                                                  memory_order_acq_rel, memory_order_relaxed))
-        ;
+    do {
+        if (s & ERG_STATE_CANCEL) {
+            erg_lease_finish(m, index, ERG_OUT_CANCELLED, 0);
+            return;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&r->state, &s,
+                                                    GEN_HALF(s) | (s & RUN_KEEPS) | ERG_READY,
+                                                    memory_order_acq_rel, memory_order_relaxed));
     erg_release_hint(m, queue, ERG_HANDLE(index, ERG_STATE_GEN(s)));
     erg_wake(m->table, queue, 1);
 }

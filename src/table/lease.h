@@ -31,7 +31,7 @@ void erg_lease_finish(struct erg_member *m, uint32_t index, enum erg_outcome out
  * erg_lease_take does, so that it may go where the value is. Its index; ERG_NIL: none. */
 uint32_t erg_lease_finish_away(struct erg_member *m, uint32_t index, uint64_t run_ns,
                                uint32_t queues);
-/* It was not begun there: back to the ring, as if it had not been taken. */
+/* It was not begun there: back to the ring, as if it had not been taken; if it was cancelled meanwhile, its end. */
 void erg_lease_return(struct erg_member *m, uint32_t index);
 
 #endif

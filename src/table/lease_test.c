@@ -68,6 +68,26 @@ static void what_is_given_back_runs_here(void **state) {
     rig_close(&rig);
 }
 
+static void what_is_given_back_cancelled_ends(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 64);
+    struct erg_member *place = place_of(&rig, ERG_QUEUE_BIT(ERG_QUEUE_ANY));
+    uint32_t index = rig_new(&rig), out;
+    int left;
+    erg_record_submit(rig.owner, index);
+    assert_int_equal(erg_lease_take(place, ERG_QUEUE_ANY, &out, 1, &left), 1);
+    assert_int_equal(erg_record_cancel(rig.owner, rig_handle(&rig, out)), 2);
+    erg_lease_return(place, out);
+    assert_int_equal(rig_run(&rig), 0);
+    assert_int_equal(rig_phase(&rig, out), ERG_DONE);
+    assert_int_equal(erg_record_outcome(erg_table_record(rig.t, out)), ERG_OUT_CANCELLED);
+    erg_record_free(rig.owner, out);
+    erg_member_close(place);
+    assert_int_equal(rig_count_free(&rig), 64);
+    rig_close(&rig);
+}
+
 static void successors_go_to_everybody(void **state) {
     (void)state;
     struct rig rig;
@@ -159,6 +179,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(taken_tasks_end_in_any_order),
         cmocka_unit_test(what_is_given_back_runs_here),
+        cmocka_unit_test(what_is_given_back_cancelled_ends),
         cmocka_unit_test(successors_go_to_everybody),
         cmocka_unit_test(a_place_is_woken_when_nobody_here_can),
         cmocka_unit_test(queues_it_does_not_serve_are_left_alone),

@@ -303,7 +303,9 @@ static void functions_of_the_dead_are_freed_once_nobody_uses_them(void **state) 
     erg_record_submit(dead, index);
     assert_int_equal(erg_claim_next(rig.worker, &got), 1);
     assert_int_equal(arena_live(rig.t), 2);
+    uint32_t wanted = atomic_load(&rig.t->header->wanted);
     assert_int_equal(erg_table_recover(rig.owner, dead->number, NULL, NULL), 0);
+    assert_true(atomic_load(&rig.t->header->wanted) != wanted); /* what it wanted is looked for */
     assert_int_equal(arena_live(rig.t), 1);
     erg_claim_finish(rig.worker, got, ERG_OUT_OK);
     assert_int_equal(erg_table_recover(rig.owner, next->number, NULL, NULL), 0);

@@ -394,6 +394,7 @@ enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *
     struct erg_away *away = erg_record_away(core->table, record);
     if (away && erg_away_phase(away) == ERG_AWAY_THERE) {
         int rc;
+        erg_away_want(core->table, away);
         Py_BEGIN_ALLOW_THREADS
             do
                 rc = erg_away_wait(core->table, away, -1);
@@ -629,14 +630,19 @@ void pl_raise_given_up(struct pl_core *core) {
         "library's code, and its result is lost");
 }
 
-/* It is done, its result on another host. */
+/* It is done, its result on another host. Without the GIL another thread may take the result over and free it: it is
+ * asked for before that, and only looked at from then on. */
 static int wait_for_value(struct pl_core *core, erg_handle handle, int64_t slice) {
+    if (erg_record_here(core->table, handle))
+        return 0;
     struct erg_record *record = erg_table_record(core->table, ERG_HANDLE_INDEX(handle));
     struct erg_away *away = erg_record_away(core->table, record);
-    int rc = 0;
+    if (!away)
+        return 0;
+    int rc;
+    erg_away_want(core->table, away);
     Py_BEGIN_ALLOW_THREADS
-        if (away)
-            rc = erg_away_wait(core->table, away, slice);
+        rc = erg_away_wait(core->table, away, slice);
     Py_END_ALLOW_THREADS
     return rc;
 }

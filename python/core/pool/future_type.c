@@ -529,11 +529,6 @@ static PyObject *future_repr(struct pl_future *self) {
 
 /* --- completions ------------------------------------------------------------------------------------------------ */
 
-static int unref_later(void *core) {
-    pl_core_unref(core);
-    return 0;
-}
-
 void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n) {
     struct pl_core *core = ctx;
     if (Py_IsFinalizing())
@@ -557,11 +552,7 @@ void pl_future_on_complete(void *ctx, const erg_handle *handles, size_t n) {
         if (PyErr_Occurred())
             PyErr_WriteUnraisable(NULL);
     }
-    /* Ending the pool means to join this thread: if ours is the last reference, the main thread does it. */
-    if (core->refs > 1)
-        pl_core_unref(core);
-    else
-        Py_AddPendingCall(unref_later, core); /* full: the pool stays until the program ends */
+    pl_core_unref_aside(core);
     PyGILState_Release(gil);
 }
 

@@ -188,16 +188,20 @@ void pl_asked(void *ctx, struct erg_pool *pool, const char *place, const unsigne
     if (!core->asked || Py_IsFinalizing())
         return;
     PyGILState_STATE gil = PyGILState_Ensure();
+    pl_core_ref(core);
+    PyObject *asked = Py_NewRef(core->asked);
     PyObject *found =
-        PyObject_CallFunction(core->asked, "sy#", place, (const char *)bytes, (Py_ssize_t)len);
+        PyObject_CallFunction(asked, "sy#", place, (const char *)bytes, (Py_ssize_t)len);
     if (found && PyBytes_Check(found) && PyBytes_GET_SIZE(found) > 0 &&
         (*answer = malloc((size_t)PyBytes_GET_SIZE(found)))) {
         *answer_len = (size_t)PyBytes_GET_SIZE(found);
         memcpy(*answer, PyBytes_AS_STRING(found), *answer_len);
     } else if (!found) {
-        PyErr_WriteUnraisable(core->asked);
+        PyErr_WriteUnraisable(asked);
     }
     Py_XDECREF(found);
+    Py_DECREF(asked);
+    pl_core_unref_aside(core); /* ending the pool means to join this thread */
     PyGILState_Release(gil);
 }
 

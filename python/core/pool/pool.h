@@ -131,6 +131,8 @@ void pl_core_release(struct pl_core *core); /* of a hold */
 struct pl_core *pl_core_attach(struct pool_state *state, struct erg_member *member);
 struct pl_core *pl_core_ref(struct pl_core *core);
 void pl_core_unref(struct pl_core *core);
+/* The same in a thread that ending the pool joins: if it is the last reference, the main thread does it. */
+void pl_core_unref_aside(struct pl_core *core);
 /* 1 in a forked child of the process that made it, and after the end of the engine: hands off. */
 static inline int pl_core_foreign(const struct pl_core *core) {
     return core->gone || atomic_load_explicit(&core->table->forked, memory_order_relaxed) != 0;

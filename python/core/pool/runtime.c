@@ -168,6 +168,10 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
     Py_XDECREF(helper);
     if (!argv)
         return NULL;
+    if (runtime->name) { /* another thread was faster */
+        argv_free(argv);
+        return runtime;
+    }
     state->zygote_argv[preload] = argv;
     *runtime = (struct erg_runtime){.name = "python",
                                     .zygote_argv = argv,

@@ -46,11 +46,20 @@ void pl_engine_leave(struct pool_state *state, PyThreadState *saved) {
 
 struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec *spec,
                             PyObject *thread_setup, PyObject *asked, int preload) {
-    struct erg_engine *engine = pl_engine(state);
-    const struct erg_runtime *runtime = engine ? pl_runtime(state, preload) : NULL;
+    const struct erg_runtime *runtime = pl_runtime(state, preload);
     struct pl_core *core = runtime ? core_alloc(state) : NULL;
     if (!core)
         return NULL;
+    PyObject *path = PySys_GetObject("path");
+    core->path = path ? PySequence_List(path) : NULL;
+    /* Last: whatever runs Python may let a shutdown() in, which frees the engine. */
+    struct erg_engine *engine = PyErr_Occurred() ? NULL : pl_engine(state);
+    unsigned generation = state->generation;
+    if (!engine) {
+        core->gone = 1;
+        pl_core_release(core);
+        return NULL;
+    }
     core->thread_setup = thread_setup == Py_None ? NULL : Py_XNewRef(thread_setup);
     core->asked = asked == Py_None ? NULL : Py_XNewRef(asked);
     core->processes = spec->processes;
@@ -61,7 +70,6 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     full.user = core;
     struct erg_error err = {0};
     struct erg_pool *pool;
-    unsigned generation = state->generation;
     PyThreadState *saved = pl_engine_enter(state);
     int rc = erg_pool_open(engine, runtime, &full, &pool, &err);
     pl_engine_leave(state, saved);
@@ -78,8 +86,6 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     }
     pl_core_bind(core, pool);
     core->generation = generation;
-    PyObject *path = PySys_GetObject("path");
-    core->path = path ? PySequence_List(path) : NULL;
     core->uid = erg_table_number(core->table);
     core->sibling = state->cores;
     state->cores = core;
@@ -178,6 +184,13 @@ static int unref_later(void *core) {
     return 0;
 }
 
+void pl_core_unref_aside(struct pl_core *core) {
+    if (core->refs > 1)
+        pl_core_unref(core);
+    else
+        Py_AddPendingCall(unref_later, core); /* full: the pool stays until the program ends */
+}
+
 void pl_core_unref(struct pl_core *core) {
     if (--core->refs)
         return;
@@ -242,15 +255,23 @@ int pl_core_check(struct pl_core *core) {
 
 /* --- the engine ---------------------------------------------------------------------------------------------------- */
 
-struct erg_engine *pl_engine(struct pool_state *state) {
-    if (state->engine && !erg_engine_foreign(state->engine))
-        return state->engine;
-    if (state->exiting) {
-        if (!pl_exit_quietly(state))
-            core_raise(state->module, CORE_EXC_POOL_CLOSED,
-                       "no pool can be opened any more: the program is ending");
-        return NULL;
+/* 1: *engine is the answer, be it NULL with an exception. */
+static int engine_known(struct pool_state *state, struct erg_engine **engine) {
+    *engine = NULL;
+    if (state->engine && !erg_engine_foreign(state->engine)) {
+        *engine = state->engine;
+        return 1;
     }
+    if (state->exiting && !pl_exit_quietly(state))
+        core_raise(state->module, CORE_EXC_POOL_CLOSED,
+                   "no pool can be opened any more: the program is ending");
+    return state->exiting;
+}
+
+struct erg_engine *pl_engine(struct pool_state *state) {
+    struct erg_engine *engine;
+    if (engine_known(state, &engine))
+        return engine;
     PyObject *atexit = PyImport_ImportModule("atexit");
     PyObject *shutdown = atexit ? PyObject_GetAttrString(state->module, "_at_exit") : NULL;
     PyObject *done = shutdown ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
@@ -259,8 +280,10 @@ struct erg_engine *pl_engine(struct pool_state *state) {
     if (!done)
         return NULL;
     Py_DECREF(done);
+    /* Another thread was faster, perhaps, or the program is ending by now. */
+    if (engine_known(state, &engine))
+        return engine;
     struct erg_error err = {0};
-    struct erg_engine *engine;
     int rc = erg_engine_new(&engine, &err);
     if (rc < 0) {
         core_raise_error(state->module, rc, &err);
