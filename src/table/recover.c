@@ -250,8 +250,8 @@ int erg_table_recover(struct erg_member *owner, uint32_t dead,
     free_functions(owner, slot);
     atomic_store(&slot->queues, 0);
     atomic_store(&slot->phase, ERG_M_FREE);
-    atomic_fetch_add(&t->header->wanted,
-                     1); /* it may have marked a result as wanted, and not said so */
+    /* It may have marked a result as wanted, and not said so. */
+    atomic_fetch_add(&t->header->wanted, 1);
     erg_member_wake_all(
         t); /* it may have promised somebody a wake-up, or entered tasks and told nobody */
     erg_bell_ring(t);
