@@ -96,6 +96,18 @@ def test_it_can_be_read_here_and_there(pool):
     assert pool.submit(total, made).result() == 250_000
 
 
+def test_threads_that_wait_for_the_same_result_all_get_it(pool):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as threads:
+        for i in range(30):
+            made = pool.submit(make, 200_000, i)
+            wait_until(made.done)
+            got = list(threads.map(lambda _, f=made: f.result(20), range(4)))
+            assert (got[0] == i).all() and all(a is got[0] for a in got)
+            del made, got
+
+
 def test_callbacks_and_as_completed_come_with_the_result(pool):
     from concurrent import futures
 
