@@ -1,4 +1,4 @@
-"""What workers on other hosts ask of the process that opened their pool: modules they lack.
+"""What workers on other hosts ask of the process that opened their pool: modules they lack, and files.
 
 A question is a tuple whose first item says its kind. `Answers` answers, in a thread of the pool's; `line` asks.
 """
@@ -11,13 +11,18 @@ from . import _core
 __all__ = ["Answers", "line"]
 
 _HEAD = 12  # bytes before each message: its length, its number, flags
+_FOLDER = 1  # a question's flag: for the agent itself (agent_ask.h)
 
 
 class Answers:
-    """The owner's side: called with a place's name and a question as bytes, returns the answer as bytes."""
+    """The owner's side: called with a place's name and a question as bytes, returns the answer as bytes.
 
-    def __init__(self):
-        self._modules = None
+    folders: the tmp_dir of each place, by name.
+    """
+
+    def __init__(self, folders=None):
+        self._modules = self._files = None
+        self._folders = folders
 
     @property
     def modules(self):
@@ -27,6 +32,14 @@ class Answers:
             self._modules = Modules()
         return self._modules
 
+    @property
+    def files(self):
+        if self._files is None:
+            from ._stage import Files
+
+            self._files = Files(self._folders)
+        return self._files
+
     def __call__(self, place, question):
         try:
             kind, *rest = marshal.loads(question)
@@ -34,6 +47,8 @@ class Answers:
                 found = self.modules.find(*rest)
             elif kind == "resources":
                 found = self.modules.resources(*rest)
+            elif kind == "stage":
+                found = self.files.answer(place, *rest)
             else:
                 raise ValueError(f"a question of an unknown kind: {kind!r}")
             return marshal.dumps((None, found))
@@ -53,12 +68,12 @@ class Line:
         self.lock = _thread.RLock()
         self.number = 0
 
-    def send(self, data):
+    def send(self, data, flags=0):
         """Asks; the number the answer will have."""
         self.number = self.number + 1 & 0xFFFFFFFF
         import sys
 
-        head = b"".join(n.to_bytes(4, sys.byteorder) for n in (len(data), self.number, 0))
+        head = b"".join(n.to_bytes(4, sys.byteorder) for n in (len(data), self.number, flags))
         view = memoryview(head + data)
         while view:
             view = view[os.write(self.fd, view) :]
@@ -80,6 +95,16 @@ class Line:
         head = self._read(_HEAD)
         length, number, flags = (int.from_bytes(head[at : at + 4], sys.byteorder) for at in (0, 4, 8))
         return number, None if flags else self._read(length)
+
+    def name_folder(self, path):
+        """Tells the agent of a folder that it shall remove at its end. OSError."""
+        with self.lock:
+            number, data = self.send(os.fsencode(path), _FOLDER), None
+            while number is not None:
+                came, data = self.receive()
+                number = None if came == number else number
+        if data is None:
+            raise OSError("the agent of this worker does not take the folder")
 
     def close(self):
         global _line

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+from os import PathLike
 from types import GenericAlias, ModuleType
 from typing import Any, Generic, Literal, Protocol, Self, TypedDict, TypeVar, final
 
@@ -15,6 +16,8 @@ class _Resources(TypedDict, total=False):
     host: str | Iterable[str]
     tags: str | Iterable[str]
 
+_Files = str | PathLike[str] | Iterable[str | PathLike[str]]
+
 class _Options(TypedDict, total=False):
     chunksize: int | None
     timeout: float | None
@@ -22,6 +25,8 @@ class _Options(TypedDict, total=False):
     readonly: bool
     progress: bool | str | Callable[[int, int | None], object] | None
     resources: _Resources | None
+    stage_in: _Files | None
+    stage_out: _Files | Callable[..., _Files] | None
 
 @final
 class Future(Generic[_R_co]):

@@ -57,18 +57,40 @@ class Pool(Methods, _core.Pool):
 
     initializer(*initargs) runs in each worker before its first task. max_tasks: a worker process is replaced after that
     many calls. stop_limit: seconds a worker may be stopped (SIGSTOP) before it counts as lost. grace: seconds between
-    interrupting a call and killing its worker. Raises ConfigError, LaunchError.
+    interrupting a call and killing its worker. stage_in, stage_out: names of files every call through the pool needs on other
+    hosts, and leaves there (docs/hosts.md). Raises ConfigError, LaunchError.
     """
 
     _preload = 0  # what the process that workers are forked from has imported: _worker.zygote_argv
 
     def __init__(
-        self, *resources, initializer=None, initargs=(), max_tasks=0, stop_limit=30.0, grace=1.0, require="first"
+        self,
+        *resources,
+        initializer=None,
+        initargs=(),
+        max_tasks=0,
+        stop_limit=30.0,
+        grace=1.0,
+        require="first",
+        stage_in=None,
+        stage_out=None,
     ):
         from ._resources import split
 
         processes, threads, places = split(resources or _configured() or ("local",), _cores)
-        self._open(processes, threads, initializer, initargs, max_tasks, stop_limit, grace, places, require)
+        self._open(
+            processes,
+            threads,
+            initializer,
+            initargs,
+            max_tasks,
+            stop_limit,
+            grace,
+            places,
+            require,
+            stage_in,
+            stage_out,
+        )
 
     def _open(
         self,
@@ -81,8 +103,15 @@ class Pool(Methods, _core.Pool):
         grace=1.0,
         places=(),
         require="first",
+        stage_in=None,
+        stage_out=None,
     ):
         check_opening(initializer, max_tasks, require)
+        if stage_in is not None or stage_out is not None:
+            from ._stage import checked
+
+            stage_in = stage_in and checked("stage_in", stage_in)
+            stage_out = stage_out and checked("stage_out", stage_out)
         from ._worker import message
 
         hosts = answers = None
@@ -90,8 +119,7 @@ class Pool(Methods, _core.Pool):
             from ._ask import Answers
             from ._places import specs
 
-            answers = Answers()
-
+            answers = Answers({place.name: place.tmp_dir for place in places})
             hosts = specs(places, initializer, initargs)
         _core.Pool.__init__(
             self,
@@ -105,6 +133,8 @@ class Pool(Methods, _core.Pool):
             preload=self._preload,
             places=hosts,
             asked=answers,
+            stage_in=stage_in,
+            stage_out=stage_out,
         )
         if require == "all":
             self._wait_for_all()

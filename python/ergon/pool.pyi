@@ -5,6 +5,7 @@ from typing_extensions import Unpack
 
 from . import _core
 from ._core import Future as Future
+from ._core import _Files
 from ._methods import Methods
 from .serial import SerialPool as SerialPool
 
@@ -17,6 +18,8 @@ class _Opening(TypedDict, total=False):
     stop_limit: float
     grace: float
     require: Literal["first", "all"]
+    stage_in: _Files | None
+    stage_out: _Files | Callable[..., _Files] | None
 
 class Pool(Methods, _core.Pool):
     def __init__(
@@ -28,6 +31,8 @@ class Pool(Methods, _core.Pool):
         stop_limit: float = 30.0,
         grace: float = 1.0,
         require: Literal["first", "all"] = "first",
+        stage_in: _Files | None = None,
+        stage_out: _Files | Callable[..., _Files] | None = None,
     ) -> None: ...
     @property
     def nodes(self) -> int: ...

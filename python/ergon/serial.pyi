@@ -3,7 +3,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from typing_extensions import Unpack
 
-from ._core import Future, _Options, _Resources
+from ._core import Future, _Files, _Options, _Resources
 from ._methods import Methods
 
 __all__ = ["SerialPool"]
@@ -32,6 +32,8 @@ class SerialPool(Methods):
         stop_limit: float = 30.0,
         grace: float = 1.0,
         require: Literal["first", "all"] = "first",
+        stage_in: _Files | None = None,
+        stage_out: _Files | Callable[..., _Files] | None = None,
     ) -> None: ...
     def map(self, f: Callable[..., _R], /, *iterables: Iterable[Any], **options: Unpack[_Options]) -> list[_R]: ...
     def starmap(

@@ -8,6 +8,7 @@
 #include "engine/agent_inside.h"
 #include "os/clock.h"
 #include "os/cpu.h"
+#include "os/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -516,10 +517,13 @@ void erg_agent_free(struct erg_agent *a) {
     erg_agent_attach(a, -1, -1, NULL, NULL);
     if (a->pool)
         erg_pool_terminate(a->pool, NULL);
-    erg_asks_free(a->asks);
+    char *folder = erg_asks_free(a->asks);
     a->asks = NULL;
     erg_session_free(a->session); /* what it kept lies in the pool's table */
     erg_engine_free(a->engine);
+    if (folder) /* the workers have gone */
+        erg_folder_remove(folder);
+    free(folder);
     erg_map_fini(&a->by_id);
     erg_map_fini(&a->funcs);
     erg_map_fini(&a->blobs);

@@ -47,7 +47,8 @@ struct erg_asks {
     pthread_t thread;
     int running;
     _Atomic int stop;
-    pthread_mutex_t lock; /* conns (their array and queues) */
+    pthread_mutex_t lock; /* conns (their array and queues), folder */
+    char *folder;
     struct conn *conns;
     size_t n, cap;
     uint32_t serial;
@@ -166,6 +167,31 @@ static void pass_on(struct erg_asks *s, struct conn *c) {
     erg_agent_ring(a);
 }
 
+/* Whether it is a folder this agent's workers may name: an absolute path that ends in the agent's number. */
+static int is_ours(const struct erg_asks *s, const char *path, size_t len) {
+    char end[32];
+    size_t n = (size_t)snprintf(end, sizeof end, "-%016llx", (unsigned long long)s->name);
+    return len > n && path[0] == '/' && strlen(path) == len && strcmp(path + len - n, end) == 0;
+}
+
+/* Answered with one byte when the folder is remembered, and else as by nobody. */
+static void take_folder(struct erg_asks *s, struct conn *c) {
+    uint64_t id = (uint64_t)c->serial << 32 | c->head.number;
+    char *path = strndup((const char *)c->body, c->head.len), *old = NULL;
+    int good = path && is_ours(s, path, c->head.len);
+    free(c->body);
+    c->body = NULL;
+    c->have = 0;
+    pthread_mutex_lock(&s->lock);
+    if (good) {
+        old = s->folder;
+        s->folder = path;
+    }
+    pthread_mutex_unlock(&s->lock);
+    free(good ? old : path);
+    erg_asks_answer(s, id, good ? 0 : ERG_ANSWER_NONE, "y", good ? 1 : 0);
+}
+
 /* 0: nothing more is there; -1: the worker has gone, or talks nonsense. */
 static int conn_read(struct erg_asks *s, struct conn *c) {
     for (;;) {
@@ -185,7 +211,10 @@ static int conn_read(struct erg_asks *s, struct conn *c) {
             if (c->head.len == 0 || c->head.len > ERG_ASK_MOST || !(c->body = malloc(c->head.len)))
                 return -1;
         } else if (c->body && c->have == sizeof c->head + c->head.len) {
-            pass_on(s, c);
+            if (c->head.flags & ERG_ASK_FOLDER)
+                take_folder(s, c);
+            else
+                pass_on(s, c);
         }
     }
 }
@@ -368,9 +397,9 @@ uint64_t erg_asks_name(const struct erg_asks *asks) {
     return asks->name;
 }
 
-void erg_asks_free(struct erg_asks *s) {
+char *erg_asks_free(struct erg_asks *s) {
     if (!s)
-        return;
+        return NULL;
     atomic_store(&s->stop, 1);
     if (s->running) {
         ring(s->bell);
@@ -384,5 +413,7 @@ void erg_asks_free(struct erg_asks *s) {
     if (s->bell >= 0)
         close(s->bell);
     pthread_mutex_destroy(&s->lock);
+    char *folder = s->folder;
     free(s);
+    return folder;
 }

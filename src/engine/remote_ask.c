@@ -52,6 +52,7 @@ static void send_answer(struct place *p, uint64_t id, void *bytes, size_t len) {
     struct iovec piece = {bytes, len};
     size_t head_len = erg_msg_ask_encode(&m, head);
     p->dirty = 1;
+    p->bytes_out += len;
     if (erg_session_send(p->session, ERG_LANE_FIRST, ERG_MSG_ANSWER, head, head_len, &piece,
                          len ? 1 : 0, bytes ? release : NULL, NULL, bytes) < 0)
         free(bytes);
@@ -116,6 +117,7 @@ static int start(struct erg_remote *r) {
 static void enter(struct erg_question *q) {
     struct erg_remote *r = q->place->remote;
     struct asked *a = &r->asked;
+    q->place->bytes_in += q->piece.iov_len;
     if (!a->fn || start(r) < 0) {
         send_answer(q->place, q->id, NULL, 0);
         free(q);

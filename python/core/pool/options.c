@@ -123,6 +123,33 @@ int pl_options_resolve(struct pl_core *core, struct pl_options *o) {
     return 0;
 }
 
+/* ergon._stage's `name` of `arguments`; a new reference. */
+static PyObject *stage(const char *name, PyObject *arguments) {
+    PyObject *module = arguments ? PyImport_ImportModule("ergon._stage") : NULL;
+    PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *made = function ? PyObject_Call(function, arguments, NULL) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(module);
+    Py_XDECREF(arguments);
+    return made;
+}
+
+static int set_files(PyObject **to, const char *option, PyObject *value) {
+    PyObject *names = NULL;
+    if (value != Py_None && !(names = stage("checked", Py_BuildValue("(sO)", option, value))))
+        return -1;
+    Py_XSETREF(*to, names);
+    return 0;
+}
+
+PyObject *pl_options_staged(struct pl_core *core, const struct pl_options *o, PyObject *f) {
+    if (!o->stage_in && !o->stage_out)
+        return Py_NewRef(f);
+    return stage("staged", Py_BuildValue("(OOOO)", f, o->stage_in ? o->stage_in : Py_None,
+                                         o->stage_out ? o->stage_out : Py_None,
+                                         core->asked ? core->asked : Py_None));
+}
+
 static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     Py_ssize_t n;
     if (PyUnicode_CompareWithASCIIString(name, "chunksize") == 0)
@@ -142,13 +169,18 @@ static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
         Py_XSETREF(o->progress, Py_NewRef(value));
         return 0;
     }
+    if (PyUnicode_CompareWithASCIIString(name, "stage_in") == 0)
+        return set_files(&o->stage_in, "stage_in", value);
+    if (PyUnicode_CompareWithASCIIString(name, "stage_out") == 0)
+        return set_files(&o->stage_out, "stage_out", value);
     if (PyUnicode_CompareWithASCIIString(name, "resources") == 0)
         return pl_options_resources(o, value);
-    PyErr_Format(PyExc_TypeError,
-                 "unknown option '%U': the pool's options are chunksize, timeout, retries, "
-                 "readonly, progress, "
-                 "resources (keywords for the function go through functools.partial)",
-                 name);
+    PyErr_Format(
+        PyExc_TypeError,
+        "unknown option '%U': the pool's options are chunksize, timeout, retries, "
+        "readonly, progress, "
+        "resources, stage_in, stage_out (keywords for the function go through functools.partial)",
+        name);
     return -1;
 }
 
@@ -173,11 +205,15 @@ void pl_options_copy(struct pl_options *to, const struct pl_options *from) {
     *to = *from;
     Py_XINCREF(to->progress);
     Py_XINCREF(to->hosts);
+    Py_XINCREF(to->stage_in);
+    Py_XINCREF(to->stage_out);
 }
 
 void pl_options_clear(struct pl_options *o) {
     Py_CLEAR(o->progress);
     Py_CLEAR(o->hosts);
+    Py_CLEAR(o->stage_in);
+    Py_CLEAR(o->stage_out);
 }
 
 PyObject *pl_parse_resource(PyObject *module, PyObject *text) {

@@ -170,7 +170,8 @@ struct pl_options {
     int queue;      /* ERG_QUEUE_* */
     PyObject
         *hosts; /* tuple of names that are yet to become a queue: pl_options_resolve; or NULL */
-    PyObject *progress; /* strong or NULL */
+    PyObject *progress;             /* strong or NULL */
+    PyObject *stage_in, *stage_out; /* as ergon/_stage.py has checked them; strong or NULL */
 };
 /* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
 int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
@@ -179,6 +180,9 @@ int pl_options_resolve(struct pl_core *core, struct pl_options *options);
 int pl_options_resources(struct pl_options *options, PyObject *resources);
 PyObject *pl_check_options(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames);
+/* What is entered for f: f itself, or what takes its files to other hosts and back around it. New reference, or NULL
+ * with an exception. */
+PyObject *pl_options_staged(struct pl_core *core, const struct pl_options *options, PyObject *f);
 void pl_options_copy(struct pl_options *to, const struct pl_options *from);
 void pl_options_clear(struct pl_options *options);
 

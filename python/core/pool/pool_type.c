@@ -54,17 +54,19 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 }
 
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"processes",    "threads", "setup",  "max_tasks", "stop_limit", "grace",
-                            "thread_setup", "preload", "places", "asked",     NULL};
+    static char *names[] = {"processes", "threads",      "setup",   "max_tasks", "stop_limit",
+                            "grace",     "thread_setup", "preload", "places",    "asked",
+                            "stage_in",  "stage_out",    NULL};
     int processes, threads, max_tasks = 0, preload = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
     PyObject *thread_setup = Py_None, *places = NULL, *asked = NULL;
+    PyObject *stage_in = Py_None, *stage_out = Py_None;
     struct erg_place_spec *specs;
     int nspecs;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiOO", names, &processes, &threads,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiOOOO", names, &processes, &threads,
                                      &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
-                                     &preload, &places, &asked))
+                                     &preload, &places, &asked, &stage_in, &stage_out))
         return -1;
     if (pl_places_parse(places, &specs, &nspecs) < 0) {
         PyBuffer_Release(&setup);
@@ -88,6 +90,9 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
         return -1;
     struct pl_core *old = self->core;
     self->core = core;
+    pl_options_clear(&self->options);
+    self->options.stage_in = stage_in == Py_None ? NULL : Py_NewRef(stage_in);
+    self->options.stage_out = stage_out == Py_None ? NULL : Py_NewRef(stage_out);
     if (old)
         pl_core_unref(old);
     return 0;
@@ -112,13 +117,15 @@ static PyObject *call_mapper(struct pl_pool *self, PyObject *const *args, Py_ssi
                             "%s() takes a function and one iterable of argument tuples", name);
     struct pl_options options;
     pl_options_copy(&options, &self->options);
-    PyObject *iterables = NULL, *result = NULL;
+    PyObject *iterables = NULL, *result = NULL, *f = NULL;
     if (pl_options_parse(&options, args + nargs, kwnames) == 0 &&
-        pl_options_resolve(core, &options) == 0 && (iterables = PyTuple_New(nargs - 1))) {
+        pl_options_resolve(core, &options) == 0 && (iterables = PyTuple_New(nargs - 1)) &&
+        (f = pl_options_staged(core, &options, args[0]))) {
         for (Py_ssize_t i = 1; i < nargs; i++)
             PyTuple_SET_ITEM(iterables, i - 1, Py_NewRef(args[i]));
-        result = map(core, args[0], iterables, flag, &options);
+        result = map(core, f, iterables, flag, &options);
     }
+    Py_XDECREF(f);
     Py_XDECREF(iterables);
     pl_options_clear(&options);
     return result;
@@ -143,7 +150,8 @@ MAPPER(pool_uimap, "uimap", pl_imap, 1)
     "(True, a label, or a callable), resources ({'kind': 'process' or 'thread'}, {'host': 'name' " \
     "or "                                                                                          \
     "['names']},\n"                                                                                \
-    "{'tags': 'gpu'}: who may run it)."
+    "{'tags': 'gpu'}: who may run it), stage_in (files other hosts get first), stage_out (files "  \
+    "they give back)."
 
 PyDoc_STRVAR(
     map_doc,
@@ -208,9 +216,13 @@ static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     struct pl_task task;
-    if (pl_call_submit(core, args[0], args + 1, nargs - 1, kwnames, &self->options, NULL, &task) <
-        0) {
-        Py_CLEAR(task.failed);
+    PyObject *f = pl_options_staged(core, &self->options, args[0]);
+    int rc =
+        f ? pl_call_submit(core, f, args + 1, nargs - 1, kwnames, &self->options, NULL, &task) : -1;
+    Py_XDECREF(f);
+    if (rc < 0) {
+        if (f)
+            Py_CLEAR(task.failed);
         return NULL;
     }
     pl_core_ref(core);
@@ -222,13 +234,17 @@ static PyObject *pool_pipe(struct pl_pool *self, PyObject *const *args, Py_ssize
 static PyObject *submit_future(struct pl_pool *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames, const struct pl_options *options,
                                PyObject *after) {
-    struct pl_future *future = (struct pl_future *)pl_future_new(self->core);
-    if (!future)
+    PyObject *f = pl_options_staged(self->core, options, args[0]);
+    struct pl_future *future = f ? (struct pl_future *)pl_future_new(self->core) : NULL;
+    if (!future) {
+        Py_XDECREF(f);
         return NULL;
+    }
     struct pl_options ours = *options; /* borrowed */
     ours.stays = 1;
-    int rc = pl_call_submit(self->core, args[0], args + 1, nargs - 1, kwnames, &ours, after,
-                            &future->task);
+    int rc =
+        pl_call_submit(self->core, f, args + 1, nargs - 1, kwnames, &ours, after, &future->task);
+    Py_DECREF(f);
     PyObject *failed = rc < 0 ? future->task.failed : NULL;
     if (failed) { /* what it depends on has failed: so has this call */
         future->task.failed = NULL;
@@ -635,12 +651,14 @@ static PyObject *get_closed(struct pl_pool *self, void *ignored) {
 static int pool_traverse(struct pl_pool *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->options.progress);
+    Py_VISIT(self->options.stage_in);
+    Py_VISIT(self->options.stage_out);
     Py_VISIT(self->dict);
     return 0;
 }
 
 static int pool_clear(struct pl_pool *self) {
-    Py_CLEAR(self->options.progress);
+    pl_options_clear(&self->options);
     Py_CLEAR(self->dict);
     return 0;
 }
