@@ -10,6 +10,7 @@ import time
 
 import ergon
 import pytest
+from ergon.errors import TaskTimeout
 
 HERE = str(pathlib.Path(ergon.__file__).resolve().parent.parent)
 AGENT = f"env PYTHONPATH={HERE} {sys.executable} -m ergon._agent"
@@ -381,6 +382,45 @@ def test_what_a_killed_agent_left_goes_with_the_next(here, scratch):
     wait_until(lambda: not list(scratch.iterdir()))
 
 
+def test_a_call_that_ran_out_of_time_leaves_no_parts(here, scratch):
+    put(here, "big", os.urandom(64 << 20))
+    with ergon.Pool(place(1, tmp_dir=scratch)) as pool:
+        assert pool.map(abs, [-1]) == [1]
+        with pytest.raises(TaskTimeout):
+            pool.map(os.path.getsize, ["big"], stage_in=["big"], timeout=0.02)
+        assert not [p for p in scratch.rglob("part-*")]
+        assert pool.map(os.path.getsize, ["big"], stage_in=["big"]) == [64 << 20]
+
+
+def test_a_worker_that_dies_with_a_file_under_way(here, scratch):
+    put(here, "big", os.urandom(48 << 20))
+
+    def size(name, folder):
+        import threading
+
+        if not os.path.exists(folder):  # the first time: it dies somewhere in the files' way back
+            os.mkdir(folder)
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        os.link("big", "back")
+        return os.path.getsize(name)
+
+    with ergon.Pool(place(1, tmp_dir=scratch), stage_in=["big"], stage_out=["back"]) as pool:
+        assert pool.options(retries=3).pipe(size, "big", str(scratch / "mark")) == 48 << 20
+        assert (here / "back").read_bytes() == (here / "big").read_bytes()
+        assert sorted(p.name for p in here.iterdir()) == ["back", "big"]
+
+
+def test_an_agent_removes_no_folder_but_its_own(pool, tmp_path):
+    def name(folder):
+        from ergon._ask import line
+
+        line().name_folder(folder)
+
+    for folder in (str(tmp_path), "relative", f"{tmp_path}/ergon-work-{os.uname().nodename}-{0:016x}"):
+        with pytest.raises(OSError, match="does not take the folder"):
+            pool.pipe(name, folder)
+
+
 def _limit(size):
     import resource
 
@@ -463,4 +503,24 @@ def test_over_ssh(sshd, here, scratch):
             pool.options(stage_out=["absent"]).pipe(abs, 1)
     for i in range(4):
         assert (here / f"copy{i}").read_bytes() == (here / "tree/in").read_bytes()
+    wait_until(lambda: not [p for p in scratch.iterdir() if p.name.startswith("ergon-work-")])
+
+
+@pytest.mark.slow
+def test_a_link_that_breaks_while_files_travel(sshd, here, scratch):
+    put(here, "big", os.urandom(96 << 20))
+    name = next(iter(sshd.hosts))
+
+    def copy():
+        os.rename("big", "back")
+
+    with ergon.Pool(f"ssh://{name}?slots=1&tmp_dir={scratch}", stage_in=["big"]) as pool:
+        pool.options(stage_in=None).pipe(abs, 1)
+        before = pool.stats["hosts"][0]["bytes_out"]
+        done = pool.options(stage_out=["back"]).apipe(copy)
+        wait_until(lambda: pool.stats["hosts"][0]["bytes_out"] - before > 8 << 20)
+        sshd.cut()
+        done.result(60)
+        assert pool.stats["hosts"][0]["tasks_lost"] == 0
+    assert (here / "back").read_bytes() == (here / "big").read_bytes()
     wait_until(lambda: not [p for p in scratch.iterdir() if p.name.startswith("ergon-work-")])
