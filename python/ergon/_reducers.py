@@ -146,6 +146,11 @@ def _file(file: Any, protocol: int, files: int) -> tuple:
     return _file_content(file) if files & 3 == CONTENT else _file_name(file, files & 3)
 
 
+def _temporary_file(wrapper: Any, protocol: int, files: int) -> tuple:
+    """The file alone: it is not for a copy to delete what is still in use here."""
+    return _file(wrapper.file, protocol, files)
+
+
 def _file_content(file: Any) -> tuple:
     """A file open for reading becomes its content in memory, at the same position."""
     if file.closed:
@@ -417,6 +422,8 @@ _NAMED: dict[str, Any] = {
     "_pyio.BufferedWriter": _file,
     "_pyio.BufferedRandom": _file,
     "_pyio.FileIO": _file,
+    "tempfile._TemporaryFileWrapper": _temporary_file,
+    "tempfile._TemporaryFileCloser": _never("it deletes a file of this process when it goes"),
     "_thread._local": _never("what a thread keeps for itself belongs to that thread"),
     "threading.Thread": _never("a thread runs in this process: start one where it is needed"),
     "concurrent.futures._base.Future": _never("a future is fulfilled in this process: send its result"),

@@ -25,7 +25,17 @@ static const struct scheme {
     "exec:COMMAND"
 enum { COUNT_MAX = 1000 };
 
+/* Words people may expect of a tool like this one. */
+static const char *const elsewhere[] = {"mpi", "slurm", "pbs", "lsf", "sge", "kubernetes", "cloud"};
+
 static int unknown(const char *string, struct erg_error *err) {
+    size_t len = strcspn(string, ":?");
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        if (strlen(elsewhere[i]) == len && memcmp(elsewhere[i], string, len) == 0)
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"%.80s\": this version does not start workers through %s; "
+                                 "start them where you have been given hosts, with ssh or exec: %s",
+                                 string, elsewhere[i], KNOWN);
     return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" is no resource: %s", string, KNOWN);
 }
 

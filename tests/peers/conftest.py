@@ -14,6 +14,22 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
+_left_out: dict[str, None] = {}
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and isinstance(report.longrepr, tuple):
+        test = report.nodeid.split("[")[0].removeprefix("tests/")
+        _left_out[f"{test}: {report.longrepr[2].removeprefix('Skipped: ')}"] = None
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Lines that scripts/ci.py lists again at the end of a run."""
+    terminalreporter.ensure_newline()
+    for line in _left_out:
+        terminalreporter.write_line("skipped: " + " ".join(line.split()))
+
+
 @pytest.fixture(scope="session")
 def peer_package():
     """peer_package(name, version) -> the folder its wheel was unpacked to."""

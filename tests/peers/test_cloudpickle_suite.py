@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).parent
 VERSION = "v3.1.2"
 PLACE = "https://github.com/cloudpipe/cloudpickle"
 
-# Of both protocols each. All but the last look at functions inside cloudpickle that are nobody else's.
+# Of both protocols each. All look at functions inside cloudpickle that are nobody else's.
 DIFFERENT = {
     "test_extract_class_dict": "calls _extract_class_dict",
     "test_cloudpickle_extract_nested_globals": "calls _extract_code_globals",
@@ -24,7 +24,6 @@ DIFFERENT = {
     "test_lookup_module_and_qualname_dynamic_typevar": "calls _lookup_module_and_qualname",
     "test_lookup_module_and_qualname_importable_typevar": "calls _lookup_module_and_qualname",
     "test_lookup_module_and_qualname_stdlib_typevar": "calls _lookup_module_and_qualname",
-    "test_recursion_during_pickling": "what user code raises (RecursionError) passes unchanged, with the path as a note",
 }
 
 

@@ -184,7 +184,7 @@ int pk_callee_init(PyObject *module, PyObject *callable, const struct pk_hooks *
     watch->stable = 1;
     struct watching ctx = {hooks, watch};
     struct pk_hooks ours = {&ctx, hooks && hooks->buffer ? watch_buffer : NULL,
-                            hooks && hooks->ref ? watch_ref : NULL};
+                            hooks && hooks->ref ? watch_ref : NULL, PK_AS_IT_IS};
     struct pk_bytes_sink sink;
     pk_bytes_sink_init(&sink);
     PyObject *name = PyObject_HasAttrString(callable, "__qualname__")

@@ -150,12 +150,63 @@ int pk_level_known(struct pickler *p, PyObject *obj) {
     return write_name(p, self->names[index]) < 0 ? -1 : 1;
 }
 
+/* Values of the standard library whose classes are written in Python. */
+static int is_library_value(struct pk_state *st, PyTypeObject *type) {
+    static const struct {
+        const char *module, *name;
+    } values[] = {
+        {"fractions", "Fraction"},      {"uuid", "UUID"},
+        {"pathlib", "PurePosixPath"},   {"pathlib", "PureWindowsPath"},
+        {"pathlib", "PosixPath"},       {"pathlib", "WindowsPath"},
+        {"ipaddress", "IPv4Address"},   {"ipaddress", "IPv6Address"},
+        {"ipaddress", "IPv4Network"},   {"ipaddress", "IPv6Network"},
+        {"ipaddress", "IPv4Interface"}, {"ipaddress", "IPv6Interface"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(values); i++) {
+        PyObject *module;
+        if (strcmp(type->tp_name, values[i].name) != 0)
+            continue;
+        int rc = PyObject_GetOptionalAttr((PyObject *)type, PK_STR(__module__), &module);
+        const char *text = rc > 0 && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
+        size_t n = strlen(values[i].module); /* pathlib is a package in newer versions */
+        int found = text && strncmp(text, values[i].module, n) == 0 && (!text[n] || text[n] == '.');
+        PyErr_Clear();
+        Py_XDECREF(module);
+        return found;
+    }
+    return 0;
+}
+
+/* Named tuples, and subclasses of other immutable types that add no place to keep anything in. */
+static int adds_nothing(PyTypeObject *type) {
+    static PyTypeObject *const bases[] = {&PyTuple_Type,     &PyUnicode_Type, &PyLong_Type,
+                                          &PyFrozenSet_Type, &PyFloat_Type,   &PyBytes_Type};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(bases); i++)
+        if (PyType_IsSubtype(type, bases[i]))
+            return type->tp_dictoffset == 0 && type->tp_basicsize == bases[i]->tp_basicsize &&
+                   type->tp_itemsize == bases[i]->tp_itemsize;
+    return 0;
+}
+
+/* NumPy's scalars and dtypes, not what a class statement made of them, nor records: these have dicts in them. */
+static int is_numpy_value(PyTypeObject *type) {
+    if (strncmp(type->tp_name, "numpy.", 6) != 0 || strstr(type->tp_name, "oid") ||
+        strstr(type->tp_name, "record"))
+        return 0;
+    for (PyTypeObject *base = type; base; base = base->tp_base)
+        if (strcmp(base->tp_name, "numpy.generic") == 0 ||
+            strcmp(base->tp_name, "numpy.dtype") == 0)
+            return 1;
+    return 0;
+}
+
 int pk_level_type(struct pickler *p, PyTypeObject *type) {
     struct pk_hash_sink *self = pk_hash_sink_of(p);
     uint32_t never;
     if (pk_memo_find(&self->types, (PyObject *)type, &never))
         return (int)never;
-    never = (uint32_t)pk_never_changes(p->st, type);
+    never = (uint32_t)(pk_never_changes(p->st, type) || is_library_value(p->st, type) ||
+                       adds_nothing(type) || is_numpy_value(type));
     if (pk_memo_put(&self->types, (PyObject *)type, never) < 0)
         PyErr_Clear(); /* it is asked again */
     return (int)never;

@@ -133,10 +133,32 @@ static int add_note(PyObject *exception, PyObject *note) {
     return result ? 0 : -1;
 }
 
+/* What recurses without end in somebody's __reduce__ or __getattribute__ cannot be pickled. */
+static void too_deep(struct pickler *p, PyObject *cause) {
+    PyObject *path = pk_path(p);
+    if (path)
+        core_raise(p->st->module, CORE_EXC_PICKLING_ERROR,
+                   "cannot pickle %U: RecursionError: %S (does a __reduce__ or __getattribute__ in "
+                   "it call itself?)",
+                   path, cause);
+    Py_XDECREF(path);
+    PyObject *exception = PyErr_GetRaisedException();
+    if (exception && path) {
+        PyException_SetCause(exception, Py_NewRef(cause));
+        PyException_SetContext(exception, Py_NewRef(cause));
+    }
+    PyErr_SetRaisedException(exception);
+}
+
 void pk_tell_path(struct pickler *p) {
     PyObject *exception = PyErr_GetRaisedException();
     if (!exception)
         return;
+    if (Py_IS_TYPE(exception, (PyTypeObject *)PyExc_RecursionError)) {
+        too_deep(p, exception);
+        Py_DECREF(exception);
+        return;
+    }
     PyObject *ours = core_exc_class(p->st->module, CORE_EXC_PICKLING_ERROR);
     if (ours && (PyObject *)Py_TYPE(exception) != ours &&
         PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception)) {

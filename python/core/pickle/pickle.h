@@ -31,6 +31,13 @@ struct pk_sink {
 };
 
 /* What a pickler may ask its user while it writes. Any member may be NULL. */
+/* What a buffer that is not taken is when it is loaded. */
+enum pk_in_band {
+    PK_AS_IT_IS,  /* bytes if it is read-only, else a bytearray */
+    PK_READ_ONLY, /* bytes, which nobody writes to */
+    PK_WRITABLE,  /* a bytearray, unless it is one of bytes itself */
+};
+
 struct pk_hooks {
     void *ctx;
     /* An out-of-band candidate (a pickle.PickleBuffer). 1: taken, the stream says NEXT_BUFFER
@@ -41,6 +48,7 @@ struct pk_hooks {
      * 1: *pid is a new reference to a small picklable object, written as a persistent id (BINPERSID);
      * 0: pickle it as any other object; -1: exception set. */
     int (*ref)(void *ctx, PyObject *obj, PyObject **pid);
+    enum pk_in_band in_band;
 };
 
 enum {

@@ -18,6 +18,12 @@ int pk_offer_buffer(struct pickler *p, PyObject *pickle_buffer, int *taken) {
     return readonly && rc == 1 ? pk_put(p, OP_READONLY_BUFFER) : 0;
 }
 
+static int arrives_readonly(const struct pickler *p, const Py_buffer *view) {
+    if (p->hooks->in_band == PK_WRITABLE)
+        return view->readonly && view->obj && PyBytes_Check(view->obj);
+    return view->readonly || p->hooks->in_band == PK_READ_ONLY;
+}
+
 int pk_save_buffer(struct pickler *p, PyObject *obj) {
     int taken;
     pk_watch_mutable(p);
@@ -41,7 +47,7 @@ int pk_save_buffer(struct pickler *p, PyObject *obj) {
     view = PyPickleBuffer_GetBuffer(obj);
     if (!view)
         return -1;
-    if (view->readonly) {
+    if (arrives_readonly(p, view)) {
         if (pk_write_bytes(p, view->buf, (size_t)view->len) < 0)
             return -1;
     } else {

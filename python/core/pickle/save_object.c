@@ -410,11 +410,20 @@ static int load_reducers(struct pk_state *st) {
 
 /* These can be pickled otherwise, but not well. */
 int pk_wants_reducer(PyTypeObject *type) {
-    static const char *const names[] = {
-        "super",        "WeakSet",          "WeakKeyDictionary",  "WeakValueDictionary",
-        "WeakMethod",   "pairwise",         "partialmethod",      "NewType",
-        "ParamSpec", /* of 3.11, in Python; then in C: */
-        "TypeVarTuple", "typing.ParamSpec", "typing.TypeVarTuple"};
+    static const char *const names[] = {"super",
+                                        "WeakSet",
+                                        "WeakKeyDictionary",
+                                        "WeakValueDictionary",
+                                        "WeakMethod",
+                                        "pairwise",
+                                        "partialmethod",
+                                        "NewType",
+                                        "_TemporaryFileWrapper",
+                                        "_TemporaryFileCloser",
+                                        "ParamSpec", /* of 3.11, in Python; then in C: */
+                                        "TypeVarTuple",
+                                        "typing.ParamSpec",
+                                        "typing.TypeVarTuple"};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
         if (strcmp(type->tp_name, names[i]) == 0)
             return 1;

@@ -130,6 +130,7 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
     struct pl_writer w;
     int rc = pl_writer_init(&w, core, member, record, 0, head);
     if (rc == 0) {
+        w.hooks.in_band = options->readonly ? PK_READ_ONLY : PK_AS_IT_IS;
         w.entry_flags =
             options->retries > 0 ? ERG_REF_SHARED : 0; /* a second run finds them untouched */
         if (single) {

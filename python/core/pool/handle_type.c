@@ -58,6 +58,7 @@ PyObject *pl_handle_new(struct pl_core *core, PyObject *obj, int fresh) {
     size_t head_size = erg_blob_head_size(core->table);
     int rc = pl_writer_init(&w, core, member, NULL, 0, 0);
     w.entry_flags = ERG_REF_SHARED;
+    w.hooks.in_band = fresh ? PK_AS_IT_IS : PK_READ_ONLY;
     w.settle = 1;
     if (rc == 0)
         rc = pl_writer_dump(&w, obj, "put(obj)");

@@ -384,6 +384,7 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     int head = (job->star ? PL_IS_STAR : 0) | (job->options.readonly ? PL_IS_READONLY : 0);
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, head);
     if (rc == 0) {
+        w.hooks.in_band = job->options.readonly ? PK_READ_ONLY : PK_AS_IT_IS;
         w.entry_flags = job->options.retries > 0 ? ERG_REF_SHARED : 0;
         rc = fill_chunk(job, &w, most, &args->count, &error);
     }

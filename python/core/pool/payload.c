@@ -210,7 +210,8 @@ int pl_writer_init_scratch(struct pl_writer *w, struct pl_core *core, struct erg
                            struct pl_scratch *scratch) {
     *w = (struct pl_writer){
         .core = core, .member = member, .entries = w->few, .entry_cap = 2, .scratch = scratch};
-    w->hooks = (struct pk_hooks){.ctx = w, .buffer = hook_buffer, .ref = hook_ref};
+    w->hooks =
+        (struct pk_hooks){.ctx = w, .buffer = hook_buffer, .ref = hook_ref, .in_band = PK_WRITABLE};
     /* Ours while we write: pickling may run a task that writes as well. */
     w->sink =
         (struct pk_sink){.buf = scratch->buf, .cap = scratch->cap, .grow = grow_scratch, .ctx = w};

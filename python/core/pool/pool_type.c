@@ -352,7 +352,11 @@ PyDoc_STRVAR(put_doc,
              "put($self, obj, /)\n--\n\n"
              "A handle any task of the pool takes as an argument in the place of obj, which "
              "travels to each\n"
-             "worker once, as it is now. Arrays in it arrive as read-only views without a copy.");
+             "worker once, as it is now. Arrays in it arrive as read-only views without a copy.\n\n"
+             "Everything else in it is read-only by promise: the tasks of one worker share one "
+             "copy, and a\n"
+             "list that a task changes stays changed for the next task there, and for no other "
+             "worker.\nWhat tasks write to goes among the arguments.");
 
 static PyObject *pool_put(struct pl_pool *self, PyObject *obj) {
     struct pl_core *core = core_of(self);

@@ -4,10 +4,14 @@ import collections
 import datetime
 import decimal
 import enum
+import fractions
+import ipaddress
 import os
+import pathlib
 import subprocess
 import sys
 import timeit
+import uuid
 
 import ergon.pickle as ep
 import hypothesis
@@ -278,3 +282,61 @@ def test_classes_with_the_names_of_immutable_types():
 def test_named_tuples_and_instances():
     point = collections.namedtuple("point", "x y")
     assert digest(point(1, 2)) == digest(point(1, 2)) != digest((1, 2))
+
+
+SHARED = {
+    "range": lambda: range(1000, 2**40),
+    "Fraction": lambda: fractions.Fraction(10**30, 7),
+    "UUID": lambda: uuid.UUID(int=2**100),
+    "PurePath": lambda: pathlib.PurePosixPath("/a/b/c" * 9),
+    "Path": lambda: pathlib.Path("/a/b/c" * 9),
+    "address": lambda: ipaddress.ip_address("192.0.2.1"),
+    "network": lambda: ipaddress.ip_network("2001:db8::/32"),
+    "interface": lambda: ipaddress.ip_interface("192.0.2.1/24"),
+    "named tuple": lambda: Point(separate("x" * 99), (1, separate("y" * 99))),
+    "str": lambda: Text("x" * 99),
+    "int": lambda: Whole(2**900),
+    "frozenset": lambda: Group({separate("some text"), 2**99}),
+    "float64": lambda: numpy.float64(1.5),
+    "datetime64": lambda: numpy.datetime64("2020-01-01"),
+    "dtype": lambda: numpy.dtype("f8").newbyteorder(),
+    "datetime64 dtype": lambda: numpy.dtype("M8[7D]"),
+}
+Point = collections.namedtuple("Point", "x y")
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Whole(int):
+    __slots__ = ()
+
+
+class Group(frozenset):
+    __slots__ = ()
+
+
+class Noted(str):
+    """Has a dict, so it changes."""
+
+
+@pytest.mark.parametrize("make", SHARED.values(), ids=SHARED)
+def test_sharing_of_values_of_libraries_does_not_show(make):
+    one, other = make(), make()
+    assert digest([one, one]) == digest([one, other]) == digest([make(), make()])
+    assert digest((one, [one], {"k": one})) == digest((other, [make()], {"k": make()}))
+    assert digest(one) == digest(other) != digest([one])
+
+
+def test_subclasses_that_hold_more_are_told_apart():
+    one = Noted("text")
+    one.note = [one]
+    assert digest(one) == digest(one)
+    assert digest([Noted("a")] * 2) != digest([Noted("a"), Noted("a")])
+
+
+def test_named_tuples_inside_what_they_contain():
+    loop = Point([], 1)
+    loop.x.append(loop)
+    assert digest(loop) == digest(loop) != digest(Point([], 1))

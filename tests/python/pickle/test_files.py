@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tempfile
 
 import ergon.pickle as ep
 import pytest
@@ -100,3 +101,22 @@ def test_find_class_can_be_overridden():
     assert Careful(io.BytesIO(ep.dumps(os.path.join))).load() is os.path.join
     with pytest.raises(ep.UnpicklingError, match="no"):
         Careful(io.BytesIO(ep.dumps(os.system))).load()
+
+
+def test_copies_of_a_named_temporary_file_delete_nothing():
+    with tempfile.NamedTemporaryFile("w+") as file:
+        file.write("some text")
+        file.seek(5)
+        copy = ep.loads(ep.dumps([file]))[0]
+        assert (copy.read(), copy.tell(), file.tell()) == ("text", 9, 5)
+        again = ep.loads(ep.dumps(file, files="reopen"))
+        assert again.name == file.name and again.read() == "text"
+        again.close()
+        del copy, again
+        assert os.path.exists(file.name)
+    with tempfile.NamedTemporaryFile("w") as file:
+        with pytest.raises(ep.PicklingError, match=r"obj\['f'\].*not opened for reading"):
+            ep.dumps({"f": file})
+        with pytest.raises(ep.PicklingError, match="deletes a file"):
+            ep.dumps([file._closer])
+        assert os.path.exists(file.name)

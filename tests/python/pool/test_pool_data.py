@@ -368,3 +368,29 @@ def test_memory_does_not_grow_with_the_number_of_arrays(process_pool):
         process_pool.pipe(total, data)
         process_pool.pipe(np.ones, 250_000)
     assert peak() - before < 200_000, f"{(peak() - before) // 1000} MB more after 600 arrays of 2 MB"
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 1500, 300_000])
+def test_put_and_readonly_arrays_are_read_only_whatever_their_size(process_pool, n):
+    for data in (np.ones(n), np.asfortranarray(np.ones((2, n)))):
+        assert process_pool.pipe(lambda d: d["a"].flags.writeable, process_pool.put({"a": data})) is False
+        assert process_pool.pipe(lambda d: d["a"].flags.writeable, {"a": data}) is True
+        view = process_pool.options(readonly=True)
+        assert view.pipe(lambda a: a.flags.writeable, data) is False
+        assert view.map(lambda a: a.flags.writeable, [data, data, data]) == [False] * 3
+        assert process_pool.map(lambda a: a.flags.writeable, [data, data, data]) == [True] * 3
+        back = view.pipe(lambda a: a, data)
+        np.testing.assert_array_equal(back, data)
+        assert back.flags.writeable
+
+
+def test_put_bytearrays_stay_bytearrays(process_pool):
+    assert process_pool.pipe(lambda b: type(b).__name__, process_pool.put(bytearray(b"abc"))) == "bytearray"
+
+
+def test_what_a_task_changes_in_a_put_object_stays_in_its_worker(process_pool):
+    original = [1]
+    handle = process_pool.put(original)
+    lengths = process_pool.map(lambda found: found.append(2) or len(found), [handle] * 40)
+    assert max(lengths) > 2 and original == [1]
+    assert process_pool.pipe(len, process_pool.put(original)) == 1
