@@ -1,10 +1,13 @@
 """What a worker gives back for a call of a functional, so that the caller sees what sequential execution gives.
 
-An argument that is returned, or stands in what is returned, keeps its identity: it travels as its path. An exception
-travels with its cause, its context and the lines of its traceback.
+An argument that is returned, or stands in what is returned, keeps its identity: it travels as its path; so do objects that
+the function names. Where that cannot be done, the call is made by the caller. An exception travels with its cause, its
+context and the lines of its traceback.
 """
 
 import types
+
+from . import _identity
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, type, types.FunctionType})
 _LIMIT = 2000  # objects looked at among the arguments, and in a result
@@ -34,8 +37,17 @@ class Returned:
         return Returned, (self.shape,)
 
 
+class Streamed(Returned):
+    """A result that arguments stand in, or objects that the function names: a pickle, and its buffers."""
+
+    __slots__ = ()
+
+    def __reduce__(self):
+        return Streamed, (self.shape,)
+
+
 class Raised:
-    """An exception, as plain data."""
+    """An exception, as plain data; None: the call is to be made by the caller."""
 
     __slots__ = ("parts",)
 
@@ -114,7 +126,7 @@ def _rebuilt(value, leaf, memo):
 
 
 def outgoing(result, args, kwargs):
-    """In the worker: the result, or what stands for it."""
+    """Of an async functional, which runs in the caller's process: the result, or what stands for it."""
     arguments = [tuple(args), kwargs or {}]
     found = _paths(arguments)
     found.pop(id(arguments[0]), None)
@@ -136,8 +148,19 @@ def _follow(path, arguments):
     return value
 
 
-def incoming(returned, args, kwargs):
+def sent(result, fresh, function, args, kwargs):
+    """In the worker: the result, or what stands for it. fresh: nothing else refers to the result."""
+    try:
+        parts = _identity.stream(result, fresh, function, tuple(args), kwargs or {})
+    except Exception:  # Here, or it cannot be pickled that way
+        return Raised(None)
+    return result if parts is None else Streamed(parts)
+
+
+def incoming(returned, args, kwargs, function=None):
     """At the caller: the result, with the caller's own arguments in it."""
+    if type(returned) is Streamed:
+        return _identity.result_of(returned.shape, tuple(args), kwargs or {}, function)
     arguments = [tuple(args), kwargs or {}]
     return _rebuilt(returned.shape, lambda v: (_follow(v.path, arguments),) if type(v) is Argument else None, {})
 
@@ -165,8 +188,23 @@ def _parts(exception, seen):
     return body, lines, cause, context, same, exception.__suppress_context__
 
 
-def raised(exception):
+def _carried(exception, found):
+    """What it and those it comes from carry."""
+    if exception is not None and exception not in found and len(found) < 50:
+        found.append(exception)
+        _carried(exception.__cause__, found)
+        _carried(exception.__context__, found)
+    return found
+
+
+def raised(exception, function, args, kwargs):
     """In the worker: what stands for the exception."""
+    carried = [(one.args, one.__dict__) for one in _carried(exception, [])]
+    try:
+        if _identity.known(carried, function, tuple(args), kwargs or {}):
+            return Raised(None)
+    except Exception:  # too much to look at
+        return Raised(None)
     return Raised(_parts(exception, set()))
 
 
@@ -215,5 +253,7 @@ def _rebuild(parts):
 
 
 def exception_of(stand_in):
-    """At the caller: the exception."""
+    """At the caller: the exception. Raises Here."""
+    if stand_in.parts is None:
+        raise _identity.Here
     return _rebuild(stand_in.parts)

@@ -192,10 +192,12 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
             e->site = site;
             if (fl_entry_done(s, e))
                 fl_entry_decode(s, e);
-            if (e->exception)
+            if (e->exception && !e->here)
                 core_raise_as_is(e->exception);
-            else
-                r = e->value ? fl_entry_value(s, e, flat, nargs, kwnames) : fl_unknown(st);
+            else if (e->value && !(r = fl_entry_value(s, e, flat, nargs, kwnames)))
+                PyErr_Clear(); /* the real function makes the call itself */
+            if (!r && !PyErr_Occurred())
+                r = fl_unknown(st);
         }
     }
     s->trusted--;

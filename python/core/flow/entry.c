@@ -245,10 +245,10 @@ void fl_entry_decode(struct fl_session *s, struct fl_entry *e) {
     pl_call_free(s->core, &e->task);
 }
 
-/* The result for a caller with these arguments: new reference. */
+/* The result for a caller with these arguments: new reference. NULL: the call has to be made here. */
 PyObject *fl_entry_value(struct fl_session *s, struct fl_entry *e, PyObject *const *args,
                          Py_ssize_t nargs, PyObject *kwnames) {
-    if (Py_TYPE(e->value) != s->returned)
+    if (!PyType_IsSubtype(Py_TYPE(e->value), s->returned))
         return Py_NewRef(e->value);
     PyObject *tuple = PyTuple_New(nargs), *dict = PyDict_New(), *r = NULL;
     for (Py_ssize_t i = 0; tuple && i < nargs; i++)
@@ -257,7 +257,8 @@ PyObject *fl_entry_value(struct fl_session *s, struct fl_entry *e, PyObject *con
     for (Py_ssize_t i = 0; rc == 0 && kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
         rc = PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]);
     if (rc == 0)
-        r = PyObject_CallMethod(s->helper, "incoming", "OOO", e->value, tuple, dict);
+        r = PyObject_CallMethod(s->helper, "incoming", "OOOO", e->value, tuple, dict,
+                                ((struct fl_functional *)e->functional)->function);
     Py_XDECREF(tuple);
     Py_XDECREF(dict);
     return r;

@@ -127,8 +127,13 @@ void fl_raise(PyObject *exception) {
 static PyObject *outcome(struct fl_session *s, struct fl_entry *e, PyObject *functional,
                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     fl_entry_decode(s, e);
-    if (e->value)
-        return fl_entry_value(s, e, args, nargs, kwnames);
+    if (e->value) {
+        PyObject *r = fl_entry_value(s, e, args, nargs, kwnames);
+        if (r || !PyErr_ExceptionMatches(PyExc_Exception))
+            return r;
+        PyErr_Clear();
+        e->here = 1;
+    }
     if (e->here || PyErr_GivenExceptionMatches(e->exception, s->unpickled[0]) ||
         PyErr_GivenExceptionMatches(e->exception, s->unpickled[1]))
         return call_here((struct fl_functional *)functional, args, nargs,

@@ -25,7 +25,7 @@ struct fl_entry {
     uint64_t entered_ns;
     size_t bytes; /* of the result, once done */
     int done;
-    int here; /* what it raised cannot be made here */
+    int here; /* the call has to be made here, or what it raised cannot be made here */
 };
 
 struct fl_session {

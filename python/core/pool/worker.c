@@ -354,8 +354,8 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
 /* --- one call ------------------------------------------------------------------------------------------------------ */
 
 /* What a functional returned or raised, as it has to travel. Takes result; NULL with an exception that goes the usual way. */
-static PyObject *functional_outcome(struct pl_worker *worker, PyObject *result, PyObject *args,
-                                    int flags) {
+static PyObject *functional_outcome(struct pl_worker *worker, PyObject *function, PyObject *result,
+                                    PyObject *args, int flags) {
     if (result &&
         (result == Py_None || PyBool_Check(result) || PyLong_CheckExact(result) ||
          PyFloat_CheckExact(result) || PyUnicode_CheckExact(result) || PyBytes_CheckExact(result)))
@@ -365,15 +365,18 @@ static PyObject *functional_outcome(struct pl_worker *worker, PyObject *result, 
         PyErr_SetRaisedException(raised);
         return NULL;
     }
+    int fresh = result && Py_REFCNT(result) == 1;
     PyObject *helper = PyImport_ImportModule("ergon._functional"), *sent = NULL;
+    PyObject *keywords = flags & PL_HAS_KWARGS ? PyTuple_GET_ITEM(args, 1) : Py_None;
     PyObject *positional = flags & PL_IS_SINGLE    ? PyTuple_Pack(1, args)
                            : flags & PL_HAS_KWARGS ? Py_NewRef(PyTuple_GET_ITEM(args, 0))
                                                    : Py_NewRef(args);
-    if (helper && raised)
-        sent = PyObject_CallMethod(helper, "raised", "O", raised);
+    if (helper && positional && raised)
+        sent =
+            PyObject_CallMethod(helper, "raised", "OOOO", raised, function, positional, keywords);
     else if (helper && positional)
-        sent = PyObject_CallMethod(helper, "outgoing", "OOO", result, positional,
-                                   flags & PL_HAS_KWARGS ? PyTuple_GET_ITEM(args, 1) : Py_None);
+        sent = PyObject_CallMethod(helper, "sent", "OiOOO", result, fresh, function, positional,
+                                   keywords);
     if (!sent && raised) {
         PyErr_Clear();
         PyErr_SetRaisedException(Py_NewRef(raised));
@@ -424,7 +427,7 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
         result = PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 0),
                                      (size_t)PyTuple_GET_SIZE(args), NULL);
     if (args && flags & PL_IS_FUNCTIONAL)
-        result = functional_outcome(worker, result, args, flags);
+        result = functional_outcome(worker, function, result, args, flags);
     Py_XDECREF(args);
     Py_DECREF(function);
     return result;
