@@ -18,6 +18,7 @@ _ATOMS = frozenset(
     {int, float, complex, bool, str, bytes, type(None), range, type, type(...), type(NotImplemented)}
     | {types.ModuleType, types.BuiltinFunctionType, types.CodeType}
 )
+_PLAIN = frozenset({list, tuple, dict, set, frozenset})
 _MANY = 500_000  # objects looked at in a result
 _AMONG = 200_000  # objects looked at where they may be from
 _PAIRS = 2_000  # pairs of arrays compared
@@ -65,10 +66,12 @@ def _graph(result):
     a view looks into. No more than so many."""
     nodes, times, standing = [result], {id(result): 0}, {id(result)}
     for value in nodes:
-        children = _inside(value)
+        plain = type(value) in _PLAIN
+        children = gc.get_referents(value) if plain else _inside(value)
         if not _ATOMS.issuperset(map(type, children)):
             for child in children:
-                if _is_atom(child):
+                kind = type(child)
+                if kind in _ATOMS or (kind not in _PLAIN and isinstance(child, type)):
                     continue
                 key = id(child)
                 standing.add(key)
@@ -77,8 +80,7 @@ def _graph(result):
                 else:
                     times[key] = 1
                     nodes.append(child)
-        child = value.base if _is_array(value) else None
-        if child is not None:
+        if not plain and _is_array(value) and (child := value.base) is not None:
             key = id(child)
             if key in times:
                 times[key] += 1
@@ -127,7 +129,7 @@ def _overlap(nodes, times, standing):
     """Two arrays of the result look into the same memory, or something else and a view of it."""
     if any(type(node) is memoryview and times.get(id(node.obj), 0) > 1 for node in nodes):
         return True
-    views = [node for node in nodes if _is_array(node)]
+    views = [node for node in nodes if type(node) not in _PLAIN and _is_array(node)]
     if any(view.base is not None and not _is_array(view.base) and id(view.base) in standing for view in views):
         return True
     if not any(view.base is not None for view in views):
