@@ -132,7 +132,7 @@ static int is_zero(const unsigned char id[16]) {
 }
 
 static int check_hello(struct erg_agent *a, const struct erg_msg_hello *m, struct erg_error *err) {
-    if (m->role != ERG_ROLE_CLIENT)
+    if (m->role != ERG_ROLE_CLIENT && m->role != ERG_ROLE_HEIR)
         return erg_error_set(err, ERG_EPROTOCOL, "an agent was linked to what is no client");
     if (m->major != ERG_PROTOCOL_MAJOR)
         return erg_error_set(err, ERG_EPROTOCOL,
@@ -166,6 +166,10 @@ static int on_hello(struct erg_agent *a, const unsigned char *body, size_t len,
     if (code < 0) { /* somebody else: ours may come back */
         *err = why;
         return code;
+    }
+    if (m.role == ERG_ROLE_HEIR) { /* nobody comes back */
+        over(a, 0);
+        return 0;
     }
     memcpy(a->id, m.session, sizeof a->id);
     return erg_session_resume(a->session, m.received, err);
@@ -343,7 +347,7 @@ static void close_link(struct erg_agent *a, int code) {
         a->patience_ns = LEASE_CLOSED;
     erg_linkio_close(&a->io);
     erg_session_close_link(a->session);
-    a->alone_since = now_ns();
+    a->alone_since = code == ERG_ETIMEOUT ? a->heard_at : now_ns(); /* as the client counts */
 }
 
 static void take_link(struct erg_agent *a) {

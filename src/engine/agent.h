@@ -3,8 +3,8 @@
  * An agent owns an ordinary pool of local workers, and enters into it the tasks that its one client sends over a
  * session (wire/session.h). It outlives its links: while none is there it goes on working, and keeps the results, until
  * the lease is over: a short one when the client itself has closed the link (one that lives comes back at once), the whole
- * one, which is longer than the client tries to come back, when the link broke or only went silent. It ends when the client says BYE, when the lease runs out, or when it is stopped; its workers end
- * with it.
+ * one, which is longer than the client tries to come back, when the link broke or only went silent. It ends when the client says BYE, when
+ * the client's keeper says that it has died (launch/will.h), when the lease runs out, or when it is stopped; its workers end with it.
  *
  *     erg_agent_new     erg_agent_attach (any thread, whenever a link comes)     erg_agent_run     erg_agent_free
  *

@@ -174,6 +174,8 @@ static int open_remote(struct erg_pool *p, const struct erg_pool_spec *spec,
         erg_remote_on_run(remote, ran_elsewhere, p);
     if (p->runtime->asked)
         erg_remote_on_ask(remote, asked, p);
+    if (p->runtime->keeper_argv)
+        erg_remote_keep(remote, p->runtime->keeper_argv);
     pthread_mutex_lock(&p->engine->lock);
     p->remote = remote;
     pthread_mutex_unlock(&p->engine->lock);

@@ -83,6 +83,7 @@ static int64_t look(struct erg_remote *r, int64_t now) {
             erg_site_bye(p, now);
         int64_t at = erg_site_look(p, now);
         due = at < due ? at : due;
+        erg_will_look(p, now);
         gone &= erg_site_gone(p);
         if (now >= r->sweep_at)
             erg_site_sweep(p, now);
@@ -95,6 +96,7 @@ static int64_t look(struct erg_remote *r, int64_t now) {
         r->sweep_at = now + SWEEP_NS;
     if (r->stopping && gone && r->errands == 0 && !r->down) {
         r->down = 1;
+        erg_will_end(r);
         erg_remote_tell_pool(r);
     }
     erg_remote_balance(r, now);
@@ -122,6 +124,8 @@ static void *reader_main(void *arg) {
             if (tag >= EVENTS)
                 erg_site_on_event(&r->places[tag / EVENTS - 1], (int)(tag % EVENTS),
                                   events[i].events, now);
+            else if (tag == TAG_KEEPER)
+                erg_will_on_event(r);
             else if (read(r->wake_fd, &drop, sizeof drop) < 0)
                 continue;
         }
@@ -241,6 +245,7 @@ int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, i
     r->table = owner->table;
     r->bell_fd = bell_fd;
     r->epoll = r->wake_fd = -1;
+    r->keeper = ERG_KEEPER_NONE;
     r->leases_free = ERG_NIL;
     erg_retry_init(&r->retry, 0);
     r->places = calloc((size_t)n, sizeof *r->places);
@@ -331,6 +336,7 @@ void erg_remote_free(struct erg_remote *r) {
         erg_site_lose_tasks(&r->places[i], ERG_OUT_CANCELLED, "the pool was terminated");
         erg_site_fini(&r->places[i]);
     }
+    erg_will_end(r);
     erg_remote_tasks_fini(r);
     for (int i = 0; i < r->nsets; i++)
         free(r->sets[i].names);
@@ -379,6 +385,13 @@ int erg_remote_up(const struct erg_remote *remote, int *starting) {
     }
     pthread_mutex_unlock(&r->lock);
     return n;
+}
+
+void erg_remote_keep(struct erg_remote *r, char *const *keeper_argv) {
+    pthread_mutex_lock(&r->lock);
+    r->keeper_argv = keeper_argv;
+    pthread_mutex_unlock(&r->lock);
+    ring_fd(r->wake_fd);
 }
 
 void erg_remote_on_run(struct erg_remote *r, void (*fn)(void *ctx, const struct erg_elsewhere *run),
@@ -565,6 +578,7 @@ void erg_remote_after_fork_child(struct erg_remote *r) {
         if (p->has_reached && p->reached.pidfd >= 0)
             close(p->reached.pidfd);
     }
+    erg_keeper_forget(&r->keeper);
     close(r->epoll);
     close(r->wake_fd);
     pthread_mutex_unlock(&r->lock);

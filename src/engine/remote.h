@@ -16,6 +16,8 @@ struct erg_remote;
  * something changed that the pool's loop wants to look at; stays the caller's. */
 int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, int bell_fd,
                    struct erg_remote **remote, struct erg_error *err);
+/* The program that tells agents of this process's death (launch/will.h), once there are any; must outlive `remote`. */
+void erg_remote_keep(struct erg_remote *remote, char *const *keeper_argv);
 /* Begins to end: says goodbye to the agents. cancel: tasks that are there are finished as cancelled first; else there
  * must be none. Idempotent. */
 void erg_remote_stop(struct erg_remote *remote, int cancel);

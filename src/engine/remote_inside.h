@@ -1,6 +1,7 @@
 /* engine/remote_inside: what the files of a pool's places know of each other: remote.c (threads, the interface),
  * remote_link.c (links of a place), remote_lease.c (tasks that are there), remote_need.c (what they need), remote_task.c
- * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_balance.c. remote->lock guards everything that is not marked
+ * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_will.c (what is said when we have
+ * died), remote_balance.c. remote->lock guards everything that is not marked
  * otherwise. */
 #ifndef ERG_ENGINE_REMOTE_INSIDE_H
 #define ERG_ENGINE_REMOTE_INSIDE_H
@@ -10,6 +11,7 @@
 #include "engine/parcel.h"
 #include "engine/remote.h"
 #include "launch/reach.h"
+#include "launch/will.h"
 #include "sched/lease.h"
 #include "sched/retry.h"
 #include "table/away.h"
@@ -60,7 +62,8 @@ struct leased {
 struct errand {
     struct erg_remote *remote;
     struct place *place;               /* NULL: nobody waits for it any more */
-    const struct erg_reach_spec *spec; /* NULL: an end, not a beginning */
+    const struct erg_reach_spec *spec; /* NULL: an end, not a beginning; else &way */
+    struct erg_reach_spec way;         /* what it points to is the place's */
     int cancel_fd;
     struct erg_reached reached;
     int code; /* of erg_reach */
@@ -84,9 +87,11 @@ struct place {
     /* its state */
     enum erg_place_state state;
     enum erg_place_state told; /* in its row of the table */
+    int willed;                /* the keeper has its will */
     struct erg_error failure;
     unsigned char id[16];
-    int id_given; /* by whoever made the spec, whose command names it as well */
+    int64_t reconnect_until; /* BROKEN: then it is LOST */
+    int id_given;            /* by whoever made the spec, whose command names it as well */
     struct erg_session *session;
     struct erg_linkio io;
     struct errand *connecting;
@@ -164,6 +169,9 @@ struct erg_remote {
     void (*on_run)(void *ctx, const struct erg_elsewhere *run);
     void *on_run_ctx;
     struct asked asked;
+    struct erg_keeper keeper;
+    char *const *keeper_argv;       /* NULL: none */
+    int64_t keeper_at, keeper_wait; /* when the next one may be started */
 };
 
 /* remote.c */
@@ -187,6 +195,18 @@ void erg_site_on_reached(struct errand *e, int64_t now);
 void erg_site_abandon(struct place *p);
 void erg_site_fini(struct place *p);
 int erg_site_send(struct place *p, enum erg_lane lane, uint16_t type, const void *head, size_t len);
+
+/* The lease of an agent, from the last it heard of us. */
+int64_t erg_site_lease_ns(const struct place *p);
+
+/* remote_will.c: lock held */
+enum { TAG_WAKE, TAG_KEEPER }; /* of the epoll events that are no place's */
+/* The keeper is there while agents are, and knows of this one. */
+void erg_will_look(struct place *p, int64_t now);
+/* Its socket is readable. */
+void erg_will_on_event(struct erg_remote *r);
+/* Every agent was said goodbye to: it is ended. */
+void erg_will_end(struct erg_remote *r);
 
 /* remote_lease.c: lock held */
 struct leased *erg_leased_at(struct erg_remote *r, uint32_t i);

@@ -22,6 +22,8 @@
 
 #define PING_NS (1 * SECOND)
 #define SILENCE_NS (15 * SECOND) /* a link that says nothing for so long is broken */
+#define ATTEMPT_LEAST (3 * SECOND)
+#define LEASE_SPARE (5 * SECOND) /* an agent waits that much longer than we try */
 #define MUTE_NS (1 * SECOND)     /* for last words to arrive when nothing can be written any more */
 #define LOG_PATIENCE_MS 20
 #define LOG_DEAF_NS ((int64_t)1000000000) /* after somebody did not read that long */
@@ -53,17 +55,19 @@ int erg_site_send(struct place *p, enum erg_lane lane, uint16_t type, const void
     return erg_session_send(p->session, lane, type, head, len, NULL, 0, NULL, NULL, NULL);
 }
 
+int64_t erg_site_lease_ns(const struct place *p) {
+    return p->reconnect_ns + LEASE_SPARE;
+}
+
 static int queue_open(struct place *p) {
-    struct erg_msg_open m = {
-        .processes = p->want_slots,
-        .max_tasks = p->max_tasks,
-        .stop_limit_ns = p->stop_limit_ns,
-        .grace_ns = p->grace_ns,
-        /* The agent may have seen the end of the link that much earlier than we do. */
-        .lease_ns = p->reconnect_ns + SILENCE_NS + 5 * SECOND,
-        .pool = erg_table_number(p->remote->table),
-        .name = {p->name, strlen(p->name)},
-        .init = {p->init, p->init_len}};
+    struct erg_msg_open m = {.processes = p->want_slots,
+                             .max_tasks = p->max_tasks,
+                             .stop_limit_ns = p->stop_limit_ns,
+                             .grace_ns = p->grace_ns,
+                             .lease_ns = erg_site_lease_ns(p),
+                             .pool = erg_table_number(p->remote->table),
+                             .name = {p->name, strlen(p->name)},
+                             .init = {p->init, p->init_len}};
     unsigned char *head = malloc(erg_msg_open_size(&m));
     if (!head)
         return ERG_ENOMEM;
@@ -156,7 +160,10 @@ static int errand_start(struct place *p, const struct erg_reach_spec *spec) {
     if (!e)
         return ERG_ENOMEM;
     e->remote = p->remote;
-    e->spec = spec;
+    if (spec) {
+        e->way = *spec;
+        e->spec = &e->way;
+    }
     e->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (spec)
         e->place = p;
@@ -207,17 +214,6 @@ static void leave(struct place *p) {
     p->has_reached = 0;
 }
 
-/* Would it be the same again, however often it is tried? ssh says so in words alone. */
-static int is_lasting(const char *words) {
-    static const char *const all[] = {"Host key verification failed", "IDENTIFICATION HAS CHANGED",
-                                      "Permission denied", "both need the same minor version",
-                                      "it has another key"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strstr(words, all[i]))
-            return 1;
-    return 0;
-}
-
 /* It was lost: when to look for it again. Should the old agent still be there under the same name, it ends when it hears
  * of a session that is not its own, and the attempt after that finds none. */
 static void plan_again(struct place *p, int64_t now) {
@@ -226,7 +222,7 @@ static void plan_again(struct place *p, int64_t now) {
     else
         p->again_wait = p->reconnect_ns < AGAIN_MOST ? p->reconnect_ns : AGAIN_MOST;
     p->reviving = 0;
-    p->again_at = p->said_bye || is_lasting(p->failure.text) ? NEVER : now + p->again_wait;
+    p->again_at = p->said_bye || erg_reach_lasting(p->failure.text) ? NEVER : now + p->again_wait;
 }
 
 /* It is over with this agent. state: FAILED or LOST. */
@@ -252,6 +248,13 @@ static void give_up(struct place *p, enum erg_place_state state, int64_t now, co
     erg_site_lose_tasks(p, ERG_OUT_LOST, lost);
 }
 
+/* Both sides count from what they heard last: a link that fell silent has used some of the time. Of a short time that was
+ * asked for half is left to try in all the same. */
+static int64_t reconnect_until(const struct place *p, int64_t now) {
+    int64_t least = now + p->reconnect_ns / 2, until = p->heard_at + p->reconnect_ns;
+    return until > least ? until : least;
+}
+
 static void on_broken(struct place *p, int64_t now, const char *words) {
     close_link(p);
     leave(p);
@@ -266,6 +269,7 @@ static void on_broken(struct place *p, int64_t now, const char *words) {
     case ERG_PLACE_UP:
         snprintf(p->failure.text, sizeof p->failure.text, "%s", words);
         set_state(p, ERG_PLACE_BROKEN, now);
+        p->reconnect_until = reconnect_until(p, now);
         p->backoff = BACKOFF_FIRST;
         p->start_at = now + p->backoff;
         break;
@@ -445,9 +449,15 @@ static const struct erg_session_ops session_ops = {on_message, on_bulk, on_done,
 
 /* --- connecting --------------------------------------------------------------------------------------------------- */
 
+/* A link that broke: an attempt of which nothing was heard (the first packets were lost, and are repeated ever more rarely)
+ * leaves time for others. */
 static void try_connect(struct place *p, int64_t now) {
+    struct erg_reach_spec way = p->reach;
+    int64_t half = (p->reconnect_until - now) / 2;
+    if (p->state == ERG_PLACE_BROKEN && way.timeout_ns > half)
+        way.timeout_ns = half > ATTEMPT_LEAST ? half : ATTEMPT_LEAST;
     p->start_at = NEVER;
-    if (errand_start(p, &p->reach) < 0)
+    if (errand_start(p, &way) < 0)
         on_broken(p, now, "no memory, or no thread, to connect with");
 }
 
@@ -576,7 +586,7 @@ int64_t erg_site_look(struct place *p, int64_t now) {
                  (int)(p->connect_ns / SECOND));
         give_up(p, p->reviving ? ERG_PLACE_LOST : ERG_PLACE_FAILED, now, words);
     }
-    if (p->state == ERG_PLACE_BROKEN && now - p->since > p->reconnect_ns)
+    if (p->state == ERG_PLACE_BROKEN && now > p->reconnect_until)
         give_up(p, ERG_PLACE_LOST, now, p->failure.text);
     if (p->state == ERG_PLACE_BROKEN && now >= p->start_at)
         try_connect(p, now);
@@ -604,7 +614,7 @@ int64_t erg_site_look(struct place *p, int64_t now) {
     int64_t ends = p->state == ERG_PLACE_STARTING  ? p->since + p->connect_ns
                    : p->reviving                   ? p->since + p->connect_ns
                    : p->state == ERG_PLACE_LOST    ? p->again_at
-                   : p->state == ERG_PLACE_BROKEN  ? p->since + p->reconnect_ns
+                   : p->state == ERG_PLACE_BROKEN  ? p->reconnect_until
                    : p->state == ERG_PLACE_LEAVING ? p->since + GOODBYE_NS
                                                    : NEVER;
     return ends != NEVER && ends < due ? ends + MS : due;

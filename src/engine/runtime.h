@@ -39,6 +39,10 @@ struct erg_runtime {
      * socket as descriptor 3 and must call erg_zygote_serve(3, ...). NULL: this runtime has no processes. */
     char *const *zygote_argv;
 
+    /* The same for the keeper of a pool with places on other hosts (launch/will.h): it forks nobody, so it may load less.
+     * NULL: such pools have none, and agents find out by themselves that their client has died. */
+    char *const *keeper_argv;
+
     /* Starts a thread of this process that calls erg_pool_thread_main() with the member's seat. Called by
      * erg_pool_open/resize in the caller's thread, with no lock of the engine held. 0 or a negative erg_err.
      * NULL: this runtime has no threads. */

@@ -204,6 +204,18 @@ const char *erg_reached_words(const struct erg_reached *r, char *buffer, size_t 
     return buffer;
 }
 
+int erg_reach_lasting(const char *words) {
+    static const char *const all[] = {"Host key verification failed", "IDENTIFICATION HAS CHANGED",
+                                      "Permission denied", "both need the same minor version",
+                                      "it has another key"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (strstr(words, all[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* --- ending -------------------------------------------------------------------------------------------------------- */
 static int wait_gone(const struct erg_reached *r, int64_t ms, int *status) {
     const struct erg_spawned s = {.pid = r->pid, .pidfd = r->pidfd, .sock = -1};

@@ -75,6 +75,10 @@ int erg_reach(const struct erg_reach_spec *spec, int cancel_fd, struct erg_reach
 /* The last words of what connects, on one line, "" when it said nothing. */
 const char *erg_reached_words(const struct erg_reached *r, char *buffer, size_t size);
 
+/* Would it be the same again, however often it is tried: a changed key, a refused password? By the words it failed with:
+ * ssh says so in no other way. */
+int erg_reach_lasting(const char *words);
+
 /* Closes what is left of the link; ends the program (SIGTERM, after a second SIGKILL) and reaps it. */
 void erg_reached_close(struct erg_reached *r);
 

@@ -3,6 +3,7 @@
  * Children are reaped only after their process group was swept when they died badly: until then their number
  * cannot be given to anybody else, so a signal to the group hits nobody innocent. */
 #include "launch/zygote.h"
+#include "launch/will.h"
 #include "launch/zygote_msg.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,6 +25,9 @@ struct zygote {
     sigset_t old_mask;
     pid_t *children;
     size_t children_len, children_cap;
+    int *wills; /* by number; -1 */
+    size_t wills_len;
+    int dismissed; /* the owner said goodbye */
     pid_t (*fork_fn)(void *ctx);
     void *ctx;
 };
@@ -66,11 +71,20 @@ static int zygote_open(struct zygote *z, struct erg_error *err) {
     return 0;
 }
 
+static void free_wills(struct zygote *z) {
+    for (size_t i = 0; i < z->wills_len; i++)
+        close_if_open(&z->wills[i]);
+    free(z->wills);
+    z->wills = NULL;
+    z->wills_len = 0;
+}
+
 static void zygote_close(struct zygote *z) {
     close_if_open(&z->signal_fd);
     close_if_open(&z->owner_pidfd);
     close_if_open(&z->bell_fd);
     sigprocmask(SIG_SETMASK, &z->old_mask, NULL);
+    free_wills(z);
     free(z->children);
     z->children = NULL;
     z->children_len = 0;
@@ -180,6 +194,28 @@ static int on_hello(struct zygote *z, const int *fds, int fds_len) {
     return 0;
 }
 
+enum { WILLS_MAX = 1 << 16 };
+
+/* fd: -1: nothing is to be done any more. */
+static int on_will(struct zygote *z, uint32_t number, int fd) {
+    if (number >= z->wills_len && fd >= 0) {
+        size_t len = number < WILLS_MAX ? (size_t)number + 1 : 0;
+        int *grown = len ? realloc(z->wills, len * sizeof *grown) : NULL;
+        if (!grown) {
+            close(fd);
+            return len ? 0 : ERG_EPROTOCOL; /* without memory the agent's own patience has to do */
+        }
+        for (z->wills = grown; z->wills_len < len;)
+            z->wills[z->wills_len++] = -1;
+        prctl(PR_SET_NAME, "ergon-keeper");
+    }
+    if (number < z->wills_len) {
+        close_if_open(&z->wills[number]);
+        z->wills[number] = fd;
+    }
+    return 0;
+}
+
 enum { GO_ON, END, IN_CHILD };
 
 /* One order. Returns what to do, or a negative erg_err. */
@@ -197,9 +233,27 @@ static int on_order(struct zygote *z, struct erg_worker_start *out) {
         return GO_ON;
     if (msg.kind == ERG_Z_FORK && fds_len == 1 && z->owner_pidfd >= 0)
         return on_fork(z, &msg, fds[0], out) ? IN_CHILD : GO_ON;
+    if (msg.kind == ERG_Z_WILL && fds_len <= 1)
+        return on_will(z, msg.id, fds_len ? fds[0] : -1) < 0 ? ERG_EPROTOCOL : GO_ON;
     while (fds_len > 0)
         close(fds[--fds_len]);
-    return msg.kind == ERG_Z_BYE ? END : ERG_EPROTOCOL;
+    z->dismissed = msg.kind == ERG_Z_BYE;
+    return z->dismissed ? END : ERG_EPROTOCOL;
+}
+
+/* The owner is gone: what it left with us before counts, and nothing else does. */
+static void take_last_wills(struct zygote *z) {
+    struct erg_zmsg msg;
+    int fds[ERG_ZMSG_FDS], fds_len;
+    while (!z->dismissed && erg_zmsg_recv(z->sock, &msg, fds, &fds_len, MSG_DONTWAIT) == 0) {
+        z->dismissed = msg.kind == ERG_Z_BYE;
+        if (msg.kind == ERG_Z_WILL && fds_len <= 1) {
+            on_will(z, msg.id, fds_len ? fds[0] : -1);
+            continue;
+        }
+        while (fds_len > 0)
+            close(fds[--fds_len]);
+    }
 }
 
 static int serve(struct zygote *z, struct erg_worker_start *out, struct erg_error *err) {
@@ -209,8 +263,10 @@ static int serve(struct zygote *z, struct erg_worker_start *out, struct erg_erro
                                   {.fd = z->owner_pidfd, .events = POLLIN}};
         if (poll(watch, 3, -1) < 0 && errno != EINTR)
             return erg_error_system(err, errno, "the zygote's poll failed");
-        if (watch[2].revents)
+        if (watch[2].revents) {
+            take_last_wills(z);
             return END;
+        }
         if (watch[1].revents) {
             struct signalfd_siginfo drop;
             while (read(z->signal_fd, &drop, sizeof drop) > 0)
@@ -250,7 +306,16 @@ int erg_zygote_serve(int sock, pid_t (*fork_fn)(void *ctx), void *ctx, struct er
     if (rc == IN_CHILD)
         return 1;
     kill_children(&z);
+    int *wills = z.wills;
+    size_t wills_len = rc == END && !z.dismissed ? z.wills_len : 0;
+    z.wills = NULL;
+    z.wills_len = 0;
     zygote_close(&z);
+    if (wills_len) {
+        close(sock);
+        erg_will_fulfil(wills, wills_len);
+    }
+    free(wills); /* the descriptors go with the process */
     if (rc >= 0)
         return 0;
     erg_zygote_fail(sock, own.text);

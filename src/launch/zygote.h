@@ -4,7 +4,8 @@
  * therefore never seen) that has loaded what workers need and waits on descriptor 3 for orders. It is the
  * parent of its workers: it forks them, hands the owner a pidfd of each, and reaps them and reports their status.
  * It has its own session, so a terminal's Ctrl-C reaches neither it nor the workers. When its owner is gone,
- * or hangs up, it kills the workers' process groups and ends. When the zygote dies, workers run on; they
+ * or hangs up, it kills the workers' process groups and ends. (A zygote that was given wills, see launch/will.h, fulfils
+ * them first, unless its owner said goodbye: it is the keeper of a pool with places on other hosts, and never forks.) When the zygote dies, workers run on; they
  * watch the owner themselves.
  */
 #ifndef ERG_LAUNCH_ZYGOTE_H

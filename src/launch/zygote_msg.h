@@ -6,6 +6,8 @@
  *
  *     owner -> zygote   HELLO   fds: owner's pidfd, bell
  *                       FORK    id, member, generation, max_tasks; fd: table
+ *                       WILL    id: of an agent elsewhere; fd: what is to be said to it when the owner has died
+ *                               (launch/will.h); none: nothing any more
  *                       BYE
  *     zygote -> owner   READY   pid
  *                       FORKED  id, pid; fd: the worker's pidfd. pid < 0: -errno, nothing was forked
@@ -33,6 +35,7 @@ enum erg_zmsg_kind {
     ERG_Z_FAILED,
     ERG_Z_UP,
     ERG_Z_UNABLE,
+    ERG_Z_WILL,
     ERG_Z_KINDS
 };
 

@@ -239,7 +239,7 @@ int erg_msg_hello_decode(const unsigned char *bytes, size_t len, struct erg_msg_
     get_bytes(&i, m->session, sizeof m->session);
     m->received = get64(&i);
     m->tag = get_text(&i);
-    if (!i.bad && m->role != ERG_ROLE_CLIENT && m->role != ERG_ROLE_AGENT) {
+    if (!i.bad && (m->role < ERG_ROLE_CLIENT || m->role > ERG_ROLE_HEIR)) {
         return malformed(err, ERG_MSG_HELLO, "has a role that does not exist");
     }
     return get_end(&i, ERG_MSG_HELLO, err);

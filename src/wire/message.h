@@ -90,7 +90,8 @@ void erg_msg_payload_entry(const struct erg_msg_payload *payload, uint32_t i,
                            struct erg_entry *out);
 
 /* --- messages ----------------------------------------------------------------------------------------------- */
-enum erg_role { ERG_ROLE_CLIENT = 1, ERG_ROLE_AGENT = 2 };
+/* An HEIR says that the client of that session has died: the agent ends, and nothing else follows. */
+enum erg_role { ERG_ROLE_CLIENT = 1, ERG_ROLE_AGENT = 2, ERG_ROLE_HEIR = 3 };
 struct erg_msg_hello {
     uint16_t major, minor;
     uint8_t role;

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 
@@ -15,14 +14,6 @@ from ergon.errors import WorkerLost
 from test_places import AGENT, host, place, wait_until
 
 pytestmark = pytest.mark.slow
-
-CLIENT = (
-    "import ergon, sys, time\n"
-    "pool = ergon.Pool('ssh://{name}?slots=2')\n"
-    "pool.pipe(abs, 1)\n"
-    "work = [pool.apipe(time.sleep, {nap}) for _ in range(2000)]\n"
-    "print('up', flush=True); time.sleep(1000)\n"
-)
 
 
 def note(path, item, seconds=0.005):
@@ -53,17 +44,6 @@ def nothing_left(machine, seconds):
         time.sleep(0.1)
 
 
-@contextlib.contextmanager
-def client_of(name, nap=1000):
-    """A program whose pool works on the host."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CLIENT.format(name=name, nap=nap)], stdout=subprocess.PIPE, start_new_session=True
-    ) as client:
-        assert client.stdout.readline() == b"up\n"
-        yield client
-        client.kill()
-
-
 # --- links ----------------------------------------------------------------------------------------------------
 
 
@@ -82,16 +62,6 @@ def test_a_link_that_is_gone_for_long(hosts):
         assert host(pool)["pid"] == agent
     assert ran(path) == list(range(300))  # each once
     nothing_left(hosts["h1"], 15)
-
-
-def test_a_killed_client_is_known(hosts):
-    """ssh passes the end of its input on: the agent need not wait for what cannot come back."""
-    for _ in range(5):
-        with client_of("h2") as client:
-            assert hosts["h2"].processes()
-            client.kill()
-            client.wait()
-            nothing_left(hosts["h2"], 15)
 
 
 # --- processes ------------------------------------------------------------------------------------------------
@@ -129,18 +99,6 @@ def test_each_process_is_killed_five_times(hosts, who):
         items = ran(path)
         assert set(items) == set(range(300)) and (retries or len(items) == 300)
         nothing_left(hosts["h3"], 15)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("who", ["client", "client and ssh"])
-def test_a_killed_client_under_load(hosts, who):
-    """Results are on their way: ssh ends as it would with a broken network, and the lease decides."""
-    with client_of("h1", nap=0.05) as client:
-        ssh = [p.pid for p in leaks.descendants(client.pid) if p.name == "ssh"]
-        for pid in [client.pid, *(ssh if who != "client" else ())]:
-            os.kill(pid, signal.SIGKILL)
-        client.wait()
-        nothing_left(hosts["h1"], 75)
 
 
 def test_what_is_without_retries_names_the_host(hosts):

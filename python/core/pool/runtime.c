@@ -161,6 +161,9 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
     struct erg_runtime *runtime = &state->runtimes[preload];
     if (runtime->name)
         return runtime;
+    const struct erg_runtime *plain = preload ? pl_runtime(state, 0) : runtime;
+    if (!plain)
+        return NULL;
     PyObject *helper = PyImport_ImportModule("ergon._worker");
     PyObject *list = helper ? PyObject_CallMethod(helper, "zygote_argv", "i", preload) : NULL;
     char **argv = list ? pl_argv_make(list) : NULL;
@@ -175,6 +178,7 @@ const struct erg_runtime *pl_runtime(struct pool_state *state, int preload) {
     state->zygote_argv[preload] = argv;
     *runtime = (struct erg_runtime){.name = "python",
                                     .zygote_argv = argv,
+                                    .keeper_argv = preload ? plain->zygote_argv : argv,
                                     .start_thread = start_thread,
                                     .interrupt_thread = interrupt_thread,
                                     .task_lost = pl_trace_lost,
