@@ -33,7 +33,7 @@ def region(left, bottom, size=1.0, steps=24):
 
 def main(hosts):
     corners = [(x / 2, y / 2) for x in range(-4, 2) for y in range(-3, 3)]
-    with ergon.RemotePool(*hosts) as pool:
+    with ergon.RemotePool(*hosts, require="all") as pool:
         results = pool.map(region, *zip(*corners, strict=True), [0.5] * len(corners))
     print("sum", sum(total for _, total in results))
     print("regions", len(results), "by", len({name for name, _ in results}), "workers")
