@@ -138,8 +138,8 @@ static void too_deep(struct pickler *p, PyObject *cause) {
     PyObject *path = pk_path(p);
     if (path)
         core_raise(p->st->module, CORE_EXC_PICKLING_ERROR,
-                   "cannot pickle %U: RecursionError: %S (does a __reduce__ or __getattribute__ in "
-                   "it call itself?)",
+                   "cannot pickle %U: RecursionError: %S (deep recursion: does a __reduce__ or "
+                   "__getattribute__ in it call itself?)",
                    path, cause);
     Py_XDECREF(path);
     PyObject *exception = PyErr_GetRaisedException();

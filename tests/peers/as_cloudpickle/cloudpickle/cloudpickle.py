@@ -1,4 +1,4 @@
-"""The internals of cloudpickle that its tests import: two have a counterpart, the others raise."""
+"""The internals of cloudpickle that its tests import: three have a counterpart, the others raise."""
 
 import types
 import typing
@@ -8,6 +8,10 @@ from ergon._core import importable
 from cloudpickle import *  # noqa: F403
 
 _make_empty_cell = types.CellType
+
+
+def cell_set(cell: types.CellType, value: typing.Any) -> None:
+    cell.cell_contents = value
 
 
 def _should_pickle_by_reference(obj: typing.Any) -> bool:
