@@ -302,6 +302,16 @@ static inline int core_list_steal(PyObject *list, PyObject **items, Py_ssize_t n
 #endif
 }
 
+/* The dict is the attributes of an object that lives and has the values itself: then tp_traverse does not go to them. */
+static inline int core_dict_is_elsewhere(PyObject *o) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyDict_Check(o) && ((PyDictObject *)o)->ma_values;
+#else
+    (void)o;
+    return 0;
+#endif
+}
+
 /* Exported by every version, declared in public headers until 3.12. */
 #if PY_VERSION_HEX >= 0x030D0000
 PyAPI_FUNC(int) _PySet_NextEntry(PyObject *set, Py_ssize_t *pos, PyObject **key, Py_hash_t *hash);

@@ -16,7 +16,7 @@ from . import _core
 
 _ATOMS = frozenset(
     {int, float, complex, bool, str, bytes, type(None), range, type, type(...), type(NotImplemented)}
-    | {types.ModuleType, types.BuiltinFunctionType, types.CodeType}
+    | {types.ModuleType, types.CodeType}
 )
 _PLAIN = frozenset({list, tuple, dict, set, frozenset})
 _MANY = 500_000  # objects looked at in a result
@@ -46,7 +46,10 @@ def _inside(value):
         if value.dtype.hasobject:
             inner.extend(value.ravel("K").tolist() if value.shape else [value.item()])
         return inner
-    return gc.get_referents(value)
+    found = gc.get_referents(value)
+    if type(value) is dict and value and not found:  # CPython 3.13: an object's attributes, which it has itself
+        raise Here
+    return found
 
 
 def _counts(nodes):
@@ -67,7 +70,7 @@ def _graph(result):
     nodes, times, standing = [result], {id(result): 0}, {id(result)}
     for value in nodes:
         plain = type(value) in _PLAIN
-        children = gc.get_referents(value) if plain else _inside(value)
+        children = _inside(value)
         if not _ATOMS.issuperset(map(type, children)):
             for child in children:
                 kind = type(child)

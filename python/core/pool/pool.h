@@ -13,7 +13,7 @@
  *   map.c          map and amap; imap_type.c imap and uimap
  *   pool_type.c    Pool
  *   handle_type.c  Handle (put)
- *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks
+ *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks; fresh.c what results refer to
  *   runtime.c      how workers of Python come into being
  *   server.c       servers and their keys
  */
@@ -543,6 +543,12 @@ PyObject *pl_agent_main(PyObject *module, PyObject *args);
 PyObject *pl_exception_parts(PyObject *exception);
 /* The exception again. New reference; NULL with an exception about the failure. */
 PyObject *pl_exception_from_parts(PyObject *parts);
+
+/* --- fresh.c --- */
+/* 1: nothing but the result, to which the caller has the only reference, refers to it and to what it refers to; so a copy cannot
+ * be told from it. 0: something else does, or it cannot be told (functions, views of memory). Raises nothing. */
+int pl_is_fresh(PyObject *result);
+PyObject *pl_fresh(PyObject *module, PyObject *box); /* of what is in a list of one */
 
 /* --- worker.c, worker_chunk.c ------------------------------------------------------------------------------ */
 struct pl_worker {

@@ -414,6 +414,10 @@ static PyMethodDef methods[] = {
     {"_check_options", CORE_METHOD(pl_check_options), METH_FASTCALL | METH_KEYWORDS,
      "_check_options($module, /, **options)\n--\n\nRaises what map() would raise about its "
      "options."},
+    {"_fresh", pl_fresh, METH_O,
+     "_fresh($module, box, /)\n--\n\nWhether what stands in the list, alone, is referred to by "
+     "nothing else; nor is what "
+     "it refers to."},
     {"_pool_by_uid", pl_pool_by_uid, METH_O,
      "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_agent_main", pl_agent_main, METH_VARARGS,

@@ -356,9 +356,7 @@ PyObject *pl_worker_interrupt_handler(PyObject *module, PyObject *args) {
 /* What a functional returned or raised, as it has to travel. Takes result; NULL with an exception that goes the usual way. */
 static PyObject *functional_outcome(struct pl_worker *worker, PyObject *function, PyObject *result,
                                     PyObject *args, int flags) {
-    if (result &&
-        (result == Py_None || PyBool_Check(result) || PyLong_CheckExact(result) ||
-         PyFloat_CheckExact(result) || PyUnicode_CheckExact(result) || PyBytes_CheckExact(result)))
+    if (result && pl_is_fresh(result))
         return result;
     PyObject *raised = result ? NULL : PyErr_GetRaisedException();
     if (raised && PyErr_GivenExceptionMatches(raised, worker->interrupted)) {

@@ -3,12 +3,13 @@
 import collections
 import functools
 import os
+import random
 import sys
 
 import ergon
 import numpy
 import pytest
-from ergon import _identity, functional, schedule
+from ergon import _core, _identity, functional, schedule
 
 ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
 
@@ -137,6 +138,7 @@ def holding(o):
         "ordered": collections.OrderedDict(k=o),
         "objects": objects,
         "partial": functools.partial(max, o),
+        "built-in method": [o].copy,
     }
 
 
@@ -152,6 +154,7 @@ KINDS = {
     "ordered": lambda r: r["k"],
     "objects": lambda r: r[1],
     "partial": lambda r: r.args[0],
+    "built-in method": lambda r: r()[0],
 }
 
 
@@ -272,6 +275,20 @@ def test_results_kept_in_a_global_are_what_the_worker_had():
     assert KEPT == {}
 
 
+def test_the_attributes_of_an_argument_are_themselves():
+    attributes = remote(vars)
+    inside = remote(lambda o: [vars(o), o])
+
+    def main():
+        o = Node("o")
+        attributes(o)["name"] = "p"
+        found, again = inside(o)
+        found["more"] = 1
+        return o.name, o.more, again is o
+
+    assert both(main) == ("p", 1, True)
+
+
 def test_deep_and_cyclic_results():
     @remote
     def deep(o):
@@ -298,3 +315,66 @@ def test_references_are_counted_as_this_interpreter_counts_them():
     assert _identity._shared(nodes, times, True) == []
     kept = value[1]
     assert _identity._shared(nodes, times, True) == [kept, *kept.values(), kept["a"][1]]
+
+
+def grown(rng, made, depth=0):
+    """Something random, of parts that may be there several times."""
+    if made and rng.random() < 0.15:
+        return rng.choice(made)
+    kind = rng.randrange(9) if depth < 4 else 8
+    parts = [grown(rng, made, depth + 1) for _ in range(rng.randrange(4))] if kind < 7 else []
+    if kind == 0:
+        new = parts
+    elif kind == 1:
+        new = tuple(parts)
+    elif kind == 2:
+        new = dict(enumerate(parts))
+    elif kind == 3:
+        new = Node(parts)
+    elif kind == 4:
+        new = Slotted(parts)
+    elif kind == 5:
+        new = collections.deque(parts)
+    elif kind == 6:
+        new = {Node("member"), frozenset({Slotted(1)})}
+    elif kind == 7:
+        new = numpy.ones(3)[: rng.choice((2, None))]
+    else:
+        return rng.choice((1, 2.5, "text", None, (), 3 + 4j, list, math_module))
+    made.append(new)
+    return new
+
+
+math_module = sys.modules["math"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_new_is_told_in_c_as_in_python(seed):
+    """With something kept, and without."""
+    rng, fresh = random.Random(seed), 0
+    for _ in range(200):
+        made = []
+        box = [[grown(rng, made)]]
+        kept = rng.choice(made) if made and rng.random() < 0.4 else None
+        made.clear()
+        told = _core._fresh(box)
+        nodes, times, standing = _identity._graph(box[0])
+        seen = not _identity._shared(nodes, times, True) and not _identity._overlap(nodes, times, standing)
+        # A view on an array of which nothing else is left is looked at in Python, and so is an empty tuple.
+        views = any(type(node) is numpy.ndarray and node.base is not None for node in nodes)
+        empty = any(type(node) is tuple and not node for node in nodes)
+        assert told == seen or (seen and views and not told) or (empty and told), (nodes, kept)
+        fresh += told
+        del kept, nodes, times
+    assert 50 < fresh < 190
+
+
+def test_what_cannot_be_told_is_not_new():
+    whole = numpy.arange(4)
+    for box in ([lambda: 1], [memoryview(b"abc")], [whole[1:]], [numpy.array([[]], dtype=object)], [[len, Node]]):
+        assert _core._fresh(box) is (type(box[0]) is list)
+    ring = [1]
+    ring.append(ring)
+    assert not _core._fresh([ring])
+    with pytest.raises(TypeError):
+        _core._fresh((1,))
