@@ -89,6 +89,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"ergon {ergon.__version__} from {pathlib.Path(ergon.__file__).parent}, tier {config.getoption('--tier')}"
 
 
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> range:
+    """How often a test repeats what is up to chance: once, and five times in the full tier."""
+    return range(5 if request.config.getoption("--tier") == "full" else 1)
+
+
 def _shutdown() -> None:
     """Ends everything ergon keeps warm between pools."""
     ergon = sys.modules.get("ergon")

@@ -10,22 +10,21 @@
 struct command {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
-    bool hidden; /* for programs, not for people */
 };
 
 static const struct command commands[] = {
-    {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run,
-     false},
+    {"run", "run a Python program, with the alias modules in front of its path", erg_cli_run},
     {"explain", "run a program and show what of it ran in parallel, and what did not and why",
-     erg_cli_explain, false},
-    {"agent", "what pools start on other hosts", erg_cli_agent, true},
-    {"server", "let pools elsewhere use this machine", erg_cli_server, false},
-    {"report", "make an HTML page of a recorded trace", erg_cli_report, false},
-    {"top", "show the pools of running programs, live", erg_cli_top, false},
-    {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts, false},
-    {"tunnel", "make a port lead to a port of another host, through ssh", erg_cli_tunnel, false},
-    {"ports", "print free ports", erg_cli_ports, false},
-    {"doctor", "say what is wrong on this machine", erg_cli_doctor, false},
+     erg_cli_explain},
+    {"server", "let pools elsewhere use this machine", erg_cli_server},
+    {"agent", "serve one pool over standard input and output: what pools start on other hosts",
+     erg_cli_agent},
+    {"report", "make an HTML page of a recorded trace", erg_cli_report},
+    {"top", "show the pools of running programs, live", erg_cli_top},
+    {"hosts", "say which hosts can be reached, and what they are like", erg_cli_hosts},
+    {"tunnel", "make a port lead to a port of another host, through ssh", erg_cli_tunnel},
+    {"ports", "print free ports", erg_cli_ports},
+    {"doctor", "say what is wrong on this machine", erg_cli_doctor},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -65,9 +64,7 @@ static int help(void) {
     puts("Usage: ergon COMMAND [arguments]\n\n"
          "Parallel Python on a C engine.\n\nCommands:");
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (!commands[i].hidden) {
-            printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-        }
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     }
     puts("\nOptions:\n"
          "  -h, --help     this text\n"
@@ -113,7 +110,7 @@ static int unknown(const char *name) {
     size_t least = 3; /* farther than this is another word */
     for (size_t i = 0; i < COMMANDS; i++) {
         size_t far = distance(name, commands[i].name);
-        if (!commands[i].hidden && far < least && far < strlen(commands[i].name)) {
+        if (far < least && far < strlen(commands[i].name)) {
             least = far;
             nearest = &commands[i];
         }

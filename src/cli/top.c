@@ -28,7 +28,7 @@ static const char usage[] =
     "Options:\n"
     "  -p, --pid PID          the pools of one process\n"
     "  -n, --interval SECONDS between pictures, 1 to 3600 (1)\n"
-    "      --once             print two pictures' difference once, and end\n"
+    "      --once             print one picture, with rates over the interval, and end\n"
     "      --json             the same as JSON\n"
     "  -h, --help             this text\n"
     "\n"

@@ -1,10 +1,10 @@
 """How an agent comes to be on another host: what is sent there, what is kept, who outlives whom."""
 
+import glob
 import os
 import pathlib
-import shutil
+import re
 import signal
-import subprocess
 import sys
 import time
 
@@ -134,23 +134,28 @@ def test_what_is_missing_is_said(bare, tmp_path):
         Link(f"{SHELL}?python=/no/such/python", environ=bare)
 
 
-def other_python():
-    for minor in range(8, 15):
-        name = f"python3.{minor}"
-        if minor == sys.version_info.minor:
-            continue
-        for found in [shutil.which(name), *map(str, pathlib.Path("/usr/bin").glob(name))]:
-            if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-                return found
-    return None
+def other_pythons():
+    """Of other versions, on this machine. Not by PATH: pyenv's shims are there whether or not they run, and slow."""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    own = f"python3.{sys.version_info.minor}"
+    for pattern in ("/usr/bin/python3.*", "/usr/local/bin/python3.*", f"{root}/versions/*/bin/python3.*"):
+        for found in glob.glob(pattern):
+            name = os.path.basename(found)
+            if re.fullmatch(r"python3\.(8|9|1\d)", name) and name != own:
+                yield found
 
 
-def test_another_python_is_said(bare):
-    python = other_python()
-    if python is None:
-        pytest.skip("no Python of another version here")
-    with pytest.raises(RuntimeError, match=r"Python 3\.\d+ runs there .* and 3\.\d+ here.*python=PATH"):
-        Link(f"{SHELL}?python={python}", environ=bare)
+def test_another_python_is_said(bare, tmp_path):
+    """One that says it is another, and one that is where this machine has it."""
+    pretends = tmp_path / "pretends"
+    pretends.mkdir()
+    (pretends / "sitecustomize.py").write_text("import sys\nsys.version_info = (3, 9, 2, 'final', 0)\n")
+    words = r"Python 3\.(\d+) runs there \(.*\) and 3\.\d+ here.*python=PATH"
+    with pytest.raises(RuntimeError, match=words.replace(r"(\d+)", "9")):
+        Link(SHELL, environ={**bare, "PYTHONPATH": str(pretends)})
+    for python in list(other_pythons())[:1]:
+        with pytest.raises(RuntimeError, match=words):
+            Link(f"{SHELL}?python={python}", environ=bare)
 
 
 def test_what_a_shell_says_first_is_skipped(bare):

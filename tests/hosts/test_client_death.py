@@ -11,9 +11,9 @@ import time
 import ergon
 import leaks
 import pytest
-from test_host_faults import nothing_left
 from test_places import alive, host, place, wait_until
 from test_server import serve  # noqa: F401  (a fixture)
+from trouble import nothing_left
 
 CLIENT = """
 import ergon, os, sys, time

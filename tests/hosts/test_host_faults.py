@@ -8,47 +8,18 @@ import time
 import uuid
 
 import ergon
-import leaks
 import pytest
 from ergon.errors import WorkerLost
 from test_places import AGENT, host, place, wait_until
+from trouble import note, nothing_left, ran, victims, where
 
 pytestmark = pytest.mark.slow
-
-
-def note(path, item, seconds=0.005):
-    """Leaves a line for each time it runs."""
-    time.sleep(seconds)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(fd, b"%d\n" % item)
-    os.close(fd)
-    return item * item
-
-
-def ran(path):
-    with open(path) as file:
-        items = sorted(map(int, file))
-    os.unlink(path)
-    return items
-
-
-def where(_=None):
-    return os.uname().nodename
-
-
-def nothing_left(machine, seconds):
-    """Of the pool on the host, in so many seconds."""
-    deadline = time.monotonic() + seconds
-    while left := machine.processes():
-        assert time.monotonic() < deadline, [p.describe() for p in left]
-        time.sleep(0.1)
-
 
 # --- links ----------------------------------------------------------------------------------------------------
 
 
 def test_a_link_that_is_gone_for_long(hosts):
-    """The agent hears at once that its link ended, and is found again twenty seconds later."""
+    """The agent hears at once that its link ended, and is found again when more than ten seconds have gone by."""
     path = f"/tmp/{uuid.uuid4()}"
     with ergon.Pool("ssh://h1?slots=2") as pool:
         future = pool.amap(note, [path] * 300, range(300), chunksize=1)
@@ -56,7 +27,7 @@ def test_a_link_that_is_gone_for_long(hosts):
         agent = host(pool)["pid"]
         hosts["h1"].cut()
         hosts["h1"].disconnect()
-        time.sleep(20)
+        time.sleep(14)
         hosts["h1"].heal()
         assert future.result(60) == [item * item for item in range(300)]
         assert host(pool)["pid"] == agent
@@ -67,27 +38,10 @@ def test_a_link_that_is_gone_for_long(hosts):
 # --- processes ------------------------------------------------------------------------------------------------
 
 
-def victims(machine, client):
-    """Who takes part, by name: pids as this machine has them."""
-    processes = machine.processes()
-    (agent,) = [p for p in processes if p.name == "ergon-agent"]
-    (zygote,) = [p for p in processes if p.parent == agent.pid]
-    attached = [p for p in processes if p.pid not in (agent.pid, zygote.pid) and p.parent != zygote.pid]
-    ssh = [p for p in leaks.descendants(client) if p.name == "ssh"]
-    return {
-        "agent": agent.pid,
-        "zygote": zygote.pid,
-        "attached": attached[-1].pid,
-        "worker": next(p.pid for p in processes if p.parent == zygote.pid),
-        "ssh": ssh[-1].pid,
-    }
-
-
-@pytest.mark.full
 @pytest.mark.parametrize("who", ["attached", "ssh", "zygote", "worker", "agent"])
-def test_each_process_is_killed_five_times(hosts, who):
+def test_each_process_in_turn_is_killed(hosts, who, rounds):
     """Under load: all is done in the end, once where nothing that ran was killed, and nothing stays."""
-    for _ in range(5):
+    for _ in rounds:
         path = f"/tmp/{uuid.uuid4()}"
         retries = 3 if who in ("worker", "agent") else 0
         with ergon.Pool("ssh://h3?slots=2", "local:1") as pool:

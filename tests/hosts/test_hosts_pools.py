@@ -99,28 +99,6 @@ def test_each_that_fails_is_named(hosts):
         hosts["h2"].boot()
 
 
-def test_a_link_that_is_cut_for_a_while(hosts):
-    """What runs goes on, nothing is lost and nothing runs twice."""
-    log = hosts["h1"].tmp / "log"
-
-    def note(i, log=str(log)):
-        with open(log, "a") as file:
-            file.write(f"{i}\n")
-        time.sleep(0.05)
-        return i
-
-    with ergon.RemotePool("h1:2") as pool:
-        future = pool.amap(note, range(100), chunksize=1)
-        until(lambda: log.exists() and log.read_text().count("\n") > 10)
-        hosts["h1"].cut()
-        time.sleep(1.5)
-        hosts["h1"].disconnect()
-        hosts["h1"].heal()
-        assert future.result(60) == list(range(100))
-        assert sorted(map(int, log.read_text().split())) == list(range(100))
-    log.unlink()
-
-
 def test_a_host_that_crashes(hosts):
     with ergon.RemotePool("h1:1", "h2:1", require="all") as pool:
         future = pool.submit(time.sleep, 1000, resources={"host": "h2"})
@@ -132,18 +110,3 @@ def test_a_host_that_crashes(hosts):
             future.result(60)
         assert retried.result(60) in ("h1", "h2")
         assert pool.map(where, range(5)) == ["h1"] * 5
-
-
-def test_nothing_stays_behind_when_the_program_is_killed(hosts):
-    import subprocess
-    import sys
-
-    program = (
-        "import ergon, time\npool = ergon.RemotePool('h3:2')\npool.pipe(abs, 1)\n"
-        "f = pool.amap(time.sleep, [1000] * 4)\nprint('up', flush=True)\ntime.sleep(1000)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:
-        assert owner.stdout.readline() == b"up\n"
-        assert hosts["h3"].processes()
-        owner.kill()
-    assert not hosts.left_over(patience=60)

@@ -1,6 +1,7 @@
 """scripts/ci.py counts what the tools print, and a stage that fails cannot pass unnoticed."""
 
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -75,3 +76,65 @@ def test_skipped_stages_did_not_pass(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["skipped: absent: no debug build", "4 passed, 0 failed"]
     assert any(line.startswith("--- absent: skipped after") for line in lines)
+
+
+PEER = """
+import pytest
+
+@pytest.fixture
+def suite():
+    pytest.skip("peer 1.0 could not be\\n  downloaded")
+
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_suite(suite, part): pass
+
+def test_users(): pytest.importorskip("nobody_has_this_module")
+
+@pytest.mark.skipif(True, reason="not on this system")
+def test_marked(): pass
+
+@pytest.mark.xfail
+def test_known(): raise ValueError
+
+def test_good(): pass
+"""
+
+
+def test_peers_that_are_left_out_are_listed(tmp_path, capsys):
+    """tests/peers/conftest.py says them in lines that the runner lists again; what was skipped did not pass."""
+    folder = tmp_path / "tests" / "peers"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "peers" / "conftest.py", folder)
+    (folder / "test_peer.py").write_text(PEER)
+    (folder / "test_whole.py").write_text("import pytest\nnone = pytest.importorskip('nobody_has_that')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    passed, failed, skipped = ci.run("peers", command)
+    assert (passed, failed) == (2, 0)
+    assert skipped == [
+        "peers/test_whole.py: could not import 'nobody_has_that': No module named 'nobody_has_that'",
+        "peers/test_peer.py::test_suite: peer 1.0 could not be downloaded",
+        "peers/test_peer.py::test_users: could not import 'nobody_has_this_module': "
+        "No module named 'nobody_has_this_module'",
+        "peers/test_peer.py::test_marked: not on this system",
+    ], capsys.readouterr().out
+
+
+def test_a_run_of_peers_that_were_all_left_out_did_not_pass(tmp_path, monkeypatch, capsys):
+    shutil.copy(ROOT / "tests" / "peers" / "conftest.py", tmp_path)
+    (tmp_path / "test_peer.py").write_text("import pytest\ndef test_suite(): pytest.skip('no network')\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    monkeypatch.setitem(ci.TIERS, "quick", [("peers", command)])
+    assert ci.main("quick") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["skipped: peers: test_peer.py::test_suite: no network", "0 passed, 0 failed"]

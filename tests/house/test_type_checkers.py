@@ -46,6 +46,20 @@ with ergon.SerialPool() as serial:
     assert_type(serial.put("a"), str)
     assert_type(serial.uimap(len, ["a"]).next(), int)
 
+with ergon.ThreadPool(1) as one, one.executor() as executor:
+    assert_type(executor.submit(text, 1).result(), str)
+    for line in executor.map(text, [1]):
+        assert_type(line, str)
+
+assert_type(ergon.ssh.Pipe(None, "true").errors, str)
+assert_type(ergon.ssh.Pipe("far", ["ls", "-l"], text=False, port=22).errors, bytes)
+with ergon.ssh.Tunnel("far", 5432) as tunnel:
+    assert_type(tunnel.connected, bool)
+ergon.ssh.Copier(["a"], "far:b", launcher="sftp")(timeout=3)
+for host in ergon.hosts.look(["far"], timeout=1):
+    assert_type(host.latency_s, float)
+assert_type(ergon.config.find(), str | None)
+
 assert_type(ergon.dumps(1), bytes)
 """
 WRONG = """\

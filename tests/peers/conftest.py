@@ -25,6 +25,10 @@ def pytest_runtest_logreport(report):
         _left_out[f"{test}: {report.longrepr[2].removeprefix('Skipped: ')}"] = None
 
 
+def pytest_collectreport(report):
+    pytest_runtest_logreport(report)  # a whole file
+
+
 def pytest_terminal_summary(terminalreporter):
     """Lines that scripts/ci.py lists again at the end of a run."""
     terminalreporter.ensure_newline()

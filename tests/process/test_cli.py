@@ -44,9 +44,8 @@ def test_help_lists_the_commands() -> None:
     for arguments in (["--help"], ["-h"], ["help"]):
         done = call(*arguments)
         assert done.returncode == 0 and not done.stderr
-        for name in ("run", "report", "doctor"):
-            assert f"\n  {name} " in done.stdout
-        assert "zygote" not in done.stdout
+        shown = re.findall(r"^  ([a-z]+) +\S", done.stdout.partition("Commands:\n")[2].partition("\n\n")[0], re.M)
+        assert sorted(shown) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,13 +8,13 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import struct
 import subprocess
 import sys
 import zlib
 
 import pytest
+from browser import browse, in_browser, words
 
 COMMAND = pathlib.Path(sys.prefix) / "bin" / "ergon"
 
@@ -69,12 +69,6 @@ def page_of(tmp_path: pathlib.Path, events: list[dict], sections: list[dict] = (
     assert done.stdout.decode().strip() == str(tmp_path / "t.html")
     assert sorted(os.listdir(tmp_path)) == ["t.html", "t.json"]
     return tmp_path / "t.html"
-
-
-def words(page: str) -> str:
-    """The text of a page without its markup."""
-    page = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).replace("\u202f", " ").split())
 
 
 # --- the page as text -----------------------------------------------------------------------------------------
@@ -185,6 +179,21 @@ def test_many_tasks_make_a_page_of_bearable_size(tmp_path: pathlib.Path) -> None
     assert "160,000 tasks" in words(page.read_text())
 
 
+def test_other_hosts_have_a_table_of_their_own(tmp_path: pathlib.Path) -> None:
+    assert "Other hosts" not in words(page_of(tmp_path, run_of(30)).read_text())
+    events = run_of(30)
+    for event in events:
+        if event["name"] == "thread_name":
+            event["args"]["name"] = ["process 1", "host ssh://a?slots=2&tags=<b>", "host b"][event["tid"]]
+    text = words(page_of(tmp_path, events).read_text())
+    counts = [sum(e["ph"] == "X" and e["tid"] == lane for e in events) for lane in range(3)]
+    table = text.partition("Other hosts")[2].partition("Functions")[0]
+    rows = [f"{name} {n} {n / 30 * 100:.0f} % {n}.0 kB {2 * n}.0 kB"
+            for name, n in zip(["host ssh://a?slots=2&tags=<b>", "host b"], counts[1:], strict=True)]  # fmt: skip
+    assert all(row in table for row in rows), (rows, table)
+    assert "process 1" not in table
+
+
 # --- the command ----------------------------------------------------------------------------------------------
 
 
@@ -268,21 +277,6 @@ def test_a_full_disk_is_noticed(tmp_path: pathlib.Path) -> None:
 
 
 # --- the page in a browser --------------------------------------------------------------------------------------
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_browser = pytest.mark.skipif(not BROWSER, reason="chromium is not installed: apt-get install chromium")
-
-
-def browse(tmp_path: pathlib.Path, page: pathlib.Path, *options: str) -> bytes:
-    profile = tmp_path / "profile"
-    done = subprocess.run(
-        [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-         f"--user-data-dir={profile}", "--virtual-time-budget=4000", *options, page.as_uri()],
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
-    shutil.rmtree(profile, ignore_errors=True)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return done.stdout
 
 
 def pixels(path: pathlib.Path) -> tuple[int, int, list[bytes]]:

@@ -183,6 +183,7 @@ static const struct {
     {"timeline", erg_page_timeline},
     {"budget", erg_page_budget},
     {"workers", erg_page_workers},
+    {"hosts", erg_page_hosts},
     {"durations", erg_page_durations},
     {"functions", erg_page_functions},
     {"slowest", erg_page_slowest},

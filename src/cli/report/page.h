@@ -29,6 +29,7 @@ int erg_page_write(FILE *out, const struct erg_trace *trace, const struct erg_su
 void erg_page_timeline(struct erg_page *page);
 void erg_page_budget(struct erg_page *page);
 void erg_page_workers(struct erg_page *page);
+void erg_page_hosts(struct erg_page *page);
 void erg_page_durations(struct erg_page *page);
 void erg_page_functions(struct erg_page *page);
 void erg_page_slowest(struct erg_page *page);

@@ -140,6 +140,49 @@ void erg_page_workers(struct erg_page *page) {
     fputs("</section>\n", page->out);
 }
 
+/* A lane that stands for another host: ergon.trace names them so. */
+static bool is_host(const struct erg_page *page, uint32_t w) {
+    const char *name = page->trace->workers[w].name;
+    return name && strncmp(name, "host ", 5) == 0 && page->summary->workers[w].tasks > 0;
+}
+
+static void host_row(struct erg_page *page, uint32_t w) {
+    const struct erg_summary *s = page->summary;
+    const struct erg_summary_worker *worker = &s->workers[w];
+    char name[NAME_SIZE], a[ERG_HTML_UNIT_SIZE], b[ERG_HTML_UNIT_SIZE];
+    fputs("<tr><td>", page->out);
+    erg_html_text(page->out, erg_page_worker(page, w, name, sizeof name));
+    fprintf(page->out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td>",
+            erg_html_count(a, worker->tasks), erg_html_share(b, worker->tasks / s->tasks));
+    fprintf(page->out, "<td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n",
+            erg_html_bytes(a, worker->bytes_in), erg_html_bytes(b, worker->bytes_out));
+}
+
+/* What ran on other hosts, and what that moved; nothing for a run on one machine. */
+void erg_page_hosts(struct erg_page *page) {
+    uint32_t hosts = 0;
+    for (uint32_t w = 0; w < page->trace->workers_count; w++) {
+        hosts += is_host(page, w);
+    }
+    if (!hosts) {
+        return;
+    }
+    fputs(
+        "<section id=\"hosts\">\n<h2>Other hosts</h2>\n<p class=\"note\">One row a host, however "
+        "many "
+        "workers it has. Sent are the arguments of the tasks that ran there, fetched their results."
+        "</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>host</th><th class=\"n\">tasks</th>"
+        "<th class=\"n\">of all</th><th class=\"n\">sent</th><th class=\"n\">fetched</th>"
+        "</tr></thead>\n<tbody>\n",
+        page->out);
+    for (uint32_t w = 0; w < page->trace->workers_count; w++) {
+        if (is_host(page, w)) {
+            host_row(page, w);
+        }
+    }
+    fputs("</tbody></table></div>\n</section>\n", page->out);
+}
+
 /* A round duration as short as can be: 1 µs, 10 ms. */
 static const char *axis_label(char *to, double us) {
     const char *unit = us > 0.999e6 ? "s" : us > 999 ? "ms" : "µs";

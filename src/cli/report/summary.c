@@ -110,6 +110,8 @@ static size_t stretches(struct erg_summary_worker *worker, const struct erg_trac
         double end = tasks[i].start + tasks[i].lasted;
         worker->tasks++;
         worker->items += tasks[i].items;
+        worker->bytes_in += tasks[i].bytes_in;
+        worker->bytes_out += tasks[i].bytes_out;
         if (tasks[i].start > to) {
             if (i > 0) {
                 edges[used] = (struct edge){from, 1, 0, used == 0};

@@ -13,6 +13,7 @@ struct erg_summary_worker {
     double tasks, items;
     double busy; /* at least one task of it ran: tasks inside tasks count once */
     double first, last;
+    double bytes_in, bytes_out;
 };
 
 struct erg_summary_function {

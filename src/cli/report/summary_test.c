@@ -56,6 +56,8 @@ static void two_workers(void **state) {
     assert_float_equal(s.tasks, 3, 0);
     assert_float_equal(s.items, 5, 0);
     assert_float_equal(s.total, 40, 1e-9);
+    assert_float_equal(s.workers[1].bytes_in, 5, 0);
+    assert_float_equal(s.workers[0].bytes_in + s.workers[1].bytes_out, 0, 0);
     assert_float_equal(s.available, 62, 1e-9);
     assert_float_equal(s.budget.busy, 40, 1e-9);
     assert_float_equal(s.budget.startup, 12, 1e-9);
