@@ -7,7 +7,7 @@ context and the lines of its traceback.
 
 import types
 
-from . import _identity
+from . import _around, _identity
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, type, types.FunctionType})
 _LIMIT = 2000  # objects looked at among the arguments, and in a result
@@ -151,7 +151,7 @@ def _follow(path, arguments):
 def sent(result, fresh, function, args, kwargs):
     """In the worker: the result, or what stands for it. fresh: nothing else refers to the result."""
     try:
-        parts = _identity.stream(result, fresh, function, tuple(args), kwargs or {})
+        parts = _identity.stream(result, fresh, _around.function_of(function), tuple(args), kwargs or {})
     except Exception:  # Here, or it cannot be pickled that way
         return Raised(None)
     return result if parts is None else Streamed(parts)
@@ -199,6 +199,13 @@ def _carried(exception, found):
 
 def raised(exception, function, args, kwargs):
     """In the worker: what stands for the exception."""
+    if isinstance(exception, _identity.Here):
+        return Raised(None)
+    if (own := _around.function_of(function)) is not function:
+        function, trace = own, exception.__traceback__
+        while trace is not None and trace.tb_frame.f_code is _around.call.__code__:
+            trace = trace.tb_next
+        exception.__traceback__ = trace
     carried = [(one.args, one.__dict__) for one in _carried(exception, [])]
     try:
         if _identity.known(carried, function, tuple(args), kwargs or {}):

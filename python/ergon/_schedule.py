@@ -70,9 +70,10 @@ _workers = None  # what configure() was given, or None: the configuration file, 
 def _open():
     import os
 
-    from . import config
+    from . import _around, config
     from .pool import Pool
 
+    _around.began()
     workers = _workers if _workers is not None else config.workers()
     resources = config.resources(workers) if workers else []
     pool = Pool.__new__(Pool)

@@ -84,7 +84,9 @@ int fl_entry_signature(struct fl_session *s, struct fl_run *run, PyObject *funct
         return fl_sig_loose(run, s->st, functional, args, nargs, kwnames, sig) == 0 ? 0 : -1;
     if (fl_sig_of(s->st, functional, args, nargs, kwnames, sig) < 0)
         return -1;
-    struct pl_fn *fn = pl_fn_get(s->core, ((struct fl_functional *)functional)->function);
+    Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    PyObject *sent = fl_around(s, functional, args, nargs + k);
+    struct pl_fn *fn = sent ? pl_fn_get(s->core, sent) : NULL;
     if (!fn)
         return -1;
     if (fn->has_callee) {
@@ -146,8 +148,8 @@ struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,
             return NULL;
         }
         s->jobs++;
-    } else if (pl_call_submit(s->core, ((struct fl_functional *)functional)->function, args, nargs,
-                              kwnames, &options, NULL, &e->task) < 0) {
+    } else if (pl_call_submit(s->core, fl_around_sent(functional), args, nargs, kwnames, &options,
+                              NULL, &e->task) < 0) {
         PyMem_Free(e);
         return NULL;
     }

@@ -21,6 +21,7 @@
  *   entry.c       calls under way; ahead.c passes; suspended.c sessions of generators and coroutines
  *   job.c         calls of async functionals
  *   signature.c   what two calls must have in common to be the same
+ *   around.c      what a functional can see besides its arguments
  *   types.c       Schedule and Functional
  *   state.c       module state and glue
  *
@@ -66,6 +67,23 @@ static inline unsigned fl_seen_at(const void *p) {
     return (unsigned)((uintptr_t)p >> 4 ^ (uintptr_t)p >> 12) % FL_SEEN;
 }
 
+struct fl_sig {
+    uint64_t a, b;
+};
+
+/* What counts for the whole process; around.c. */
+struct fl_process {
+    struct fl_sig sig,
+        rare; /* as it is; the part of it that is looked at when a scheduled function begins */
+    uint64_t version;               /* counts its changes */
+    uint64_t looked;                /* serial of the session that looked last */
+    PyObject *held[7];              /* what was compared; strong */
+    PyObject *spaces[2], *names[2]; /* of the lists that are looked at; strong */
+    PyObject *getcontext;           /* decimal's; strong. NULL: it is not imported */
+    PyObject *traps;                /* of a copy of decimal's context; strong */
+    uint64_t traps_changed;
+};
+
 enum { FL_NUMPY_MODULES = 2 };
 /* --- module state ------------------------------------------------------------------------------------- */
 struct fl_code;
@@ -102,6 +120,8 @@ struct flow_state {
     struct fl_map code_ptrs;   /* code object -> capsule of its fl_code */
     /* names that are looked up often */
     PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_init, *s_new, *s_call, *s_getattribute;
+    struct fl_process process;
+    uint64_t sessions; /* counts those that were begun */
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject
         *explain; /* dict: (file, line, what happened) -> how often; NULL: nobody wants to know */
@@ -371,9 +391,10 @@ void fl_guard_end(struct flow_state *st);
 void *fl_frame_base(void); /* the running frame, only compared */
 
 /* --- signature.c ------------------------------------------------------------------------------------------------ */
-struct fl_sig {
-    uint64_t a, b;
-};
+/* Adds to what is compared; of a value its contents. 0, or -1: it cannot be pickled. */
+void fl_sig_add(struct fl_sig *sig, uint64_t word);
+void fl_sig_add_bytes(struct fl_sig *sig, const char *bytes, size_t n);
+int fl_sig_add_value(struct flow_state *st, struct fl_sig *sig, PyObject *o); /* NULL: nothing */
 /* 0, or -1 with an exception (the arguments cannot be pickled). */
 int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames, struct fl_sig *sig);
@@ -382,6 +403,18 @@ int fl_sig_of(struct flow_state *st, PyObject *functional, PyObject *const *args
  * that kind belongs to the pass (run, or NULL). */
 int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional,
                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, struct fl_sig *sig);
+
+/* --- around.c ------------------------------------------------------------------------------------------------------ */
+struct fl_around;
+/* What workers are given for the functional, so that it sees there what it would see here: borrowed. NULL: exception; the call has
+ * to be made here. */
+PyObject *fl_around(struct fl_session *session, PyObject *functional, PyObject *const *args,
+                    Py_ssize_t nargs);
+PyObject *fl_around_sent(PyObject *functional); /* what it gave last: borrowed */
+void fl_around_moved(
+    struct flow_state *st); /* what workers begin with is something else from now on */
+int fl_around_traverse(const struct fl_around *around, visitproc visit, void *arg);
+void fl_around_free(struct fl_around *around); /* NULL: none */
 
 /* --- job.c --------------------------------------------------------------------------------------------------------- */
 struct fl_job {
@@ -458,6 +491,7 @@ struct fl_functional {
     int remote_only;
     int here_only; /* a generator function: its calls are left alone */
     int is_async;
+    struct fl_around *around; /* NULL until it is first called */
 };
 struct fl_schedule {
     PyObject_HEAD PyObject *function, *dict, *weakrefs;

@@ -319,6 +319,7 @@ struct fl_session *fl_session_new(struct flow_state *st) {
         return NULL;
     }
     s->st = st;
+    s->serial = ++st->sessions;
     s->base = fl_frame_base();
     s->dirty = 1;
     s->bold = 1;

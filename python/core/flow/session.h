@@ -30,6 +30,7 @@ struct fl_entry {
 
 struct fl_session {
     struct fl_session *outer;
+    uint64_t serial; /* no other has had it */
     struct flow_state *st;
     struct pl_core *core;
     PyObject *pool;   /* strong: it keeps core */

@@ -11,27 +11,27 @@ static uint64_t mix(uint64_t a, uint64_t b) {
     return (uint64_t)r ^ (uint64_t)(r >> 64);
 }
 
-static void add(struct fl_sig *sig, uint64_t word) {
+void fl_sig_add(struct fl_sig *sig, uint64_t word) {
     sig->a = mix(sig->a ^ word, sig->b);
     sig->b = mix(sig->b + UINT64_C(0x9E3779B97F4A7C15), word ^ (sig->a << 1));
 }
 
-static void add_bytes(struct fl_sig *sig, const char *p, size_t n) {
-    add(sig, n);
+void fl_sig_add_bytes(struct fl_sig *sig, const char *p, size_t n) {
+    fl_sig_add(sig, n);
     for (; n >= 8; p += 8, n -= 8) {
         uint64_t word;
         memcpy(&word, p, 8);
-        add(sig, word);
+        fl_sig_add(sig, word);
     }
     uint64_t rest = 0;
     memcpy(&rest, p, n);
-    add(sig, rest);
+    fl_sig_add(sig, rest);
 }
 
 /* 1: done; 0: not an atom. */
 static int add_atom(struct fl_sig *sig, PyObject *o) {
     if (o == Py_None || PyBool_Check(o)) {
-        add(sig, o == Py_None ? 1 : o == Py_True ? 2 : 3);
+        fl_sig_add(sig, o == Py_None ? 1 : o == Py_True ? 2 : 3);
         return 1;
     }
     if (PyLong_CheckExact(o)) {
@@ -39,21 +39,22 @@ static int add_atom(struct fl_sig *sig, PyObject *o) {
         long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
         if (overflow)
             return 0;
-        add(sig, 4);
-        add(sig, (uint64_t)value);
+        fl_sig_add(sig, 4);
+        fl_sig_add(sig, (uint64_t)value);
         return 1;
     }
     if (PyFloat_CheckExact(o)) {
         double value = PyFloat_AS_DOUBLE(o);
         uint64_t word;
         memcpy(&word, &value, 8);
-        add(sig, 5);
-        add(sig, word);
+        fl_sig_add(sig, 5);
+        fl_sig_add(sig, word);
         return 1;
     }
     if (PyUnicode_CheckExact(o) && PyUnicode_IS_COMPACT_ASCII(o)) {
-        add(sig, 6);
-        add_bytes(sig, (const char *)PyUnicode_1BYTE_DATA(o), (size_t)PyUnicode_GET_LENGTH(o));
+        fl_sig_add(sig, 6);
+        fl_sig_add_bytes(sig, (const char *)PyUnicode_1BYTE_DATA(o),
+                         (size_t)PyUnicode_GET_LENGTH(o));
         return 1;
     }
     return 0;
@@ -86,8 +87,8 @@ static int take_buffer(void *ctx, PyObject *buffer) {
         PyErr_Clear();
         return 0;
     }
-    add(d->sig, 7);
-    add_bytes(d->sig, view.buf, (size_t)view.len);
+    fl_sig_add(d->sig, 7);
+    fl_sig_add_bytes(d->sig, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return 1;
 }
@@ -108,11 +109,17 @@ static int add_object(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
     struct pk_hooks hooks = {.ctx = &d, .buffer = take_buffer, .ref = take_ref};
     int rc = pk_dump(st->module, o, &d.sink, &hooks, PK_BARE | PK_NO_LOCKS, "arguments");
     if (rc == 0) {
-        add(sig, 8);
-        add_bytes(sig, d.sink.buf, d.sink.len);
+        fl_sig_add(sig, 8);
+        fl_sig_add_bytes(sig, d.sink.buf, d.sink.len);
     }
     PyMem_Free(d.sink.buf);
     return rc;
+}
+
+int fl_sig_add_value(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
+    if (!o)
+        fl_sig_add(sig, 10);
+    return !o || add_atom(sig, o) ? 0 : add_object(st, sig, o);
 }
 
 /* What the function sees of cells and globals, as far as it is numbers and text; else which object. */
@@ -122,13 +129,13 @@ static void add_surroundings(struct fl_sig *sig, PyObject *function) {
     for (Py_ssize_t i = 0; cells && i < PyTuple_GET_SIZE(cells); i++) {
         PyObject *o = PyCell_GET(PyTuple_GET_ITEM(cells, i));
         if (!o || !add_atom(sig, o))
-            add(sig, (uint64_t)(uintptr_t)o);
+            fl_sig_add(sig, (uint64_t)(uintptr_t)o);
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         PyObject *o = PyDict_GetItemWithError(globals, PyTuple_GET_ITEM(names, i));
         PyErr_Clear();
         if (!o || !add_atom(sig, o))
-            add(sig, (uint64_t)(uintptr_t)o);
+            fl_sig_add(sig, (uint64_t)(uintptr_t)o);
     }
 }
 
@@ -150,8 +157,8 @@ int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional
             PyErr_Clear();
             if (run && (fl_kind(st, Py_TYPE(args[i])) || fl_map_has(&run->owned, args[i])))
                 return 1;
-            add(sig, 9);
-            add(sig, (uint64_t)(uintptr_t)args[i]);
+            fl_sig_add(sig, 9);
+            fl_sig_add(sig, (uint64_t)(uintptr_t)args[i]);
         }
     }
     if (PyFunction_Check(function))

@@ -88,14 +88,20 @@ static PyObject *sweep(PyObject *module, PyObject *none) {
     return fl_sessions_sweep(fl_state_of(module)) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(moved_doc, "_flow_moved($module, /)\n--\n\n"
+                        "What workers begin with is something else from now on.");
+
+static PyObject *moved(PyObject *module, PyObject *none) {
+    (void)none;
+    fl_around_moved(fl_state_of(module));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
-    {"_flow_sweep", sweep, METH_NOARGS, sweep_doc},
-    {"_flow_watch", watch, METH_VARARGS, watch_doc},
-    {"_flow_look", look, METH_O, look_doc},
-    {"_flow_explain", explain, METH_O, explain_doc},
-    {"_flow_stats", stats, METH_NOARGS, stats_doc},
-    {"_flow_enable", enable, METH_O, enable_doc},
-    {NULL, NULL, 0, NULL},
+    {"_flow_moved", moved, METH_NOARGS, moved_doc},  {"_flow_sweep", sweep, METH_NOARGS, sweep_doc},
+    {"_flow_watch", watch, METH_VARARGS, watch_doc}, {"_flow_look", look, METH_O, look_doc},
+    {"_flow_explain", explain, METH_O, explain_doc}, {"_flow_stats", stats, METH_NOARGS, stats_doc},
+    {"_flow_enable", enable, METH_O, enable_doc},    {NULL, NULL, 0, NULL},
 };
 
 static int intern(PyObject **to, const char *text) {
@@ -163,6 +169,12 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->record);
     Py_VISIT(st->both);
     Py_VISIT(st->pool);
+    Py_VISIT(st->process.getcontext);
+    Py_VISIT(st->process.traps);
+    Py_VISIT(st->process.spaces[0]);
+    Py_VISIT(st->process.spaces[1]);
+    for (unsigned i = 0; i < sizeof st->process.held / sizeof *st->process.held; i++)
+        Py_VISIT(st->process.held[i]);
     return 0;
 }
 
@@ -191,6 +203,14 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->record);
     Py_CLEAR(st->both);
     Py_CLEAR(st->pool);
+    Py_CLEAR(st->process.getcontext);
+    Py_CLEAR(st->process.traps);
+    for (int i = 0; i < 2; i++) {
+        Py_CLEAR(st->process.spaces[i]);
+        Py_CLEAR(st->process.names[i]);
+    }
+    for (unsigned i = 0; i < sizeof st->process.held / sizeof *st->process.held; i++)
+        Py_CLEAR(st->process.held[i]);
     Py_CLEAR(st->s_aenter);
     Py_CLEAR(st->s_aexit);
     Py_CLEAR(st->s_enter);

@@ -179,16 +179,27 @@ static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
     return r;
 }
 
+static int is_functional(PyObject *self) {
+    return ((struct wrapper *)self)->vectorcall == functional_vectorcall;
+}
+
 static int wrapper_traverse(PyObject *self, visitproc visit, void *arg) {
     struct wrapper *w = (struct wrapper *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(w->function);
     Py_VISIT(w->dict);
-    return 0;
+    return is_functional(self)
+               ? fl_around_traverse(((struct fl_functional *)self)->around, visit, arg)
+               : 0;
 }
 
 static int wrapper_clear(PyObject *self) {
     struct wrapper *w = (struct wrapper *)self;
+    if (is_functional(self)) {
+        struct fl_around *around = ((struct fl_functional *)self)->around;
+        ((struct fl_functional *)self)->around = NULL;
+        fl_around_free(around);
+    }
     Py_CLEAR(w->function);
     Py_CLEAR(w->dict);
     return 0;
@@ -212,6 +223,7 @@ static PyMemberDef functional_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(struct wrapper, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {"_function", T_OBJECT_EX, offsetof(struct wrapper, function), READONLY, NULL},
     {"_here_only", T_INT, offsetof(struct fl_functional, here_only), 0, NULL},
     {"_remote_only", T_INT, offsetof(struct fl_functional, remote_only), 0, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -220,6 +232,7 @@ static PyMemberDef schedule_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(struct wrapper, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {"_function", T_OBJECT_EX, offsetof(struct wrapper, function), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyMethodDef methods[] = {

@@ -1,0 +1,415 @@
+/* What surrounds a call: ergon/_around.py says what workers are given for a functional, and what that was made from.
+ * Here is looked, at each call, whether all of it still is as it was: some pointers, and the contents of what may change
+ * in place. Contents of large things are looked at when a scheduled function begins.
+ *
+ * Values that could notice are not kept alive: of those the contents are compared, where they are now. */
+#include "session.h"
+
+#include <locale.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* As in _around.py. */
+enum witness {
+    W_ENTRY,    /* owner[key] is value */
+    W_SIZE,     /* owner has as many entries as it had */
+    W_TYPE,     /* the class has the version it had */
+    W_FUNCTION, /* its code is value, its defaults are key */
+    W_CELL,     /* its contents are value */
+    W_SMALL,    /* owner[key] has the contents it had */
+    W_LARGE,    /* the same, looked at now and then */
+};
+struct fl_witness {
+    enum witness kind;
+    PyObject *owner, *key, *value; /* strong; key and value may be NULL */
+    uint64_t number;
+};
+struct fl_around {
+    PyObject *sent;  /* what workers are given */
+    PyObject *kinds; /* set: types of arguments that were looked into */
+    struct fl_witness *list;
+    Py_ssize_t n;
+    struct fl_sig small, large; /* contents */
+    uint64_t process, began; /* st->process.version; st->sessions when large ones were looked at */
+    uint64_t pass;           /* looked at in that pass */
+    struct fl_session *session; /* … of that session; only compared */
+};
+
+/* --- the process ------------------------------------------------------------------------------------------ */
+
+#if PY_VERSION_HEX < 0x030E0000
+/* The beginning of a context: its variables are one immutable object, another one after each change. */
+struct context {
+    PyObject_HEAD PyObject *previous, *variables;
+};
+
+static PyObject *context_variables(void) {
+    PyObject *context = PyThreadState_Get()->context;
+    return context ? ((struct context *)context)->variables : NULL;
+}
+#else
+static PyObject *context_variables(void) {
+    return NULL; /* nothing is run ahead of there */
+}
+#endif
+
+/* Notes which object it is; held, so that no other can come to lie there. */
+static void note(struct flow_state *st, struct fl_sig *sig, unsigned which, PyObject *o) {
+    fl_sig_add(sig, (uint64_t)(uintptr_t)o);
+    if (st->process.held[which] != o)
+        Py_XSETREF(st->process.held[which], Py_XNewRef(o));
+}
+
+static void note_list(struct flow_state *st, struct fl_sig *sig, unsigned which, PyObject *list) {
+    Py_ssize_t n = list && PyList_Check(list) ? PyList_GET_SIZE(list) : 0;
+    note(st, sig, which, list);
+    fl_sig_add(sig, (uint64_t)n);
+    note(st, sig, which + 1, n ? PyList_GET_ITEM(list, 0) : NULL);
+    note(st, sig, which + 2, n ? PyList_GET_ITEM(list, n - 1) : NULL);
+}
+
+static void note_folder(struct fl_sig *sig) {
+    char text[4096];
+    long n = syscall(SYS_getcwd, text, sizeof text);
+    fl_sig_add_bytes(sig, text, n > 0 ? (size_t)n : 0);
+}
+
+/* setenv() puts another string into the place of the one before, which it does not free. */
+static void note_environment(struct fl_sig *sig) {
+    for (char **p = environ; p && *p; p++)
+        fl_sig_add(sig, (uint64_t)(uintptr_t)*p);
+    fl_sig_add(sig, (uint64_t)(uintptr_t)environ);
+}
+
+/* The module's names, borrowed; NULL: not imported. */
+static PyObject *imported(const char *module) {
+    PyObject *modules = PyImport_GetModuleDict(), *m = PyDict_GetItemString(modules, module);
+    return m && PyModule_Check(m) ? PyModule_GetDict(m) : NULL;
+}
+
+/* decimal's context can be changed in place. 0 or -1. */
+static int note_decimal(struct flow_state *st, struct fl_sig *sig) {
+    static const char *const parts[] = {"prec", "Emin", "Emax", "capitals", "clamp", "rounding"};
+    struct fl_process *p = &st->process;
+    if (!p->getcontext)
+        return 0;
+    PyObject *now = PyObject_CallNoArgs(p->getcontext), *part;
+    for (unsigned i = 0; now && i < sizeof parts / sizeof *parts; i++) {
+        if (!(part = PyObject_GetAttrString(now, parts[i])))
+            break;
+        fl_sig_add(sig, PyLong_Check(part) ? PyLong_AsUnsignedLongLongMask(part)
+                                           : (uint64_t)(uintptr_t)part);
+        Py_DECREF(part);
+    }
+    PyObject *traps = now && !PyErr_Occurred() ? PyObject_GetAttrString(now, "traps") : NULL;
+    int same = !traps ? -1 : p->traps ? PyObject_RichCompareBool(traps, p->traps, Py_EQ) : 0;
+    if (same == 0) {
+        PyObject *copy = PyObject_CallMethod(now, "copy", NULL);
+        PyObject *kept = copy ? PyObject_GetAttrString(copy, "traps") : NULL;
+        if (kept) {
+            Py_XSETREF(p->traps, kept);
+            p->traps_changed++;
+        }
+        Py_XDECREF(copy);
+        same = kept ? 0 : -1;
+    }
+    fl_sig_add(sig, p->traps_changed);
+    Py_XDECREF(traps);
+    Py_XDECREF(now);
+    return same < 0 ? -1 : 0;
+}
+
+/* What need not be looked at in each call. */
+static void look_around(struct flow_state *st) {
+    struct fl_process *p = &st->process;
+    const char *text = setlocale(LC_ALL, NULL);
+    PyObject *decimal = imported("decimal");
+    PyObject *get = decimal ? PyDict_GetItemString(decimal, "getcontext") : NULL;
+    static const char *const lists[][2] = {{"sys", "path"}, {"warnings", "filters"}};
+    for (int i = 0; i < 2; i++) {
+        if (!p->names[i] && !(p->names[i] = PyUnicode_InternFromString(lists[i][1])))
+            break;
+        PyObject *space = imported(lists[i][0]);
+        if (space != p->spaces[i])
+            Py_XSETREF(p->spaces[i], Py_XNewRef(space));
+    }
+    p->rare = (struct fl_sig){1, 2};
+    fl_sig_add_bytes(&p->rare, text ? text : "", text ? strlen(text) : 0);
+    fl_sig_add(&p->rare, imported("numpy") != NULL);
+    if (get != p->getcontext)
+        Py_XSETREF(p->getcontext, Py_XNewRef(get));
+    PyObject *digits = PySys_GetObject("get_int_max_str_digits");
+    PyObject *number = digits ? PyObject_CallNoArgs(digits) : NULL;
+    if (number)
+        fl_sig_add(&p->rare, PyLong_AsUnsignedLongLongMask(number));
+    Py_XDECREF(number);
+    PyErr_Clear();
+}
+
+/* st->process.version counts up when something has changed. 0 or -1. */
+static int look_at_process(struct fl_session *s) {
+    struct flow_state *st = s->st;
+    struct fl_process *p = &st->process;
+    if (p->looked != s->serial) {
+        p->looked = s->serial;
+        look_around(st);
+    }
+    struct fl_sig sig = p->rare;
+    note_folder(&sig);
+    note_environment(&sig);
+    fl_sig_add(&sig, (uint64_t)Py_GetRecursionLimit());
+    note(st, &sig, 0, context_variables());
+    note_list(st, &sig, 1, p->spaces[0] ? PyDict_GetItem(p->spaces[0], p->names[0]) : NULL);
+    note_list(st, &sig, 4, p->spaces[1] ? PyDict_GetItem(p->spaces[1], p->names[1]) : NULL);
+    if (note_decimal(st, &sig) < 0)
+        return -1;
+    if (sig.a != p->sig.a || sig.b != p->sig.b) {
+        p->sig = sig;
+        p->version++;
+    }
+    return 0;
+}
+
+void fl_around_moved(struct flow_state *st) {
+    st->process.version++;
+}
+
+/* --- witnesses ---------------------------------------------------------------------------------------------- */
+
+static PyObject *value_now(const struct fl_witness *w) { /* borrowed, or NULL */
+    PyObject *owner = w->owner;
+    if (PyFunction_Check(owner))
+        return PyUnicode_GET_LENGTH(w->key) == 12 ? PyFunction_GET_DEFAULTS(owner)
+                                                  : PyFunction_GET_KW_DEFAULTS(owner);
+    PyObject *dict = PyType_Check(owner) ? ((PyTypeObject *)owner)->tp_dict : owner;
+    return dict ? PyDict_GetItemWithError(dict, w->key) : NULL;
+}
+
+static int holds(const struct fl_witness *w) {
+    switch (w->kind) {
+    case W_ENTRY:
+        return PyDict_GetItemWithError(w->owner, w->key) == w->value;
+    case W_SIZE:
+        return (uint64_t)PyDict_GET_SIZE(w->owner) == w->number;
+    case W_TYPE:
+        return core_type_version_is((PyTypeObject *)w->owner, (unsigned)w->number);
+    case W_FUNCTION:
+        return PyFunction_GET_CODE(w->owner) == w->value &&
+               PyFunction_GET_DEFAULTS(w->owner) == w->key;
+    case W_CELL:
+        return PyCell_GET(w->owner) == w->value;
+    case W_SMALL:
+    case W_LARGE:
+        break;
+    }
+    return 1;
+}
+
+/* 0 or -1. */
+static int contents(struct flow_state *st, const struct fl_around *a, enum witness kind,
+                    struct fl_sig *sig) {
+    *sig = (struct fl_sig){3, 4};
+    for (Py_ssize_t i = 0; i < a->n; i++) {
+        if (a->list[i].kind != kind)
+            continue;
+        PyObject *value = Py_XNewRef(value_now(&a->list[i]));
+        int rc = fl_sig_add_value(st, sig, value);
+        Py_XDECREF(value);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int same(const struct fl_sig *a, const struct fl_sig *b) {
+    return a->a == b->a && a->b == b->b;
+}
+
+/* 1: all is as it was, 0, -1 (something cannot be pickled any more). */
+static int still(struct fl_session *s, struct fl_around *a) {
+    struct fl_sig now;
+    if (a->process != s->st->process.version)
+        return 0;
+    for (Py_ssize_t i = 0; i < a->n; i++)
+        if (!holds(&a->list[i]))
+            return 0;
+    if (contents(s->st, a, W_SMALL, &now) < 0)
+        return -1;
+    if (!same(&now, &a->small))
+        return 0;
+    if (a->began == s->serial)
+        return 1;
+    a->began = s->serial;
+    if (contents(s->st, a, W_LARGE, &now) < 0)
+        return -1;
+    return same(&now, &a->large);
+}
+
+static void drop_witnesses(struct fl_around *a) {
+    struct fl_witness *list = a->list;
+    Py_ssize_t n = a->n;
+    a->list = NULL;
+    a->n = 0;
+    while (n > 0) {
+        struct fl_witness *w = &list[--n];
+        Py_XDECREF(w->owner);
+        Py_XDECREF(w->key);
+        Py_XDECREF(w->value);
+    }
+    PyMem_Free(list);
+}
+
+static int read_witness(PyObject *from, struct fl_witness *w) {
+    int kind;
+    PyObject *owner, *key, *value;
+    if (!PyTuple_Check(from) || !PyArg_ParseTuple(from, "iOOO", &kind, &owner, &key, &value))
+        return -1;
+    *w = (struct fl_witness){.kind = (enum witness)kind, .owner = owner};
+    if (kind == W_ENTRY || kind == W_SMALL || kind == W_LARGE)
+        w->key = key;
+    if (kind == W_ENTRY || kind == W_CELL)
+        w->value = value;
+    if (kind == W_SIZE)
+        w->number = (uint64_t)PyDict_GET_SIZE(owner);
+    if (kind == W_TYPE)
+        w->number = core_type_version((PyTypeObject *)owner);
+    if (kind == W_FUNCTION) {
+        w->value = PyFunction_GET_CODE(owner);
+        w->key = PyFunction_GET_DEFAULTS(owner);
+    }
+    Py_INCREF(w->owner);
+    Py_XINCREF(w->key);
+    Py_XINCREF(w->value);
+    return 0;
+}
+
+static int read_witnesses(struct fl_around *a, PyObject *from) {
+    Py_ssize_t n = PyList_Check(from) ? PyList_GET_SIZE(from) : 0;
+    drop_witnesses(a);
+    a->list = PyMem_Calloc((size_t)n + 1, sizeof *a->list);
+    if (!a->list) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (; a->n < n; a->n++)
+        if (read_witness(PyList_GET_ITEM(from, a->n), &a->list[a->n]) < 0)
+            return -1;
+    return 0;
+}
+
+/* --- what workers are given ------------------------------------------------------------------------------------ */
+
+static int make(struct fl_session *s, struct fl_functional *f) {
+    struct flow_state *st = s->st;
+    struct fl_around *a = f->around;
+    PyObject *module = PyImport_ImportModule("ergon._around");
+    PyObject *made = module ? PyObject_CallMethod(module, "make", "OOO", f->function, a->kinds,
+                                                  a->sent ? a->sent : f->function)
+                            : NULL;
+    Py_XDECREF(module);
+    PyObject *sent, *witnesses;
+    int rc = made && PyArg_ParseTuple(made, "OO", &sent, &witnesses) ? 0 : -1;
+    if (rc == 0)
+        rc = read_witnesses(a, witnesses);
+    if (rc == 0)
+        rc = contents(st, a, W_SMALL, &a->small);
+    if (rc == 0)
+        rc = contents(st, a, W_LARGE, &a->large);
+    if (rc == 0) {
+        Py_XSETREF(a->sent, Py_NewRef(sent));
+        a->process = st->process.version;
+        a->began = s->serial;
+    } else {
+        Py_CLEAR(a->sent);
+    }
+    Py_XDECREF(made);
+    return rc;
+}
+
+/* Classes of the program's own among the arguments: their methods may look at anything. 1: there was a new one. */
+static int new_kind(struct flow_state *st, struct fl_around *a, PyObject *o, int inside) {
+    PyTypeObject *type = Py_TYPE(o);
+    if (inside && PyList_CheckExact(o))
+        return PyList_GET_SIZE(o) ? new_kind(st, a, PyList_GET_ITEM(o, 0), inside - 1) : 0;
+    if (inside && PyTuple_CheckExact(o))
+        return PyTuple_GET_SIZE(o) ? new_kind(st, a, PyTuple_GET_ITEM(o, 0), inside - 1) : 0;
+    if (inside && PyDict_CheckExact(o)) {
+        PyObject *key, *value;
+        Py_ssize_t at = 0;
+        return PyDict_Next(o, &at, &key, &value) ? new_kind(st, a, value, inside - 1) : 0;
+    }
+    PyObject *what = PyFunction_Check(o) || PyType_Check(o) ? o : (PyObject *)type;
+    if (what == (PyObject *)type && !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
+        return 0;
+    if (PySet_Contains(a->kinds, what) > 0)
+        return 0;
+    if (PySet_Add(a->kinds, what) < 0)
+        PyErr_Clear(); /* one whose class cannot be hashed */
+    return 1;
+}
+
+static int look_at_kinds(struct flow_state *st, struct fl_around *a, PyObject *const *args,
+                         Py_ssize_t n) {
+    int rc = 0;
+    if (PySet_GET_SIZE(a->kinds) > 1000)
+        PySet_Clear(a->kinds);
+    for (Py_ssize_t i = 0; i < n; i++)
+        rc |= new_kind(st, a, args[i], 3);
+    return rc;
+}
+
+PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                    Py_ssize_t nargs) {
+    struct fl_functional *f = (struct fl_functional *)functional;
+    struct fl_around *a = f->around;
+    if (!a) {
+        a = PyMem_Calloc(1, sizeof *a);
+        if (!a || !(a->kinds = PySet_New(NULL))) {
+            PyMem_Free(a);
+            return a ? NULL : PyErr_NoMemory();
+        }
+        f->around = a;
+    }
+    int more = look_at_kinds(s->st, a, args, nargs);
+    if (!more && a->sent && s->passing && a->session == s && a->pass == s->pass)
+        return a->sent;
+    if (look_at_process(s) < 0)
+        return NULL;
+    int rc = a->sent && !more ? still(s, a) : 0;
+    if (rc < 0)
+        PyErr_Clear();
+    if (rc <= 0 && make(s, f) < 0)
+        return NULL;
+    a->session = s;
+    a->pass = s->pass;
+    return a->sent;
+}
+
+PyObject *fl_around_sent(PyObject *functional) {
+    return ((struct fl_functional *)functional)->around->sent;
+}
+
+int fl_around_traverse(const struct fl_around *a, visitproc visit, void *arg) {
+    if (!a)
+        return 0;
+    Py_VISIT(a->sent);
+    Py_VISIT(a->kinds);
+    for (Py_ssize_t i = 0; i < a->n; i++) {
+        Py_VISIT(a->list[i].owner);
+        Py_VISIT(a->list[i].key);
+        Py_VISIT(a->list[i].value);
+    }
+    return 0;
+}
+
+void fl_around_free(struct fl_around *a) {
+    if (!a)
+        return;
+    drop_witnesses(a);
+    Py_XDECREF(a->sent);
+    Py_XDECREF(a->kinds);
+    PyMem_Free(a);
+}

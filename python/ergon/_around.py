@@ -1,0 +1,675 @@
+"""What a functional can see besides its arguments, and how workers come to see the same.
+
+A worker imports the modules that functions are from. What the program has set there since (names, attributes of classes,
+defaults, other functions in the place of a library's), and what it has set for the whole process (the folder, the
+environment, decimal's context, …) goes along with the function: as items, named by their place, each with the digest of its
+value, and one pickle of all values, which a worker loads only when it has something else.
+
+`make` is asked for a functional when it is first called, and again when something that it read has changed
+(core/flow/around.c looks at every call). Random number generators are left alone: workers have their own.
+"""
+
+import contextvars
+import enum
+import functools
+import os
+import sys
+import types
+
+from . import _core, _identity
+
+ENTRY, SIZE, TYPE, FUNCTION, CELL, SMALL, LARGE = range(7)  # enum witness in core/flow/around.c
+
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range})
+_NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType)
+_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_LOOKED_AT = 20_000  # objects, in search of what a function may come to
+_ITEMS = 1_000  # of a list, tuple, set or dict
+_CHECKED = 1 << 16  # bytes: what is larger is compared only when a scheduled function begins
+_NEVER = frozenset(
+    {"builtins", "sys", "os", "platform", "__main__", "__mp_main__"}
+)  # modules whose values are the machine's
+
+
+class _Mark:
+    """In the place of a value."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return self.name
+
+
+_ABSENT = _Mark("_ABSENT")  # the name is gone
+_USUAL = _Mark("_USUAL")  # what the module itself has put there
+
+# --- whose module is it -----------------------------------------------------------------------------------------------
+
+_OWN = tuple(os.path.join(os.path.dirname(file), "") for file in (os.__file__, __file__))
+
+
+@functools.lru_cache(4096)
+def _is_library_file(file):
+    return file.startswith(_OWN) or "/site-packages/" in file or "/dist-packages/" in file or file.startswith("<frozen")
+
+
+def _is_user(module):
+    """It is neither the standard library's nor an installed package's."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and not _is_library_file(file)
+
+
+def _by_reference(name):
+    """The module, if workers import it."""
+    module = sys.modules.get(name) if isinstance(name, str) and name not in ("__main__", "__mp_main__") else None
+    return module if isinstance(module, types.ModuleType) and getattr(module, "__spec__", None) is not None else None
+
+
+def _found(module, path):
+    value = sys.modules.get(module)
+    for name in path.split(".") if path else ():
+        value = vars(value).get(name) if isinstance(value, (types.ModuleType, type)) else None
+        value = _inner(value)
+    return value
+
+
+def _joined(path, name):
+    return f"{path}.{name}" if path else name
+
+
+def _inner(value):
+    """The function that a functional, a scheduled function or a static method is made of."""
+    while True:
+        if isinstance(value, (_core.Functional, _core.Schedule)):
+            value = value._function
+        elif isinstance(value, (staticmethod, classmethod)):
+            value = value.__func__
+        else:
+            return value
+
+
+def _place(value):
+    """(module, path) that leads to a function or class, for who imports the module; or None."""
+    module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(path, str) or _by_reference(module) is None:
+        return None
+    return (module, path) if _found(module, path) is _inner(value) else None
+
+
+# --- what a function may come to ----------------------------------------------------------------------------------------
+
+
+def _is_random(value):
+    module = type(value).__module__
+    return module in ("random", "_random") or module.startswith("numpy.random")
+
+
+def _is_constant(value):
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return all(map(_is_constant, value))
+    return kind in _ATOMS or isinstance(value, (type, types.FunctionType, types.ModuleType, enum.Enum, *_NATIVE))
+
+
+def _inside(value):
+    """Its attributes, without asking it."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
+
+
+class _Reach:
+    def __init__(self):
+        self.witnesses = []  # (kind, owner, key, value)
+        self.items = {}  # (module, path, name) -> value
+        self.usual = set()  # places where workers have the same unless they were told otherwise
+        self.seen = {}  # what has been met, which it keeps alive
+        self.todo = []
+
+    def run(self, roots):
+        self.todo.extend((root, frozenset()) for root in roots)
+        while self.todo and len(self.seen) < _LOOKED_AT:
+            self._look(*self.todo.pop())
+
+    def _look(self, value, names):
+        kind = type(value)
+        if kind in _ATOMS:
+            return
+        key = (id(value), names) if kind is types.ModuleType else id(value)
+        if key in self.seen:
+            return
+        self.seen[key] = value
+        if kind is types.FunctionType:
+            self._function(value)
+        elif kind is types.ModuleType:
+            self._module(value, names)
+        elif isinstance(value, type):
+            self._class(value)
+        elif kind in (list, tuple, set, frozenset):
+            self._each(value, names)
+        elif kind is dict:
+            self._each(value.values(), names)
+        elif isinstance(value, (_core.Functional, _core.Schedule, staticmethod, classmethod)):
+            self.todo.append((_inner(value), names))
+        elif kind is types.MethodType:
+            self._each((value.__func__, value.__self__), names)
+        elif isinstance(value, functools.partial):
+            self._each((value.func, value.args, value.keywords), names)
+        elif isinstance(value, property):
+            self._each((value.fget, value.fset, value.fdel), names)
+        elif isinstance(value, functools.cached_property):
+            self.todo.append((value.func, names))
+        elif kind is functools._lru_cache_wrapper:
+            self.todo.append((value.__wrapped__, names))
+        elif kind not in _NATIVE:
+            self.todo.append((kind, names))
+            self._each(_inside(value).values(), names)
+
+    def _each(self, values, names):
+        for _, one in zip(range(_ITEMS), values, strict=False):
+            if type(one) not in _ATOMS:
+                self.todo.append((one, names))
+
+    def _function(self, function):
+        space, code = function.__globals__, function.__code__
+        module = _by_reference(space.get("__name__"))
+        known = module is not None and vars(module) is space
+        if _is_library_file(code.co_filename) or (known and not _is_user(module)):
+            return
+        names = frozenset(_identity._names(code))
+        self.witnesses.append((FUNCTION, function, None, None))
+        for cell in function.__closure__ or ():
+            try:
+                inside = cell.cell_contents
+            except ValueError:
+                continue
+            if _is_constant(inside):
+                self.witnesses.append((CELL, cell, None, inside))
+            self.todo.append((inside, names))
+        place = _place(function) if known else None
+        for name in ("__defaults__", "__kwdefaults__"):
+            value = getattr(function, name)
+            if place is not None and value is not None:
+                self._item(*place, name, value, function, name)
+            self.todo.append((value, names))
+        self._names(space, module.__name__ if known else None, names)
+        builtin = space.get("__builtins__")
+        builtin = vars(builtin) if isinstance(builtin, types.ModuleType) else builtin
+        if isinstance(builtin, dict):
+            for name in (names & builtin.keys()) - space.keys():
+                self._patch(builtin, "builtins", name, names)
+
+    def _names(self, space, module, names):
+        """Of a module that workers import, or (module None) of one whose functions travel with their globals."""
+        if module is not None:
+            self.witnesses.append((SIZE, space, None, None))
+        for name in names & space.keys():
+            value = space[name]
+            if module is not None and not (name.startswith("__") and name.endswith("__")):
+                self._item(module, "", name, value, space, name)
+            elif type(value) not in _ATOMS and _is_constant(value):
+                self.witnesses.append((ENTRY, space, name, value))
+            self.todo.append((value, names))
+
+    def _module(self, module, names):
+        space, name = vars(module), module.__name__
+        if sys.modules.get(name) is not module:
+            return
+        if _is_user(module):
+            self._names(space, None if _by_reference(name) is None else name, names)
+        elif name not in _NEVER and not name.startswith("ergon"):
+            for inner in names & space.keys():
+                value = space[inner]
+                if isinstance(value, types.ModuleType):
+                    self.todo.append((value, names))
+                self._patch(space, name, inner, names)
+
+    def _patch(self, space, module, name, names):
+        """A library's name: it counts if it is a number or text, or was put there by somebody else."""
+        value = space[name]
+        kind = type(value)
+        if not _is_constant(value) or name.startswith("__"):
+            return
+        self.witnesses.append((ENTRY, space, name, value))
+        self.usual.add((module, "", name))
+        if isinstance(value, types.FunctionType):
+            own = (value.__module__ or "").partition(".")[0] in (module.partition(".")[0], "")
+            if own or _is_library_file(value.__code__.co_filename):
+                return
+        elif isinstance(value, type):
+            file = getattr(sys.modules.get(value.__module__), "__file__", None)
+            if value.__module__ not in ("__main__", "__mp_main__") and (file is None or _is_library_file(file)):
+                return
+        elif kind not in _ATOMS or module == "builtins":
+            return
+        self.items[module, "", name] = value
+        self.todo.append((value, names))
+
+    def _class(self, cls):
+        module, path = cls.__module__, cls.__qualname__
+        owner = sys.modules.get(module) if isinstance(module, str) else None
+        if owner is None or not (_is_user(owner) or module in ("__main__", "__mp_main__")):
+            return
+        self.witnesses.append((TYPE, cls, None, None))
+        known = _place(cls) is not None
+        names = frozenset()
+        for name, value in vars(cls).items():
+            plain = _inner(value)
+            if isinstance(value, _DESCRIPTORS) or name in ("__dict__", "__weakref__", "__module__", "__doc__"):
+                continue
+            if isinstance(plain, types.FunctionType):
+                if known:
+                    if self._replaced(plain, module, f"{path}.{name}"):
+                        self.items[module, path, name] = value
+                    else:
+                        self.usual.add((module, path, name))
+            elif known and not name.startswith("__") and not issubclass(cls, enum.Enum) and name != "_abc_impl":
+                self._item(module, path, name, value, cls, name)
+            self.todo.append((value, names))
+        self.todo.extend((base, names) for base in (*cls.__mro__[1:], type(cls)))
+
+    @staticmethod
+    def _replaced(function, module, path):
+        if function.__module__ == module and function.__qualname__ == path:
+            return False
+        return not function.__code__.co_filename.startswith("<") and not _is_library_file(function.__code__.co_filename)
+
+    def _item(self, module, path, name, value, owner, key):
+        """A value that workers have to have as it is here; owner[key]: where to look for it the next time."""
+        wraps = isinstance(value, (_core.Functional, _core.Schedule, staticmethod, classmethod))
+        if wraps or _is_constant(value):
+            if type(owner) is dict:
+                self.witnesses.append((ENTRY, owner, key, value))
+            if isinstance(value, types.ModuleType) and sys.modules.get(value.__name__) is not value:
+                return
+            if (wraps or isinstance(value, (type, types.FunctionType))) and _place(value) == (
+                module,
+                _joined(path, name),
+            ):
+                self.usual.add((module, path, name))
+                return
+        elif isinstance(value, contextvars.ContextVar):
+            value = _Variable(value.get(_ABSENT))  # that it changes counts as a change of the process
+        elif _is_random(value) or isinstance(value, (property, functools.cached_property, *_DESCRIPTORS)):
+            return
+        else:
+            self.witnesses.append((SMALL, owner, key, None))
+        self.items[module, path, name] = value
+
+
+# --- the process ---------------------------------------------------------------------------------------------------------
+
+_baseline = {}  # as workers of the pool find it when they start
+_ever = set()  # what was sent once is always sent: it may go back to what it was
+_PLAIN_FILTERS = {"DeprecationWarning", "PendingDeprecationWarning", "ImportWarning", "ResourceWarning"}
+
+
+def _folder():
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def began():
+    """A pool of functionals is being opened."""
+    _baseline.update(folder=_folder(), environ=dict(os.environ), path=list(sys.path), recursion=sys.getrecursionlimit())
+    _core._flow_moved()
+
+
+def _filters():
+    """Of `warnings`, if they are not what a process begins with."""
+    if "warnings" not in sys.modules:
+        return None
+    found = list(sys.modules["warnings"].filters)
+    plain = found and all(
+        item[0] in ("default", "ignore") and (item[1] is None or "numpy" in str(item[1])) and not item[4]
+        and (item[2].__name__ in _PLAIN_FILTERS or item[1] is not None)
+        for item in found
+    )  # fmt: skip
+    return None if plain else found
+
+
+def _decimal():
+    decimal = sys.modules.get("decimal")
+    if decimal is None:
+        return None
+    now = decimal.getcontext().copy()
+    now.clear_flags()
+    parts = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+    default = decimal.Context(28, decimal.ROUND_HALF_EVEN, -999999, 999999, 1, 0, [], _TRAPS(decimal))
+    return None if all(getattr(now, p) == getattr(default, p) for p in parts) else now
+
+
+def _TRAPS(decimal):
+    return [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow]
+
+
+def _numpy():
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(numpy, "geterr"):
+        return None, None
+    errors, printing = numpy.geterr(), numpy.get_printoptions()
+    plain = errors == {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+    usual = printing.get("precision") == 8 and printing.get("threshold") == 1000 and printing.get("edgeitems") == 3
+    usual = usual and printing.get("linewidth") == 75 and not printing.get("suppress") and not printing.get("formatter")
+    return None if plain else errors, None if usual else printing
+
+
+def _locale():
+    if "_locale" not in sys.modules:
+        return None
+    import _locale
+
+    now = _locale.setlocale(_locale.LC_ALL, None)
+    plain = all(p.startswith("LC_CTYPE=") or p.endswith("=C") for p in now.split(";")) if "=" in now else now == "C"
+    return None if plain else now
+
+
+def _process():
+    """(None, "", what) -> value, of all that is not as workers find it."""
+    errors, printing = _numpy()
+    now = {
+        "folder": _folder(),
+        "environ": dict(os.environ),
+        "path": list(sys.path),
+        "recursion": sys.getrecursionlimit(),
+        "digits": sys.get_int_max_str_digits(),
+        "filters": _filters(),
+        "decimal": _decimal(),
+        "errors": errors,
+        "printing": printing,
+        "locale": _locale(),
+    }
+    found = {}
+    for name, value in now.items():
+        usual = sys.int_info.default_max_str_digits if name == "digits" else _baseline.get(name)
+        if value != usual or name in _ever:
+            _ever.add(name)
+            found[None, "", name] = value
+    return found
+
+
+# --- here: what travels ----------------------------------------------------------------------------------------------------
+
+_TOKEN = os.urandom(8)  # a process's own
+_sent = set()  # places whose values were sent once: workers may have something else there since
+
+
+def _digest(value):
+    try:
+        return value.name.encode() if type(value) is _Mark else _core.digest(value, size=16)
+    except Exception:  # then it stays here
+        return None
+
+
+def _sized(witnesses, sizes):
+    """The witnesses, and which of those that are compared by contents are large. sizes: by id; others do not travel."""
+    for kind, owner, key, value in witnesses:
+        if kind == SMALL:
+            size = sizes.get(id(_current(owner, key)))
+            if size is None:
+                continue
+            if size > _CHECKED:
+                kind = LARGE
+        yield kind, owner, key, value
+
+
+def _current(owner, key):
+    if isinstance(owner, types.FunctionType):
+        return getattr(owner, key)
+    return vars(owner).get(key) if isinstance(owner, type) else owner.get(key)
+
+
+def make(function, kinds, before):
+    """(what to send for the function, witnesses). kinds: types of arguments it was called with. before: what was sent."""
+    reach = _Reach()
+    reach.run([function, *kinds])
+    items = reach.items
+    items.update((place, _USUAL) for place in (reach.usual & _sent) - items.keys())
+    sent = before.args[0] if function_of(before) is not before else None
+    for *place, _ in sent[2] if sent else ():  # where a name is missing now that was there
+        module, path, name = place = tuple(place)
+        if place not in items and module is not None:
+            owner = _found(module, path)
+            if isinstance(owner, (types.ModuleType, type)) and name not in vars(owner):
+                items[place] = _ABSENT
+    items.update(_process())
+    places, values, pickled = [], [], {}
+    for place, value in items.items():
+        digest = _digest(value)
+        if digest is None:
+            continue
+        if not _is_constant(value):
+            try:
+                pickled[id(value)] = len(_core.dumps(value))
+            except Exception:  # workers have one of their own
+                continue
+        places.append((*place, digest))
+        values.append(value)
+    witnesses = list(_sized(reach.witnesses, pickled))
+    if not places:
+        return function, witnesses
+    places = tuple(places)
+    _sent.update(place[:3] for place in places)
+    key = _core.digest(places, size=16)
+    if sent and sent[0] == key:
+        return before, witnesses
+    return functools.partial(call, (key, _TOKEN, places, _core.dumps(values)), function), witnesses
+
+
+# --- in a worker ---------------------------------------------------------------------------------------------------------------
+
+_applied = {}  # place -> digest
+_own = {}  # place -> what was there before something else was set
+_now = None  # key of what was applied last
+
+
+class _Variable:
+    """The value of a context variable, which itself stays where it is."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return _Variable, (self.value,)
+
+
+def call(state, function, /, *args, **kwargs):
+    """Calls the function when everything around it is as it was where the call was made. Raises Here if that cannot be."""
+    if state[0] != _now and state[1] != _TOKEN:
+        try:
+            _enter(state)
+        except Exception as error:
+            raise _identity.Here from error
+    return function(*args, **kwargs)
+
+
+def function_of(callable):
+    """What `make` was given."""
+    if type(callable) is functools.partial and callable.func is call:
+        return callable.args[1]
+    return callable
+
+
+def _enter(state):
+    global _now
+    key, _, places, data = state
+    _now = None
+    todo = []
+    for n, (module, path, name, digest) in enumerate(places):
+        place = module, path, name
+        if _applied.get(place) == digest:
+            continue
+        if module is not None and (_is_elsewhere(place) or _digest(_read(place)) == digest):
+            _applied[place] = digest
+        else:
+            todo.append(n)
+    if todo:
+        values = _core.loads(data)
+        known = {}  # id of what is there -> digests of what is wanted in its places
+        for *place, digest in places:
+            if place[0] is not None:
+                known.setdefault(id(_read(place)), set()).add(digest)
+        for n in todo:
+            module, path, name, digest = places[n]
+            if module is None:
+                _PROCESS[name](values[n])
+            else:
+                _write((module, path, name), values[n], known)
+            _applied[module, path, name] = digest
+    _now = key
+
+
+def _is_elsewhere(place):
+    """Another host's library has numbers and texts of its own."""
+    from . import _worker
+
+    return _worker._elsewhere and type(_read(place)) in _ATOMS and not _is_user(sys.modules[place[0]])
+
+
+def _owner(place):
+    module, path, _ = place
+    if module not in sys.modules:
+        __import__(module)
+    return _found(module, path)
+
+
+def _read(place):
+    owner, name = _owner(place), place[2]
+    if isinstance(owner, (types.ModuleType, type)):
+        return vars(owner).get(name, _ABSENT)
+    return getattr(owner, name, _ABSENT)
+
+
+def _write(place, value, known):
+    """Sets it. Lists, sets, dicts and instances that are there already become what they should be, unless other places that have
+    them want something else: somebody else may know them."""
+    owner, name = _owner(place), place[2]
+    now = _read(place)
+    if isinstance(value, _Variable):
+        if value.value is not _ABSENT:
+            now.set(value.value)
+    elif value is _USUAL:
+        if (value := _own.get(place, _USUAL)) is not _USUAL:
+            setattr(owner, name, value)
+    elif value is _ABSENT:
+        if now is not _ABSENT:
+            _own.setdefault(place, now)
+            delattr(owner, name)
+    elif type(now) is type(value) and len(known.get(id(now), ())) == 1 and _become(now, value):
+        pass
+    else:
+        _own.setdefault(place, now)
+        setattr(owner, name, value)
+
+
+def _become(now, value):
+    kind = type(value)
+    if kind is list:
+        now[:] = value
+    elif kind in (dict, set):
+        now.clear()
+        now.update(value)
+    elif (
+        not isinstance(value, (type, types.FunctionType, types.ModuleType, BaseException))
+        and kind.__setattr__ is object.__setattr__
+        and kind.__getattribute__ is object.__getattribute__
+        and type(getattr(now, "__dict__", None)) is dict
+        and not any("__slots__" in vars(base) for base in kind.__mro__)
+        and kind.__mro__[-2:] == (kind.__mro__[-2], object)
+        and not issubclass(kind, (list, dict, set, tuple, str, bytes, int, float))
+        and kind.__flags__ & 1 << 9  # a class of Python's own
+    ):
+        vars(now).clear()
+        vars(now).update(vars(value))
+    else:
+        return False
+    return True
+
+
+def _set_folder(value):
+    from . import _worker
+
+    if value is not None and not _worker._elsewhere:
+        os.chdir(value)
+
+
+def _set_environ(value):
+    from . import _worker
+
+    if _worker._elsewhere:
+        return
+    zone = os.environ.get("TZ")
+    os.environ.clear()
+    os.environ.update(value)
+    if zone != os.environ.get("TZ"):
+        import time
+
+        time.tzset()
+
+
+def _set_path(value):
+    from . import _worker
+
+    _worker.set_path(_core.dumps(value))
+
+
+def _set_filters(value):
+    import warnings
+
+    warnings.resetwarnings()
+    if value is None:
+        for name in sorted(_PLAIN_FILTERS):
+            warnings.simplefilter("ignore", getattr(__import__("builtins"), name))
+    else:
+        warnings.filters[:] = value
+        if hasattr(warnings, "_filters_mutated"):
+            warnings._filters_mutated()
+
+
+def _set_decimal(value):
+    import decimal
+
+    decimal.setcontext(value if value is not None else decimal.Context(traps=_TRAPS(decimal)))
+
+
+def _set_errors(value):
+    import numpy
+
+    numpy.seterr(**(value or {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}))
+
+
+def _set_printing(value):
+    import numpy
+
+    usual = {"precision": 8, "threshold": 1000, "edgeitems": 3, "linewidth": 75, "suppress": False, "formatter": None}
+    numpy.set_printoptions(**(value or usual))
+
+
+def _set_locale(value):
+    import locale
+
+    if value is not None:
+        locale.setlocale(locale.LC_ALL, value)
+    else:
+        kind = locale.setlocale(locale.LC_CTYPE)
+        locale.setlocale(locale.LC_ALL, "C")
+        locale.setlocale(locale.LC_CTYPE, kind)
+
+
+_PROCESS = {
+    "folder": _set_folder,
+    "environ": _set_environ,
+    "path": _set_path,
+    "recursion": sys.setrecursionlimit,
+    "digits": sys.set_int_max_str_digits,
+    "filters": _set_filters,
+    "decimal": _set_decimal,
+    "errors": _set_errors,
+    "printing": _set_printing,
+    "locale": _set_locale,
+}

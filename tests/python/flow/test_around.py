@@ -1,0 +1,386 @@
+"""What functionals see besides their arguments: workers have to see what the program would. Each case is run plainly and scheduled,
+in processes of their own, and has to print the same."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+_BEGIN = """
+import os, sys, ergon
+from ergon import functional, schedule, _core, _schedule
+PLAIN = bool(os.environ.get("PLAIN"))
+if PLAIN:
+    _core._flow_enable(False)
+ergon.configure(workers=[{"type": "multicore", "cores": 2}])
+"""
+_END = """
+if not PLAIN:
+    assert _schedule.stats()["entered"] > 0, "nothing was run ahead"
+ergon.shutdown()
+"""
+
+
+def _run(folder, plain):
+    environ = {k: v for k, v in os.environ.items() if k != "PLAIN"} | ({"PLAIN": "1"} if plain else {})
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+# name: ({file: source}, main program)
+CASES = {
+    "a name of a module is set between calls": (
+        {"mod": "import time\nN = 5\ndef f(x):\n    time.sleep(0.002)\n    return x + N\n"},
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(6)]
+
+        print(run())
+        mod.N = 6
+        print(run())
+        mod.N = 5
+        print(run())
+        """,
+    ),
+    "a name of a module is set before the first call": (
+        {
+            "config": "N = 5\nTABLE = {}\n",
+            "mod": "import config\ndef f(x):\n    return x + config.N + len(config.TABLE)\n",
+        },
+        """
+        import config, mod
+        config.N = 50
+        config.TABLE["a"] = 1
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(6)]
+
+        print(run())
+        config.TABLE["b"] = 1
+        print(run())
+        config.TABLE = {}
+        print(run())
+        """,
+    ),
+    "a name is set inside the scheduled function": (
+        {"mod": "import time\nN = 5\ndef f(x):\n    time.sleep(0.002)\n    return x + N\n"},
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            out = []
+            for i in range(8):
+                mod.N = i // 3
+                out.append(f(i))
+            return out
+
+        print(run(), run())
+        """,
+    ),
+    "one level deeper": (
+        {
+            "deep": "import os.path\nN = 1\nclass Conf:\n    scale = 2\n    def times(self, x):\n        return x * self.scale\nCONF = Conf()\n"
+            "def inner(x, more=[]):\n    return (x + N + CONF.times(x), list(more))\n",
+            "mod": "from deep import inner\ndef f(x):\n    return inner(x)\n",
+        },
+        """
+        import deep, mod
+
+        @functional
+        def f(x):
+            return mod.f(x)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(4)]
+
+        print(run())
+        deep.N = 10
+        print(run())
+        deep.Conf.scale = 3
+        print(run())
+        deep.CONF.scale = 4
+        print(run())
+        deep.CONF = deep.Conf()
+        print(run())
+        deep.inner.__defaults__[0].append("x")
+        print(run())
+        deep.inner.__defaults__ = (("new",),)
+        print(run())
+        """,
+    ),
+    "patched functions": (
+        {
+            "mod": "import json\ndef helper(x):\n    return x\ndef f(x):\n    return helper(x), json.dumps(x), len([x])\n"
+        },
+        """
+        import builtins, json, mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        mod.helper = lambda x: -x
+        print(run())
+        own = json.dumps
+        json.dumps = lambda x: "patched"
+        print(run())
+        json.dumps = own
+        print(run())
+        builtin = len
+        builtins.len = lambda x: 77
+        print(run())
+        builtins.len = builtin
+        print(run())
+        """,
+    ),
+    "methods and class attributes": (
+        {
+            "shapes": "SCALE = 2\nclass Shape:\n    unit = 1\n    def __init__(self, n):\n        self.n = n\n"
+            "    def area(self):\n        return self.n * SCALE * self.unit\n",
+        },
+        """
+        import shapes
+
+        @functional
+        def f(shape):
+            return shape.area()
+
+        @schedule
+        def run(shapes):
+            return [f(s) for s in shapes]
+
+        all_of_them = [shapes.Shape(i) for i in range(4)]
+        print(run(all_of_them))
+        shapes.SCALE = 3
+        print(run(all_of_them))
+        shapes.Shape.unit = 10
+        print(run(all_of_them))
+        shapes.Shape.area = lambda self: "patched"
+        print(run(all_of_them))
+        """,
+    ),
+    "the process": (
+        {
+            "mod": "import os, sys, warnings, decimal\ndef f(x):\n"
+            "    try:\n        warnings.warn('w', UserWarning)\n        said = 'said'\n    except UserWarning:\n        said = 'raised'\n"
+            "    return (os.path.basename(os.getcwd()), os.environ.get('WHAT'), sys.getrecursionlimit(), said,\n"
+            "            str(decimal.Decimal(x) / 7))\n"
+        },
+        """
+        import decimal, mod, sys, warnings
+        f = functional(mod.f)
+        warnings.simplefilter("ignore")
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        os.makedirs("there", exist_ok=True)
+        os.chdir("there")
+        os.environ["WHAT"] = "set"
+        sys.setrecursionlimit(2345)
+        print(run())
+        os.chdir("..")
+        del os.environ["WHAT"]
+        sys.setrecursionlimit(1000)
+        print(run())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            print(run())
+        print(run())
+        decimal.getcontext().prec = 6
+        print(run())
+        with decimal.localcontext() as context:
+            context.prec = 3
+            print(run())
+        decimal.getcontext().prec = 28
+        print(run())
+
+        @schedule
+        def changing():
+            out = []
+            for i in range(6):
+                with decimal.localcontext() as context:
+                    context.prec = 3 + i
+                    os.environ["WHAT"] = str(i)
+                    out.append(f(i))
+            return out
+
+        print(changing())
+        """,
+    ),
+    "what is set for NumPy": (
+        {
+            "mod": "import numpy\ndef f(x):\n    try:\n        return str(numpy.array([1.0, x / 3]) / numpy.float64(0.0) + numpy.pi)\n"
+            "    except FloatingPointError as error:\n        return str(error)\n"
+        },
+        """
+        import numpy, mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(1, 4)]
+
+        numpy.seterr(all="ignore")
+        print(run())
+        with numpy.errstate(divide="raise"):
+            print(run())
+        print(run())
+        numpy.set_printoptions(precision=2)
+        print(run())
+        """,
+    ),
+    "context variables": (
+        {"mod": "import contextvars\nV = contextvars.ContextVar('V', default=0)\ndef f(x):\n    return x, V.get()\n"},
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        mod.V.set(7)
+        print(run())
+        """,
+    ),
+    "names that go and names that come": (
+        {
+            "mod": "A = 1\ndef f(x):\n    try:\n        return x + A\n    except NameError as error:\n        return str(error)\n"
+            "def g(x):\n    return globals_of(x)\n"
+        },
+        """
+        import mod
+        f, g = functional(mod.f), functional(mod.g)
+
+        @schedule
+        def run(f):
+            return [f(i) for i in range(3)]
+
+        print(run(f))
+        del mod.A
+        print(run(f))
+        mod.A = 9
+        print(run(f))
+        mod.globals_of = lambda x: "it came"
+        print(run(g))
+        """,
+    ),
+    "objects keep being the same": (
+        {
+            "base": "MISSING = object()\nREGISTRY = {}\nCONF = type('Namespace', (), {})()\nCONF.n = 1\n",
+            "mod": "from base import MISSING, REGISTRY, CONF\nimport base\ndef f(x, d=MISSING):\n"
+            "    return x, d is MISSING, d is base.MISSING, REGISTRY is base.REGISTRY, sorted(REGISTRY), CONF is base.CONF\n",
+        },
+        """
+        import base, mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        base.REGISTRY["x"] = 1
+        print(run())
+        base.REGISTRY = {"other": 2}
+        print(run())
+        """,
+    ),
+    "nothing is kept alive": (
+        {"mod": "class Big:\n    pass\nBIG = Big()\ndef f(x):\n    return x, BIG is not None\n"},
+        """
+        import mod, weakref
+        weakref.finalize(mod.BIG, print, "gone")
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        mod.BIG = None
+        print("set")
+        print(run())
+        """,
+    ),
+    "exceptions": (
+        {"mod": "N = 1\ndef f(x):\n    if x == N:\n        raise ValueError(x)\n    return x\n"},
+        """
+        import mod, traceback
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        for mod.N in (2, 0):
+            try:
+                run()
+            except ValueError as error:
+                lines = traceback.extract_tb(error.__traceback__)
+                print(error, [(os.path.basename(line.filename), line.lineno, line.name) for line in lines[-2:]])
+        """,
+    ),
+    "results that are the module's": (
+        {"mod": "TABLE = {'a': [1]}\ndef f(x):\n    return TABLE, TABLE['a']\n"},
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        found = run()
+        print(all(t is mod.TABLE and a is mod.TABLE["a"] for t, a in found))
+        mod.TABLE["a"].append(2)
+        found = run()
+        print(all(t is mod.TABLE and a is mod.TABLE["a"] for t, a in found), found)
+        """,
+    ),
+    "large things": (
+        {"mod": "TABLE = list(range(100_000))\ndef f(x):\n    return x, TABLE[500], len(TABLE)\n"},
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        mod.TABLE[500] = "changed"
+        print(run())
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_workers_see_what_the_program_sees(name, tmp_path):
+    modules, main = CASES[name]
+    for module, source in modules.items():
+        (tmp_path / f"{module}.py").write_text(source)
+    (tmp_path / "main.py").write_text(_BEGIN + textwrap.dedent(main) + _END)
+    plain = _run(tmp_path, True)
+    assert plain and _run(tmp_path, False) == plain
