@@ -21,8 +21,13 @@ from . import _core, _identity
 ENTRY, SIZE, TYPE, FUNCTION, CELL, SMALL, LARGE = range(7)  # enum witness in core/flow/around.c
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range})
-_NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType)
-_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_NATIVE: tuple = (
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+)
+_DESCRIPTORS: tuple = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _LOOKED_AT = 20_000  # objects, in search of what a function may come to
 _ITEMS = 1_000  # of a list, tuple, set or dict
 _CHECKED = 1 << 16  # bytes: what is larger is compared only when a scheduled function begins
@@ -49,7 +54,6 @@ _USUAL = _Mark("_USUAL")  # what the module itself has put there
 _OWN = tuple(os.path.join(os.path.dirname(file), "") for file in (os.__file__, __file__))
 
 
-@functools.lru_cache(4096)
 def _is_library_file(file):
     return file.startswith(_OWN) or "/site-packages/" in file or "/dist-packages/" in file or file.startswith("<frozen")
 
@@ -302,8 +306,8 @@ class _Reach:
 
 # --- the process ---------------------------------------------------------------------------------------------------------
 
-_baseline = {}  # as workers of the pool find it when they start
-_ever = set()  # what was sent once is always sent: it may go back to what it was
+_baseline: dict = {}  # as workers of the pool find it when they start
+_ever: set = set()  # what was sent once is always sent: it may go back to what it was
 _PLAIN_FILTERS = {"DeprecationWarning", "PendingDeprecationWarning", "ImportWarning", "ResourceWarning"}
 
 
@@ -396,7 +400,7 @@ def _process():
 # --- here: what travels ----------------------------------------------------------------------------------------------------
 
 _TOKEN = os.urandom(8)  # a process's own
-_sent = set()  # places whose values were sent once: workers may have something else there since
+_sent: set = set()  # places whose values were sent once: workers may have something else there since
 
 
 def _digest(value):
@@ -463,8 +467,8 @@ def make(function, kinds, before):
 
 # --- in a worker ---------------------------------------------------------------------------------------------------------------
 
-_applied = {}  # place -> digest
-_own = {}  # place -> what was there before something else was set
+_applied: dict = {}  # place -> digest
+_own: dict = {}  # place -> what was there before something else was set
 _now = None  # key of what was applied last
 
 
