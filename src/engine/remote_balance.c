@@ -1,4 +1,5 @@
-/* The end of a job: what waits at one place while others idle is asked back. */
+/* The end of a job: what waits at one place while others idle is asked back, and what runs at one for much longer than it
+ * should is begun anew elsewhere, if it is pure. */
 #include "engine/remote_inside.h"
 #include "table/range.h"
 #include "table/ring.h"
@@ -27,7 +28,7 @@ static void recall_some(struct place *p, uint32_t n) {
     for (uint32_t i = p->last; i != ERG_NIL && count < n && count < MOST;) {
         struct leased *l = erg_leased_at(r, i);
         i = l->before;
-        if (l->recalled || l->parked ||
+        if (l->recalled || l->parked || l->left ||
             l->lane == ERG_LANE_BULK) /* big ones have travelled for long */
             continue;
         l->recalled = 1;
@@ -60,6 +61,60 @@ static void cut_some(struct place *p, uint32_t idle, int64_t now) {
     }
 }
 
+/* --- pure tasks that are late --- */
+
+/* How long tasks take elsewhere than at p, where they are shortest; 0: not known. */
+static int64_t mean_elsewhere(const struct place *p) {
+    struct erg_remote *r = p->remote;
+    uint32_t top = atomic_load(&r->table->header->members_top);
+    uint64_t tasks = 0, busy_ns = 0, best = 0;
+    for (uint32_t i = 0; i < top; i++) {
+        struct erg_member_slot *slot = erg_table_slot(r->table, i);
+        if (i == r->m->number)
+            continue;
+        tasks += atomic_load_explicit(&slot->tasks, memory_order_relaxed);
+        busy_ns += atomic_load_explicit(&slot->busy_ns, memory_order_relaxed);
+    }
+    if (tasks > 0)
+        best = busy_ns / tasks + 1;
+    for (int i = 0; i < r->nplaces; i++) {
+        const struct place *other = &r->places[i];
+        uint64_t mean = other->lease.measured ? (uint64_t)other->lease.mean_ns : 0;
+        if (other != p && other->state == ERG_PLACE_UP && mean && (!best || mean < best))
+            best = mean;
+    }
+    return (int64_t)best;
+}
+
+static int is_pure(struct erg_remote *r, const struct leased *l) {
+    struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
+    return !l->parked && !l->left && record->kind == ERG_KIND_CALL &&
+           (record->first & ERG_CALL_PURE) && record->queue == ERG_QUEUE_ANY &&
+           !(erg_record_state(record) & ERG_STATE_CANCEL);
+}
+
+/* The oldest are what runs there, or should. How many were left there. */
+static uint32_t leave_late(struct place *p, uint32_t idle, int64_t now) {
+    struct erg_remote *r = p->remote;
+    int64_t elsewhere = -1;
+    uint32_t n = 0, looked = 0;
+    for (uint32_t i = p->first; i != ERG_NIL && n < idle && looked < p->slots; looked++) {
+        struct leased *l = erg_leased_at(r, i);
+        i = l->after;
+        if (!is_pure(r, l))
+            continue;
+        if (elsewhere < 0)
+            elsewhere = mean_elsewhere(p);
+        if (!erg_lease_worth_anew(&p->lease, now - l->sent_at, elsewhere))
+            break;
+        erg_leased_leave(l);
+        n++;
+    }
+    if (n > 0)
+        erg_site_write(p);
+    return n;
+}
+
 void erg_remote_balance(struct erg_remote *r, int64_t now) {
     if (now < r->balance_at || atomic_load(&r->leased_count) == 0)
         return;
@@ -79,5 +134,11 @@ void erg_remote_balance(struct erg_remote *r, int64_t now) {
             recall_some(p, n);
         cut_some(p, idle, now);
         idle -= n < idle ? n : idle;
+    }
+    for (int i = 0; i < r->nplaces && idle > 0; i++) {
+        struct place *p = &r->places[i];
+        uint32_t own = idle_slots(p); /* it will not get it back */
+        if ((p->state == ERG_PLACE_UP || p->state == ERG_PLACE_BROKEN) && idle > own)
+            idle -= leave_late(p, idle - own, now);
     }
 }

@@ -50,6 +50,7 @@ struct leased {
     uint8_t chunk; /* it can be cut */
     uint8_t cut_asked;
     uint8_t recalled;
+    uint8_t left;        /* its task was begun anew elsewhere; a worker there still has it */
     uint8_t parked;      /* not sent: results that it reads are on their way here */
     uint64_t last_block; /* CHUNK: of the results that came so far */
     uint64_t fn, came;   /* for traces: record.fn when it was sent; bytes of a chunk's results */
@@ -107,8 +108,9 @@ struct place {
     int reviving;   /* it is LOST, and being tried anew: there is a session */
     int64_t backoff;
     int64_t heard_at, ping_at, tick_at;
-    int64_t starved_until; /* there was no memory to send it a task with: none before; 0 */
-    int64_t mute_at;       /* since when nothing can be written to the link; NEVER */
+    int64_t
+        starved_until; /* none is sent before: there was no memory to do it with, or it is late with others; 0 */
+    int64_t mute_at; /* since when nothing can be written to the link; NEVER */
     uint32_t slots, cores;
     int32_t pid;
     char host[128], python[64];
@@ -116,6 +118,7 @@ struct place {
     struct erg_map sent[4]; /* by enum erg_drop_kind: id -> struct sent */
     uint32_t first, last;   /* of its leased tasks */
     uint32_t chunks;        /* among them */
+    uint32_t left;          /* among them: see struct leased */
     uint64_t tasks, tasks_lost, bytes_in, bytes_out;
     uint64_t busy_ns;
     uint64_t asking; /* bytes of its questions that wait for an answer */
@@ -224,6 +227,10 @@ void erg_leased_finish(struct leased *l, enum erg_outcome outcome, uint64_t run_
 void erg_leased_fail(struct leased *l, const char *words);
 /* The same; its result stays there, as erg_away_keep has noted. */
 void erg_leased_finish_away(struct leased *l, uint64_t run_ns);
+/* Its task, a pure one, is begun anew by whoever is free elsewhere, once; over there it is cancelled. */
+void erg_leased_leave(struct leased *l);
+/* The place has let go of a task that was left there, if it is one. */
+void erg_site_on_left(struct place *p, erg_handle task);
 /* Tasks of the place will not come back (the session is freed): retried, or failed with these words. */
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words);
 void erg_remote_tasks_fini(struct erg_remote *r);

@@ -82,14 +82,17 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
         p->last = l->before;
     else
         erg_leased_at(r, l->after)->before = l->before;
-    r->lease_of[ERG_HANDLE_INDEX(l->task)] = 0;
+    if (!l->left) {
+        r->lease_of[ERG_HANDLE_INDEX(l->task)] = 0;
+        atomic_fetch_sub(&r->leased_count, 1);
+    }
+    p->left -= l->left;
     p->chunks -= l->chunk;
     r->parked -= l->parked;
     l->parked = 0;
     l->place = NULL;
     l->next = r->leases_free;
     r->leases_free = i;
-    atomic_fetch_sub(&r->leased_count, 1);
 }
 
 struct leased *erg_remote_find(struct erg_remote *r, erg_handle task) {
@@ -238,11 +241,54 @@ void erg_leased_finish_away(struct leased *l, uint64_t run_ns) {
         erg_remote_place(p, next);
 }
 
+/* The worker there is busy until it says so: the lease stays, and the place gets nothing new meanwhile. */
+void erg_leased_leave(struct leased *l) {
+    struct place *p = l->place;
+    struct erg_remote *r = p->remote;
+    uint32_t index = ERG_HANDLE_INDEX(l->task);
+    struct erg_record *record = erg_table_record(r->table, index);
+    unsigned char head[64];
+    uint64_t id = l->task;
+    struct erg_msg_ids m = {.n = 1, .ids = &id};
+    erg_site_send(p, l->lane, ERG_MSG_CANCEL, head, erg_msg_ids_encode(&m, head));
+    tell(l, ERG_OUT_NONE, 0);
+    int64_t now = erg_remote_now(); /* it shall not be the place itself that is free first */
+    p->starved_until = now + (now - l->sent_at);
+    l->left = 1;
+    p->left++;
+    r->lease_of[index] = 0;
+    atomic_fetch_sub(&r->leased_count, 1);
+    record->first &= ~(uint32_t)ERG_CALL_PURE; /* not from one to the next for ever */
+    erg_lease_return(r->m, index);
+}
+
+static void end_left(struct leased *l) {
+    struct place *p = l->place;
+    erg_lease_on_done(&p->lease, l->bytes, -1);
+    erg_leased_arrived(l);
+    erg_leased_free(p->remote, l);
+}
+
+void erg_site_on_left(struct place *p, erg_handle task) {
+    struct erg_remote *r = p->remote;
+    for (uint32_t i = p->left ? p->first : ERG_NIL; i != ERG_NIL; i = erg_leased_at(r, i)->after) {
+        struct leased *l = erg_leased_at(r, i);
+        if (l->left && l->task == task) {
+            end_left(l);
+            return;
+        }
+    }
+}
+
 void erg_site_lose_tasks(struct place *p, enum erg_outcome outcome, const char *words) {
     struct erg_remote *r = p->remote;
     while (p->first != ERG_NIL) {
         struct leased *l = erg_leased_at(r, p->first);
         uint32_t index = ERG_HANDLE_INDEX(l->task);
+        if (l->left) {
+            end_left(l);
+            continue;
+        }
         erg_lease_on_done(&p->lease, l->bytes, -1);
         int parked = l->parked;
         if (!parked)

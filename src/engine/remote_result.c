@@ -141,6 +141,8 @@ static void on_refused(struct place *p, const struct erg_msg_result *m, struct c
     erg_parcel_abort(&in->parcel);
     if (l)
         fail_one(l, m->payload.data_len);
+    else
+        erg_site_on_left(p, m->id);
 }
 
 /* A result that stays there. */
@@ -220,6 +222,7 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
     if (!l) {
         if (in->has_parcel)
             erg_parcel_abort(&in->parcel);
+        erg_site_on_left(p, m->id);
         return 0;
     }
     uint32_t index = ERG_HANDLE_INDEX(l->task);
@@ -348,8 +351,10 @@ static int on_returned(struct place *p, const unsigned char *body, size_t len,
     int code = erg_msg_ids_decode(body, len, &ids, err);
     for (uint32_t i = 0; code == 0 && i < ids.n; i++) {
         struct leased *l = find_at(p, erg_msg_id(&ids, i));
-        if (!l)
+        if (!l) {
+            erg_site_on_left(p, erg_msg_id(&ids, i));
             continue;
+        }
         uint32_t index = ERG_HANDLE_INDEX(l->task);
         if (l->last_block)
             return nonsense(err, "back what it has begun");

@@ -110,7 +110,7 @@ void erg_leased_send(struct leased *l) {
 }
 
 static uint32_t room_of(const struct place *p) {
-    if (p->state != ERG_PLACE_UP || !erg_session_writable(p->session))
+    if (p->state != ERG_PLACE_UP || p->left || !erg_session_writable(p->session))
         return 0;
     if (p->starved_until && erg_remote_now() < p->starved_until)
         return 0;

@@ -74,3 +74,11 @@ uint32_t erg_lease_recall(const struct erg_lease *l, uint32_t idle) {
 int erg_lease_worth_cut(const struct erg_lease *l, int64_t ran_ns) {
     return ran_ns > 2 * l->rtt_ns + ERG_LEASE_HANDOVER_NS && ran_ns > 2 * l->mean_ns;
 }
+
+int erg_lease_worth_anew(const struct erg_lease *l, int64_t there_ns, int64_t elsewhere_ns) {
+    int64_t here = l->measured ? l->mean_ns : 0;
+    if (here && elsewhere_ns / 2 > here) /* they are slower there */
+        return 0;
+    int64_t usual = here && (elsewhere_ns == 0 || here < elsewhere_ns) ? here : elsewhere_ns;
+    return usual > 0 && there_ns - 2 * l->rtt_ns - ERG_LEASE_ANEW_NS > ERG_LEASE_ANEW * usual;
+}

@@ -12,7 +12,9 @@ enum {
     ERG_LEASE_MOST = 16384,     /* tasks at one place */
     ERG_LEASE_BYTES = 64 << 20, /* of arguments at one place, once its workers have a task each */
     ERG_LEASE_HANDOVER_NS =
-        150000, /* what the hosts themselves take to hand a task on, besides the link */
+        150000,         /* what the hosts themselves take to hand a task on, besides the link */
+    ERG_LEASE_ANEW = 4, /* times as long as usual: a task is late */
+    ERG_LEASE_ANEW_NS = 100000000, /* and late by no less than this */
 };
 
 struct erg_lease {
@@ -38,5 +40,11 @@ uint32_t erg_lease_room(const struct erg_lease *l);
 uint32_t erg_lease_recall(const struct erg_lease *l, uint32_t idle);
 /* The same for a chunk that runs there for `ran_ns` already: is asking for half of what is left worth it? */
 int erg_lease_worth_cut(const struct erg_lease *l, int64_t ran_ns);
+
+/* A pure task has been there for `there_ns`, and somebody elsewhere has nothing to do, where tasks take elsewhere_ns on
+ * average (0: not known): is beginning it anew over there worth it? What is begun anew has lost the time it was there, so
+ * that has to be a multiple of what tasks usually take: then either the task is long, and little of it was lost, or the
+ * place is slow, or stands still. */
+int erg_lease_worth_anew(const struct erg_lease *l, int64_t there_ns, int64_t elsewhere_ns);
 
 #endif

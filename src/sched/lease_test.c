@@ -91,6 +91,89 @@ static void ten_thousand_workers_and_a_million_tasks(void **state) {
     assert_true(out.most < 16 * 4);
 }
 
+static void what_is_late_is_begun_anew(void **state) {
+    (void)state;
+    struct erg_lease l = measured(2, 1 * MS, 10 * MS);
+    assert_false(erg_lease_worth_anew(&l, 30 * MS, 10 * MS));
+    assert_false(erg_lease_worth_anew(&l, 130 * MS, 10 * MS)); /* late, but only a little */
+    assert_true(erg_lease_worth_anew(&l, 200 * MS, 10 * MS));
+    assert_true(erg_lease_worth_anew(&l, 200 * MS, 0));         /* nobody knows how long there */
+    assert_false(erg_lease_worth_anew(&l, 2000 * MS, 25 * MS)); /* they are slower */
+    l = measured(2, 1 * MS, 1000 * MS);
+    assert_true(erg_lease_worth_anew(&l, 200 * MS, 10 * MS)); /* always slow */
+    assert_false(erg_lease_worth_anew(&l, 2000 * MS, 1000 * MS));
+    erg_lease_init(&l, 2); /* nothing has come back from there yet */
+    assert_false(erg_lease_worth_anew(&l, 3600000 * MS, 0));
+    assert_true(erg_lease_worth_anew(&l, 200 * MS, 10 * MS));
+}
+
+/* --- a job's end, simulated: workers of `places` hosts take tasks one by one; host 0 becomes slow half-way --- */
+enum { HOSTS = 4, WORKERS = 8, TASKS = 400 };
+struct running {
+    int64_t begun, ends; /* of the worker's task; 0: none */
+    int moved;           /* it was begun anew */
+    int stuck;           /* its own was: it gets no other until that is over */
+};
+
+/* When all is done; *anew: how many were begun anew. With a task `every` times as long as the others now and then. */
+static int64_t simulate_end(int slow, int leaves, int every, int *anew) {
+    struct running w[HOSTS * WORKERS] = {0};
+    struct erg_lease lease[HOSTS];
+    int left = TASKS, again = 0, done = 0;
+    int64_t now = 0;
+    for (int h = 0; h < HOSTS; h++)
+        erg_lease_init(&lease[h], WORKERS);
+    for (*anew = 0; done < TASKS; now += MS) {
+        for (int i = 0; i < HOSTS * WORKERS; i++) {
+            int host = i / WORKERS;
+            if (w[i].begun && now >= w[i].ends) {
+                erg_lease_on_done(&lease[host], 0, now - w[i].begun);
+                w[i].begun = 0;
+                done++;
+            }
+            if (w[i].begun || w[i].stuck || left + again == 0)
+                continue;
+            int64_t takes = 10 * MS * (every && left % every == 0 ? 100 : 1);
+            w[i].moved = again > 0;
+            again -= w[i].moved;
+            left -= !w[i].moved;
+            w[i].begun = now + 1;
+            w[i].ends = now + takes * (host == 0 && done > TASKS / 2 ? slow : 1);
+            erg_lease_on_sent(&lease[host], 0);
+        }
+        int idle = 0;
+        for (int i = WORKERS; i < HOSTS * WORKERS; i++)
+            idle += !w[i].begun;
+        for (int i = 0; i < WORKERS && leaves && idle > again && left == 0; i++)
+            if (w[i].begun && !w[i].moved &&
+                erg_lease_worth_anew(&lease[0], now - w[i].begun, lease[1].mean_ns)) {
+                erg_lease_on_done(&lease[0], 0, -1);
+                w[i].begun = 0;
+                w[i].stuck = 1;
+                again++;
+                (*anew)++;
+            }
+    }
+    return now;
+}
+
+static void a_slow_host_does_not_hold_up_the_end(void **state) {
+    (void)state;
+    int anew;
+    int64_t even = simulate_end(1, 1, 0, &anew);
+    assert_int_equal(anew, 0); /* nothing is late where all are alike */
+    int64_t waits = simulate_end(1000, 0, 0, &anew);
+    int64_t leaves = simulate_end(1000, 1, 0, &anew);
+    assert_in_range(anew, 1, WORKERS);
+    print_message("end of a job: %lld ms, with a slow host %lld ms, begun anew %lld ms\n",
+                  (long long)(even / MS), (long long)(waits / MS), (long long)(leaves / MS));
+    assert_true(leaves < waits / 10);
+    /* tasks that are long by themselves lose little by it */
+    waits = simulate_end(1, 0, 37, &anew);
+    leaves = simulate_end(1, 1, 37, &anew);
+    assert_true(leaves < waits + waits / 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_window_covers_the_link),
@@ -99,6 +182,8 @@ int main(void) {
         cmocka_unit_test(what_waits_is_asked_back_for_idle_workers),
         cmocka_unit_test(workers_stay_busy_behind_a_slow_link),
         cmocka_unit_test(ten_thousand_workers_and_a_million_tasks),
+        cmocka_unit_test(what_is_late_is_begun_anew),
+        cmocka_unit_test(a_slow_host_does_not_hold_up_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,7 @@ enum erg_record_kind {
 enum erg_call_flags {
     ERG_CALL_STAYS =
         1, /* nobody waits for its result yet: a large one may stay on another host (away.h) */
+    ERG_CALL_PURE = 2, /* it may be begun anew elsewhere while it runs */
 };
 
 /* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31 (FREE: who made it so),

@@ -314,7 +314,9 @@ void pl_record_options(struct pl_core *core, struct erg_record *record,
     }
     /* What lies elsewhere only goes with its host; who asks for retries wants it safe. */
     if (options->stays && !core->by_reference && !options->retries)
-        record->first = ERG_CALL_STAYS;
+        record->first |= ERG_CALL_STAYS;
+    if (options->functional)
+        record->first |= ERG_CALL_PURE;
     if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
         record->end_ns = erg_clock_ns(); /* when it was entered, until it ends */
 }
