@@ -390,6 +390,7 @@ def test_ctrl_c_in_a_map_on_a_terminal() -> None:
         "import ergon, sys, time\n"
         "def f(x):\n    time.sleep(0.05)\n    return x\n"
         "with ergon.ProcessPool(2) as pool:\n"
+        "    pool.map(f, range(2))\n"  # imports are over: debug CPython 3.11 aborts when Ctrl-C meets its os.stat
         "    try:\n        pool.map(f, range(10000), progress='long')\n"
         "    except KeyboardInterrupt:\n        print('stopped', type(sys.stdout).__name__)\n"
         "    print(pool.map(f, range(3)))\n",
