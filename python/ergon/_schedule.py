@@ -39,25 +39,44 @@ def schedule(function=None, /):
     return _like(Schedule(function), function)
 
 
-def functional(function=None, /, *names):
+def functional(function=None, /, *names, retries=None, timeout=None, resources=None):
     """Decorator: promises that ``function`` only looks at its arguments, changes nothing and can be run again.
 
     ``functional(numpy.linalg.svd)`` does the same for a function of somebody else's;
     ``functional(module, "name", ...)`` replaces those functions in the module.
+
+    Options, also in brackets (``@functional(timeout=60)``), for calls that workers make: retries: how often a call is made again
+    when its worker died (3), then it raises WorkerLost. timeout: seconds a call may take, then it raises TaskTimeout.
+    resources: where calls may run, as for a pool: ``{"host": "a"}``. TypeError, ValueError.
     """
+    options = {"retries": retries, "timeout": timeout, "resources": resources}
+    options = {name: value for name, value in options.items() if value is not None}
+    if options:
+        _core._check_options(**options)
     if function is None:
-        return functional
+        return functools.partial(functional, **options) if options else functional
     if isinstance(function, types.ModuleType):
         for name in names:
-            setattr(function, name, functional(getattr(function, name)))
+            setattr(function, name, functional(getattr(function, name), **options))
         return function
     if names:
         raise TypeError("names go with a module: functional(module, 'name', ...)")
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(functional(function.__func__))
+        return type(function)(functional(function.__func__, **options))
     if isinstance(function, Functional):
-        return function
-    return _like(Functional(function), function)
+        if not options:
+            return function
+        function = function._function
+    return _with(_like(Functional(function), function), options)
+
+
+def _with(made, options):
+    if options and made._is_async:
+        raise TypeError("retries, timeout and resources are for functionals that workers run, not for async ones")
+    for name, value in options.items():
+        setattr(made, f"_{name}", value)
+    made._remote_only = bool(options.keys() & {"timeout", "resources"})
+    return made
 
 
 # --- where functionals run ---------------------------------------------------------------------------------

@@ -131,6 +131,18 @@ static struct fl_job *begin_job(struct fl_session *s, PyObject *functional, PyOb
     return job;
 }
 
+/* Fills options with where the functional may run, and enters the call. 0 or -1; the caller clears options. */
+static int submit(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames, struct pl_options *options,
+                  struct pl_task *task) {
+    PyObject *resources = ((struct fl_functional *)functional)->resources;
+    if (resources &&
+        (pl_options_resources(options, resources) < 0 || pl_options_resolve(s->core, options) < 0))
+        return -1;
+    return pl_call_submit(s->core, fl_around_sent(functional), args, nargs, kwnames, options, NULL,
+                          task);
+}
+
 struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,
                                 const struct fl_sig *sig, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames) {
@@ -140,7 +152,8 @@ struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,
         return NULL;
     }
     e->task.handle = ERG_HANDLE_NONE;
-    struct pl_options options = {.retries = 3, .functional = 1};
+    struct fl_functional *f = (struct fl_functional *)functional;
+    struct pl_options options = {.retries = f->retries, .timeout = f->timeout, .functional = 1};
     if (((struct fl_functional *)functional)->is_async) {
         e->job = begin_job(s, functional, args, nargs, kwnames);
         if (!e->job) {
@@ -148,11 +161,12 @@ struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,
             return NULL;
         }
         s->jobs++;
-    } else if (pl_call_submit(s->core, fl_around_sent(functional), args, nargs, kwnames, &options,
-                              NULL, &e->task) < 0) {
+    } else if (submit(s, functional, args, nargs, kwnames, &options, &e->task) < 0) {
+        pl_options_clear(&options);
         PyMem_Free(e);
         return NULL;
     }
+    pl_options_clear(&options);
     e->sig = *sig;
     e->functional = Py_NewRef(functional);
     e->entered_ns = erg_clock_ns();

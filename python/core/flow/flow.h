@@ -483,6 +483,7 @@ void fl_session_blocked(struct fl_session *session, int guessable);
 int fl_session_more(struct fl_run *run);
 
 /* --- types.c ---------------------------------------------------------------------------------------------------- */
+enum { FL_RETRIES = 3 };
 struct fl_functional {
     PyObject_HEAD PyObject *function, *dict, *weakrefs;
     vectorcallfunc vectorcall;
@@ -491,6 +492,9 @@ struct fl_functional {
     int remote_only;
     int here_only; /* a generator function: its calls are left alone */
     int is_async;
+    int retries;              /* how often a call is made again when its worker died */
+    double timeout;           /* seconds a call may take; 0: any */
+    PyObject *resources;      /* where calls may run, as pool.options() takes it; strong, or NULL */
     struct fl_around *around; /* NULL until it is first called */
 };
 struct fl_schedule {

@@ -283,8 +283,9 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     if (foreseen)
         s->st->hits++;
     else if (!(e = fl_entry_enter(s, functional, &sig, args, nargs, kwnames))) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
-            return NULL;
+        if (!PyErr_ExceptionMatches(PyExc_Exception) ||
+            (f->resources && PyErr_ExceptionMatches(PyExc_ValueError)))
+            return NULL; /* the latter: the pool has no such host */
         PyErr_Clear();
         return call_here(f, args, nargs, kwnames);
     } else {

@@ -95,6 +95,7 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
         PyFunction_Check(function) ? ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags : 0;
     if (functional) {
         ((struct fl_functional *)self)->cost = -1;
+        ((struct fl_functional *)self)->retries = FL_RETRIES;
         ((struct fl_functional *)self)->here_only = !!(flags & (CO_ASYNC_GENERATOR | CO_GENERATOR));
         ((struct fl_functional *)self)->is_async = !!(flags & CO_COROUTINE);
     } else if (st && flags & (CO_GENERATOR | CO_COROUTINE)) {
@@ -188,6 +189,8 @@ static int wrapper_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(w->function);
     Py_VISIT(w->dict);
+    if (is_functional(self))
+        Py_VISIT(((struct fl_functional *)self)->resources);
     return is_functional(self)
                ? fl_around_traverse(((struct fl_functional *)self)->around, visit, arg)
                : 0;
@@ -198,6 +201,7 @@ static int wrapper_clear(PyObject *self) {
     if (is_functional(self)) {
         struct fl_around *around = ((struct fl_functional *)self)->around;
         ((struct fl_functional *)self)->around = NULL;
+        Py_CLEAR(((struct fl_functional *)self)->resources);
         fl_around_free(around);
     }
     Py_CLEAR(w->function);
@@ -226,6 +230,10 @@ static PyMemberDef functional_members[] = {
     {"_function", T_OBJECT_EX, offsetof(struct wrapper, function), READONLY, NULL},
     {"_here_only", T_INT, offsetof(struct fl_functional, here_only), 0, NULL},
     {"_remote_only", T_INT, offsetof(struct fl_functional, remote_only), 0, NULL},
+    {"_is_async", T_INT, offsetof(struct fl_functional, is_async), READONLY, NULL},
+    {"_retries", T_INT, offsetof(struct fl_functional, retries), 0, NULL},
+    {"_timeout", T_DOUBLE, offsetof(struct fl_functional, timeout), 0, NULL},
+    {"_resources", T_OBJECT, offsetof(struct fl_functional, resources), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyMemberDef schedule_members[] = {
