@@ -494,7 +494,7 @@ def test_top_shows_places_by_name():
 
         def rows():
             found = [q["places"] for q in json.loads(seen("--json"))]
-            return next(places for places in found if any("tags=big" in one["name"] for one in places))
+            return next(places for places in found if len(places) == 2)  # names are cut: tags may be beyond
 
         wait_until(lambda: rows()[0]["tasks"] > 0)
         big, small = rows()
