@@ -363,7 +363,7 @@ QUESTIONS = [
         "64 agents: the client's processor time for a task",
         "µs",
         {"ergon": many(64), "1 agent": many(1), "4 agents": many(4), "16 agents": many(16)},
-        0.8,
+        0.87,
         aim="does not grow",
     ),
     question(
