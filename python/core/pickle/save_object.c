@@ -52,7 +52,7 @@ static int push_items_of(struct pickler *p, PyObject *items, unsigned char op, P
     if (!f)
         return -1;
     f->aux = Py_XNewRef(owner);
-    f->n = op;
+    f->op = op;
     return pk_push_write(p, (char[]){OP_MARK}, 1);
 }
 
@@ -215,20 +215,19 @@ static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *
     return pk_push_save(p, cls, ".__class__", NULL);
 }
 
-/* A call of something in the memo with atoms, in a tuple nobody else has, is written without frames.
+/* A call of something in the memo with a few atoms is written without frames.
  * 1: written, 0: it is not one, -1 */
 static int save_short(struct pickler *p, const struct reduced *r, PyObject *obj) {
     uint32_t index;
     if (p->persistent_id || !PyTuple_CheckExact(r->args) ||
-        (PyTuple_GET_SIZE(r->args) > 0 && !core_only_ref(r->args)) ||
-        !pk_memo_find(&p->memo, r->func, &index))
+        PyTuple_GET_SIZE(r->args) > PK_FEW_ARGS || !pk_memo_find(&p->memo, r->func, &index))
         return 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(r->args); i++)
         if (!pk_is_atom(PyTuple_GET_ITEM(r->args, i)))
             return 0;
     if (pk_get(p, index) < 0 || pk_save_atoms(p, r->args) < 0)
         return -1;
-    if (PyTuple_GET_SIZE(r->args) > 0 && pk_write_unfound(p) < 0)
+    if (p->flags & PK_CANONICAL && PyTuple_GET_SIZE(r->args) > 0 && pk_write_unfound(p) < 0)
         return -1;
     return pk_put(p, OP_REDUCE) < 0 || pk_memoize_built(p, obj) < 0 ? -1 : 1;
 }
