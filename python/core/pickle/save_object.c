@@ -414,6 +414,8 @@ int pk_wants_reducer(PyTypeObject *type) {
                                         "WeakKeyDictionary",
                                         "WeakValueDictionary",
                                         "WeakMethod",
+                                        "weakref.ProxyType", /* what it says is its target's */
+                                        "weakref.CallableProxyType",
                                         "pairwise",
                                         "partialmethod",
                                         "NewType",
@@ -483,7 +485,23 @@ static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     return value ? value : second_try(p, obj);
 }
 
+/* A weak proxy of what the stream has already arrives as one. Any other stands for its object, as in pickle: nothing
+ * else would keep that alive there. New reference to that object, or NULL. */
+static PyObject *stood_for(struct pickler *p, PyObject *obj) {
+    uint32_t index;
+    PyObject *target = PyWeakref_CheckProxy(obj) ? core_weakref_get(obj) : NULL;
+    if (target && pk_memo_find(&p->memo, target, &index))
+        Py_CLEAR(target);
+    return target;
+}
+
 int pk_save_instance(struct pickler *p, PyObject *obj) {
+    PyObject *target = stood_for(p, obj);
+    if (target) {
+        int rc = pk_push_save(p, target, NULL, NULL);
+        Py_DECREF(target);
+        return rc;
+    }
     if (p->nested && Py_TYPE(obj)->tp_hash == PyBaseObject_Type.tp_hash) {
         PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
         return -1;
