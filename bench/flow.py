@@ -1,8 +1,8 @@
 """`schedule`: what dispatching a functional costs, how well 1 ms calls overlap, what code without functionals pays, and how
 fast a pass is.
 
-python bench/flow.py            prints the table
-python bench/flow.py --json F   the figures go to F too
+python bench/flow.py            prints the table: what, the figure, what it has to be, whether it is
+python bench/flow.py --json F   the rows go to F too
 """
 
 import json
@@ -140,24 +140,42 @@ def futures(n):
         return n / (time.perf_counter() - start)
 
 
+HANDED = "calls handed to 2 workers, a second"
+PASS = "a pass over {}, times CPython's own time"
+TARGETS = {  # at least; negative: at most
+    HANDED: 400_000,
+    "the same, times concurrent.futures": 20,
+    "the same, times dask.delayed": 100,
+    "1 ms functionals on 2 workers, times faster than sequential": 1.9,
+    "functionals that sleep 1 ms on 2 workers, likewise": 1.9,
+    PASS.format("arithmetic and lists"): -3,
+    PASS.format("local functions"): -3,
+    PASS.format("strings"): -3,
+    "function without functionals, times its plain time": -2,
+}
+
+
 def figures():
     ergon.configure(workers=[{"type": "multicore", "cores": 2}])
     seconds(scheduled_loop, remote, 200)
     found = {}
-    found["calls handed to 2 workers, a second"] = 20000 / seconds(scheduled_loop, remote, 20000)
+    found[HANDED] = 20000 / seconds(scheduled_loop, remote, 20000)
+    peers = {"concurrent.futures": futures(5000), "dask.delayed": dask_calls(5000)}
+    for peer, rate in peers.items():
+        if rate is not None:
+            found[f"the same, times {peer}"] = found[HANDED] / rate
     seconds(scheduled_loop, noop, 2000)
     found["calls of a functional that does nothing, a second"] = 200000 / seconds(scheduled_loop, noop, 200000)
-    found["concurrent.futures, calls a second"] = futures(5000)
-    if (peer := dask_calls(5000)) is not None:
-        found["dask.delayed on 2 threads, calls a second"] = peer
-    found["1 ms functionals on 2 workers, times faster than sequential"] = seconds(loop, busy, 1000, reps=3) / seconds(
-        scheduled_loop, busy_ahead, 1000, reps=3
-    )
-    found["functionals that sleep 1 ms on 2 workers, likewise"] = seconds(loop, nap, 1000, reps=3) / seconds(
-        scheduled_loop, nap_ahead, 1000, reps=3
-    )
+    found["concurrent.futures, calls a second"] = peers["concurrent.futures"]
+    if peers["dask.delayed"] is not None:
+        found["dask.delayed on 2 threads, calls a second"] = peers["dask.delayed"]
+    for what, plain, ahead in (
+        ("1 ms functionals on 2 workers, times faster than sequential", busy, busy_ahead),
+        ("functionals that sleep 1 ms on 2 workers, likewise", nap, nap_ahead),
+    ):
+        found[what] = seconds(loop, plain, 1000, reps=3) / seconds(scheduled_loop, ahead, 1000, reps=3)
     for name, function in ("arithmetic and lists", cheap), ("local functions", local_calls), ("strings", strings):
-        found[f"a pass over {name}, times CPython's own time"] = interpreted(function)
+        found[PASS.format(name)] = interpreted(function)
     found["function without functionals, times its plain time"] = seconds(scheduled_cheap, 200000) / seconds(
         cheap, 200000
     )
@@ -165,13 +183,26 @@ def figures():
     return found
 
 
+def judged(found):
+    """Rows: what, the figure, what it has to be, whether it is. A peer that is not installed leaves its row without a figure."""
+    rows = []
+    for what in [*found, *(TARGETS.keys() - found.keys())]:
+        figure, target = found.get(what), TARGETS.get(what)
+        bound = "" if target is None else f"at least {target:,}" if target > 0 else f"at most {-target:,}"
+        met = None if figure is None or target is None else figure >= target if target > 0 else figure <= -target
+        rows.append({"what": what, "figure": figure, "target": bound, "met": met})
+    return rows
+
+
 def main(argv):
-    found = figures()
-    for what, figure in found.items():
-        print(f"{what:66} {figure:12,.2f}")
+    rows = judged(figures())
+    for row in rows:
+        figure = "no figure" if row["figure"] is None else f"{row['figure']:,.2f}"
+        verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
+        print(f"{row['what']:62} {figure:>14}  {row['target']:18} {verdict}".rstrip())
     if "--json" in argv:
         with open(argv[argv.index("--json") + 1], "w") as file:
-            json.dump(found, file, indent=1)
+            json.dump(rows, file, indent=1)
 
 
 if __name__ == "__main__":

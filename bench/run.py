@@ -24,6 +24,7 @@ from bench import harness, limits
 
 FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "pickle", "start", "native", "trace", "hosts"]
 ALONE = ["flow"]  # not a race of contenders: a table of its own
+VERDICTS = {True: "met", False: "MISSED", None: ""}
 
 
 def row(answer: dict, floors: dict[str, float]) -> list[str]:
@@ -78,8 +79,8 @@ def put_into(path: str, text: str) -> None:
         f.write(f"{before}{mark}\n\n{text.strip()}\n\n{end}{after}")
 
 
-def alone(file: str) -> dict[str, float]:
-    """The figures of a benchmark that is a program of its own."""
+def alone(file: str) -> list[dict]:
+    """The rows of a benchmark that is a program of its own: what, figure, target, met."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "figures.json")
         program = os.path.join(harness.ROOT, "bench", f"{file}.py")
@@ -97,9 +98,15 @@ def report(answers: list[dict], floors: dict[str, float], others: dict, gate: ha
         ["what", "peer", "ours", "times faster", "at least", "", "aim", "limit", "times the limit"],
         [row(answer, floors) for answer in answers],
     )
-    for file, figures in others.items():
+    for file, rows in others.items():
         print()
-        harness.print_table([file, "figure"], [[what, f"{value:,.2f}"] for what, value in figures.items()])
+        harness.print_table(
+            [file, "figure", "target", ""],
+            [
+                [r["what"], "-" if r["figure"] is None else f"{r['figure']:,.2f}", r["target"], VERDICTS[r["met"]]]
+                for r in rows
+            ],
+        )
     print()
     limits.print_limits(floors)
     print(f"\n{gate.report()}")

@@ -133,7 +133,7 @@ def start(job, function, args, kwargs, owner):
         _ours().start((job, function, args, kwargs, copied, None))
     else:
         loop = asyncio.get_running_loop()
-        job.task = loop.create_task(_run(job, function, args, kwargs, copied, weakref.ref(owner, _looks.discard)))
+        job.task = loop.create_task(_run(job, function, args, kwargs, copied, weakref.ref(owner)))
 
 
 def drop(job):
@@ -152,8 +152,9 @@ _pause = 0.0005
 
 def look_soon(owner, pause=0):
     """Has the core look for calls ahead of a scheduled coroutine, once it waits."""
-    if not isinstance(owner, weakref.ref):
-        owner = weakref.ref(owner, _looks.discard)
+    if isinstance(owner, weakref.ref):
+        owner = owner()
+    owner = weakref.ref(owner, _looks.discard)
     if owner not in _looks:
         _looks.add(owner)
         loop = asyncio.get_running_loop()

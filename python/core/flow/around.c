@@ -79,8 +79,10 @@ static void note_folder(struct fl_sig *sig) {
 
 /* setenv() puts another string into the place of the one before, which it does not free. */
 static void note_environment(struct fl_sig *sig) {
+    uint64_t all = 0;
     for (char **p = environ; p && *p; p++)
-        fl_sig_add(sig, (uint64_t)(uintptr_t)*p);
+        all = (all ^ (uint64_t)(uintptr_t)*p) * UINT64_C(0x9E3779B97F4A7C15);
+    fl_sig_add(sig, all);
     fl_sig_add(sig, (uint64_t)(uintptr_t)environ);
 }
 
@@ -91,35 +93,51 @@ static PyObject *imported(const char *module) {
 }
 
 /* decimal's context can be changed in place. 0 or -1. */
-static int note_decimal(struct flow_state *st, struct fl_sig *sig) {
+static int read_decimal(struct fl_process *p, PyObject *now) {
     static const char *const parts[] = {"prec", "Emin", "Emax", "capitals", "clamp", "rounding"};
-    struct fl_process *p = &st->process;
-    if (!p->getcontext)
-        return 0;
-    PyObject *now = PyObject_CallNoArgs(p->getcontext), *part;
-    for (unsigned i = 0; now && i < sizeof parts / sizeof *parts; i++) {
-        if (!(part = PyObject_GetAttrString(now, parts[i])))
-            break;
-        fl_sig_add(sig, PyLong_Check(part) ? PyLong_AsUnsignedLongLongMask(part)
-                                           : (uint64_t)(uintptr_t)part);
+    p->decimal = (struct fl_sig){5, 6};
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
+        PyObject *part = PyObject_GetAttrString(now, parts[i]);
+        if (!part)
+            return -1;
+        fl_sig_add(&p->decimal, PyLong_Check(part) ? PyLong_AsUnsignedLongLongMask(part)
+                                                   : (uint64_t)(uintptr_t)part);
         Py_DECREF(part);
     }
-    PyObject *traps = now && !PyErr_Occurred() ? PyObject_GetAttrString(now, "traps") : NULL;
-    int same = !traps ? -1 : p->traps ? PyObject_RichCompareBool(traps, p->traps, Py_EQ) : 0;
+    PyObject *traps = PyObject_GetAttrString(now, "traps");
+    PyObject *kept = traps && p->context ? PyObject_GetAttrString(p->context, "traps") : NULL;
+    int same = !traps ? -1 : kept ? PyObject_RichCompareBool(traps, kept, Py_EQ) : 0;
     if (same == 0) {
         PyObject *copy = PyObject_CallMethod(now, "copy", NULL);
-        PyObject *kept = copy ? PyObject_GetAttrString(copy, "traps") : NULL;
-        if (kept) {
-            Py_XSETREF(p->traps, kept);
-            p->traps_changed++;
-        }
-        Py_XDECREF(copy);
-        same = kept ? 0 : -1;
+        if (copy)
+            Py_XSETREF(p->context, copy);
+        p->traps_changed++;
+        same = copy ? 0 : -1;
     }
-    fl_sig_add(sig, p->traps_changed);
+    fl_sig_add(&p->decimal, p->traps_changed);
+    Py_XDECREF(kept);
     Py_XDECREF(traps);
-    Py_XDECREF(now);
     return same < 0 ? -1 : 0;
+}
+
+/* 1: the context is the one read last, bit by bit. One that is written in C consists of its numbers and two pointers; of one
+ * in Python, which is smaller, that would say nothing. */
+static int is_as_read(const struct fl_process *p, PyObject *now, size_t n) {
+    return n >= sizeof p->bits / 4 && n <= sizeof p->bits &&
+           memcmp(p->bits, (const char *)now + sizeof(PyObject), n) == 0;
+}
+
+static int note_decimal(struct fl_process *p, struct fl_sig *sig) {
+    PyObject *now = p->getcontext ? PyObject_CallNoArgs(p->getcontext) : NULL;
+    if (!now)
+        return p->getcontext ? -1 : 0;
+    size_t n = (size_t)Py_TYPE(now)->tp_basicsize - sizeof(PyObject);
+    int rc = is_as_read(p, now, n) ? 0 : read_decimal(p, now);
+    if (rc == 0 && n <= sizeof p->bits)
+        memcpy(p->bits, (const char *)now + sizeof(PyObject), n);
+    fl_sig_add(sig, p->decimal.a ^ p->decimal.b);
+    Py_DECREF(now);
+    return rc;
 }
 
 /* What need not be looked at in each call. */
@@ -164,7 +182,7 @@ static int look_at_process(struct fl_session *s) {
     note(st, &sig, 0, context_variables());
     note_list(st, &sig, 1, p->spaces[0] ? PyDict_GetItem(p->spaces[0], p->names[0]) : NULL);
     note_list(st, &sig, 4, p->spaces[1] ? PyDict_GetItem(p->spaces[1], p->names[1]) : NULL);
-    if (note_decimal(st, &sig) < 0)
+    if (note_decimal(p, &sig) < 0)
         return -1;
     if (sig.a != p->sig.a || sig.b != p->sig.b) {
         p->sig = sig;

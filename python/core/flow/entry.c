@@ -246,10 +246,13 @@ void fl_entry_decode(struct fl_session *s, struct fl_entry *e) {
         return;
     }
     struct erg_record *record = erg_table_record(s->core->table, ERG_HANDLE_INDEX(e->task.handle));
+    int returned = erg_record_outcome(record) == ERG_OUT_OK;
     e->value = pl_call_result(s->core, record);
     if (!e->value) {
+        int failed =
+            PyErr_ExceptionMatches(PyExc_Exception); /* what it returned cannot be had here */
         e->exception = PyErr_GetRaisedException();
-        e->here = broken(s, e->exception);
+        e->here = (returned && failed) || broken(s, e->exception);
     } else if (Py_TYPE(e->value) == s->raised) {
         e->exception = PyObject_CallMethod(s->helper, "exception_of", "O", e->value);
         Py_CLEAR(e->value);

@@ -80,8 +80,10 @@ struct fl_process {
     PyObject *held[7];              /* what was compared; strong */
     PyObject *spaces[2], *names[2]; /* of the lists that are looked at; strong */
     PyObject *getcontext;           /* decimal's; strong. NULL: it is not imported */
-    PyObject *traps;                /* of a copy of decimal's context; strong */
+    PyObject *context;              /* a copy of decimal's, whose traps look into it; strong */
     uint64_t traps_changed;
+    struct fl_sig decimal;   /* what was read in the context … */
+    unsigned char bits[256]; /* … that looked like this */
 };
 
 enum { FL_NUMPY_MODULES = 2 };
@@ -134,7 +136,7 @@ struct flow_state {
 struct flow_state *fl_state_of(PyObject *module);
 static inline int fl_is_scheduled(const struct flow_state *st, PyCodeObject *code) {
     void *word = NULL;
-    return core_code_get_extra((PyObject *)code, st->mark, &word) == 0 && word != NULL;
+    return core_code_get(code, st->mark, &word) == 0 && word != NULL;
 }
 
 /* --- unknown.c ------------------------------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ static int intern(PyObject **to, const char *text) {
 int flow_exec(PyObject *module) {
     struct flow_state *st = fl_state_of(module);
     st->enabled = 1;
-    st->mark = core_code_extra_index(NULL);
+    st->mark = core_code_index();
     if (st->mark < 0) {
         PyErr_SetString(PyExc_RuntimeError, "no room left at code objects (co_extra)");
         return -1;
@@ -170,7 +170,7 @@ int flow_state_traverse(struct flow_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->both);
     Py_VISIT(st->pool);
     Py_VISIT(st->process.getcontext);
-    Py_VISIT(st->process.traps);
+    Py_VISIT(st->process.context);
     Py_VISIT(st->process.spaces[0]);
     Py_VISIT(st->process.spaces[1]);
     for (unsigned i = 0; i < sizeof st->process.held / sizeof *st->process.held; i++)
@@ -204,7 +204,7 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->both);
     Py_CLEAR(st->pool);
     Py_CLEAR(st->process.getcontext);
-    Py_CLEAR(st->process.traps);
+    Py_CLEAR(st->process.context);
     for (int i = 0; i < 2; i++) {
         Py_CLEAR(st->process.spaces[i]);
         Py_CLEAR(st->process.names[i]);

@@ -244,7 +244,8 @@ static PyObject *errors_call(const char *name, PyObject *arg) {
     return made;
 }
 
-PyObject *pl_exit_as_loss(PyObject *exception) {
+/* sys.exit() in a task ends the task, not the worker and not the caller. */
+static PyObject *exit_as_loss(PyObject *exception) {
     PyObject *code = PyObject_GetAttrString(exception, "code");
     PyObject *text = code ? PyUnicode_FromFormat("the task called sys.exit(%R)", code) : NULL;
     PyObject *lost = text ? errors_call("WorkerLost", text) : NULL;
@@ -285,7 +286,7 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     (void)worker;
     PyObject *exception = PyErr_GetRaisedException();
     if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
-        PyObject *lost = pl_exit_as_loss(exception);
+        PyObject *lost = exit_as_loss(exception);
         if (lost)
             Py_SETREF(exception, lost);
         else
@@ -310,16 +311,12 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     return rc;
 }
 
-enum erg_outcome pl_worker_why_interrupted(const struct erg_record *record) {
-    return erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
-}
-
 int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record,
                           enum erg_outcome *outcome) {
     if (!PyErr_ExceptionMatches(worker->interrupted))
         return 0;
     PyErr_Clear();
-    *outcome = pl_worker_why_interrupted(record);
+    *outcome = erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
     return 1;
 }
 
@@ -389,6 +386,18 @@ static PyObject *functional_outcome(struct pl_worker *worker, PyObject *function
     return sent;
 }
 
+/* A functional could not be called here, or what it returned cannot travel: what has its caller make the call, in the place
+ * of the exception that is set. NULL: that is no business of the call's. */
+static PyObject *functional_declined(struct pl_worker *worker) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(worker->interrupted))
+        return NULL;
+    PyErr_Clear();
+    PyObject *helper = PyImport_ImportModule("ergon._functional");
+    PyObject *declined = helper ? PyObject_CallMethod(helper, "Raised", "O", Py_None) : NULL;
+    Py_XDECREF(helper);
+    return declined;
+}
+
 /* A task's time begins when it is called: not before its function, with the modules that needs, and its arguments are
  * here. Nothing else writes these fields meanwhile; the engine's loop reads them. */
 static void clock_hold(struct erg_record *record) {
@@ -409,14 +418,14 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     int fresh;
     clock_hold(record);
     PyObject *function = pl_worker_function(worker, record->fn, fn_reader, &fresh);
+    int flags = pl_payload_flags(args_reader->source.buf);
     if (!function) {
         clock_begin(record);
-        return NULL;
+        return flags & PL_IS_FUNCTIONAL ? functional_declined(worker) : NULL;
     }
     Py_INCREF(function); /* a nested task may clear the cache */
     if (fresh)
         Py_DECREF(function);
-    int flags = pl_payload_flags(args_reader->source.buf);
     PyObject *args = pl_reader_load(args_reader);
     PyObject *result = NULL;
     clock_begin(record);
@@ -429,15 +438,19 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
                                      (size_t)PyTuple_GET_SIZE(args), NULL);
     if (args && flags & PL_IS_FUNCTIONAL)
         result = functional_outcome(worker, function, result, args, flags);
+    else if (!args && flags & PL_IS_FUNCTIONAL)
+        result = functional_declined(worker);
     Py_XDECREF(args);
     Py_DECREF(function);
     return result;
 }
 
+/* Without a result, or where it cannot be written: the exception that is set. */
 static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record *record,
-                                     PyObject *result) {
+                                     PyObject *result, int functional) {
     uint32_t start = record->args.offset ? 0 : (uint32_t)((record->args.len + 7) & ~7ull);
     enum erg_outcome outcome = ERG_OUT_OK;
+    PyObject *declined = NULL;
     for (int attempt = 0; attempt < 3; attempt++) {
         struct pl_writer w;
         struct erg_payload payload = {0};
@@ -455,13 +468,18 @@ static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record
         pl_writer_fini(&w);
         if (rc == 0) {
             record->result = payload;
+            Py_XDECREF(declined);
             return outcome;
         }
-        result = NULL; /* now for the error that is set */
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_RuntimeError, "the result could not be written");
+        if (result && functional && !declined)
+            result = declined = functional_declined(worker);
+        else
+            result = NULL; /* now for the error that is set */
     }
     PyErr_Clear();
+    Py_XDECREF(declined);
     record->result.len = 0;
     return ERG_OUT_LOST;
 }
@@ -493,16 +511,122 @@ static enum erg_outcome run_call(struct pl_worker *worker, uint32_t index,
         return outcome == ERG_OUT_OK ? ERG_OUT_LOST : outcome; /* OK: it was, and was lost since */
     }
     PyObject *result = NULL;
+    int functional = pl_payload_flags(bytes) & PL_IS_FUNCTIONAL;
     if (failed)
         Py_XDECREF(pl_call_peek(worker->core, failed)); /* raises */
     else
         result = call_by_value(worker, record, &fn_reader, &args_reader);
     enum erg_outcome outcome;
     if (result || !pl_worker_interrupted(worker, record, &outcome))
-        outcome = write_result(worker, record, result);
+        outcome = write_result(worker, record, result, functional);
     Py_XDECREF(result);
     pl_reader_fini(&args_reader);
     pl_reader_fini(&fn_reader);
+    return outcome;
+}
+
+/* --- by reference --------------------------------------------------------------------------------------------------- */
+
+enum { SETTLED_DEPTH = 8 }; /* containers inside containers that are looked into */
+
+/* 1 if a future or handle stands in the container, however deep. */
+static int unsettled(struct pl_core *core, PyObject *obj, int depth) {
+    if (Py_TYPE(obj) == core->state->handle_type || Py_TYPE(obj) == core->state->future_type)
+        return 1;
+    if (depth == 0)
+        return 0;
+    if (PyTuple_CheckExact(obj) || PyList_CheckExact(obj)) { /* no Python code runs here */
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++)
+            if (unsettled(core, PySequence_Fast_GET_ITEM(obj, i), depth - 1))
+                return 1;
+    } else if (PyDict_CheckExact(obj)) {
+        PyObject *key, *value;
+        Py_ssize_t pos = 0;
+        while (PyDict_Next(obj, &pos, &key, &value))
+            if (unsettled(core, value, depth - 1))
+                return 1;
+    }
+    return 0;
+}
+
+static PyObject *settled(struct pl_core *core, PyObject *obj, int depth);
+
+/* Waiting for a future lets other threads change the list meanwhile: we settle what it was when we came. */
+static PyObject *settled_items(struct pl_core *core, PyObject *obj, int depth) {
+    PyObject *was = PySequence_Tuple(obj);
+    Py_ssize_t n = was ? PyTuple_GET_SIZE(was) : 0;
+    PyObject *copy = !was ? NULL : PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
+    for (Py_ssize_t i = 0; copy && i < n; i++) {
+        PyObject *item = settled(core, PyTuple_GET_ITEM(was, i), depth);
+        if (!item)
+            Py_CLEAR(copy);
+        else if (PyTuple_CheckExact(obj))
+            PyTuple_SET_ITEM(copy, i, item);
+        else
+            PyList_SET_ITEM(copy, i, item);
+    }
+    Py_XDECREF(was);
+    return copy;
+}
+
+static PyObject *settled_dict(struct pl_core *core, PyObject *dict, int depth) {
+    PyObject *copy = PyDict_Copy(dict), *key, *value;
+    Py_ssize_t pos = 0;
+    while (copy && PyDict_Next(copy, &pos, &key, &value)) { /* ours: only values change */
+        PyObject *item = settled(core, value, depth);
+        if (!item || PyDict_SetItem(copy, key, item) < 0)
+            Py_CLEAR(copy);
+        Py_XDECREF(item);
+    }
+    return copy;
+}
+
+/* The argument with results and put objects in the place of futures and handles; itself when there are none: objects
+ * go to threads as they are. New reference. */
+static PyObject *settled(struct pl_core *core, PyObject *obj, int depth) {
+    if (Py_TYPE(obj) == core->state->handle_type)
+        return pl_handle_check(obj, core) < 0 ? NULL : Py_NewRef(pl_handle_object(obj));
+    if (Py_TYPE(obj) == core->state->future_type) {
+        struct pl_future *future = (struct pl_future *)obj;
+        if (pl_future_wait(future, -1) < 0)
+            return NULL;
+        if (future->status == PL_VALUE)
+            return Py_NewRef(future->result);
+        PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
+        return NULL;
+    }
+    if (!unsettled(core, obj, depth))
+        return Py_NewRef(obj);
+    if (PyDict_CheckExact(obj))
+        return settled_dict(core, obj, depth - 1);
+    return settled_items(core, obj, depth - 1);
+}
+
+static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_record *record) {
+    PyObject *callable, *args, *kwargs, *after, *result = NULL;
+    pl_record_objects(record, &callable, &args, &kwargs, &after);
+    PyObject *first =
+        after ? settled_items(worker->core, after, SETTLED_DEPTH) : Py_NewRef(Py_None);
+    PyObject *a = first ? settled_items(worker->core, args, SETTLED_DEPTH) : NULL;
+    Py_XDECREF(first);
+    PyObject *k = a && kwargs ? settled_dict(worker->core, kwargs, SETTLED_DEPTH) : NULL;
+    Py_INCREF(callable); /* the owner may give the task up and free it meanwhile */
+    if (a && (k || !kwargs))
+        result = PyObject_Call(callable, a, k);
+    Py_DECREF(callable);
+    Py_XDECREF(a);
+    Py_XDECREF(k);
+    enum erg_outcome outcome = ERG_OUT_OK;
+    if (!result && !pl_worker_interrupted(worker, record, &outcome)) {
+        outcome = ERG_OUT_ERROR;
+        result = PyErr_GetRaisedException();
+        PyObject *lost =
+            PyErr_GivenExceptionMatches(result, PyExc_SystemExit) ? exit_as_loss(result) : NULL;
+        if (lost)
+            Py_SETREF(result, lost);
+        PyErr_Clear();
+    }
+    pl_record_set_object(record, result);
     return outcome;
 }
 
@@ -581,8 +705,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     }
     enum erg_outcome outcome;
     if (pl_record_by_reference(record))
-        outcome = record->kind == ERG_KIND_CHUNK ? pl_worker_run_items(worker, record)
-                                                 : pl_worker_run_reference(worker, record);
+        outcome = run_reference(worker, record);
     else if (record->kind == ERG_KIND_CHUNK)
         outcome = pl_worker_run_chunk(worker, index, record);
     else

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 
+import ergon
 import pytest
+from ergon import _around
 
 _BEGIN = """
 import os, sys, ergon
@@ -384,3 +386,33 @@ def test_workers_see_what_the_program_sees(name, tmp_path):
     (tmp_path / "main.py").write_text(_BEGIN + textwrap.dedent(main) + _END)
     plain = _run(tmp_path, True)
     assert plain and _run(tmp_path, False) == plain
+
+
+def test_what_is_as_it_was_is_not_made_again(monkeypatch):
+    """Finding that out takes a microsecond a call; making it anew takes many."""
+    import decimal
+
+    made = []
+
+    def counted(*args, make=_around.make):
+        made.append(args)
+        return make(*args)
+
+    monkeypatch.setattr(_around, "make", counted)
+    ergon.configure(workers=[{"type": "multicore", "cores": 2}])
+    square = ergon.functional(lambda x: x * decimal.Decimal(x))
+    square._remote_only = 1
+
+    @ergon.schedule
+    def main():
+        with decimal.localcontext() as context:
+            context.prec = 5
+            few = [square(i) for i in range(100)]
+            context.prec = 2
+            fewer = [square(i) for i in range(100)]
+            context.traps[decimal.Inexact] = True
+            return few[99], fewer[9], square(3)
+
+    assert main() == (9801, 81, 9)
+    assert 1 <= len(made) < 20
+    ergon.shutdown()

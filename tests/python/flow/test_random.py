@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import sys
+import threading
 import time
 
 import ergon
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "flow"))
 import generate  # noqa: E402
+import killing  # noqa: E402
 import unusual  # noqa: E402
 
 DECORATE = ergon.schedule, ergon.functional
@@ -48,31 +50,15 @@ def test_seeded_for_a_while(programs):
 
 
 @pytest.mark.slow
-def test_seeded_while_workers_die():
+@pytest.mark.parametrize("programs", [generate, unusual], ids=["usual", "unusual"])
+def test_seeded_while_workers_die(programs, rounds):
     """A worker killed now and then changes nothing: its calls are run again."""
-    import signal
-    import threading
-
-    from ergon import _schedule
-
     stop = threading.Event()
-    rng = random.Random(5)
-
-    def killer():
-        while not stop.wait(0.05 + rng.random() * 0.1):
-            # One that starts is spared: several of those in a row are a pool that cannot start workers.
-            workers = [w for w in _schedule._pool().stats["workers"] if w.get("pid") and w["state"] != "starting"]
-            if workers:
-                try:
-                    os.kill(rng.choice(workers)["pid"], signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-
-    thread = threading.Thread(target=killer)
+    thread = threading.Thread(target=killing.kill_now_and_then, args=(stop,))
     thread.start()
     try:
-        for seed in range(5000, 5060):
-            difference = generate.compare(generate.from_seed(seed), DECORATE)
+        for seed in range(5000, 5000 + 60 * len(rounds)):
+            difference = generate.compare(programs.from_seed(seed), DECORATE)
             assert difference is None, f"seed {seed}\n{difference}"
     finally:
         stop.set()

@@ -390,3 +390,32 @@ def test_appending_an_array_keeps_the_array():
     rows, a = main()
     assert all(row is a for row in rows)
     assert a.tolist() == [5, 0]
+
+
+class Homebound:
+    """Does not travel, for reasons of its own."""
+
+    def __init__(self, when):
+        self.when = when
+
+    def __reduce__(self):
+        if self.when == "leaving":
+            raise RuntimeError("stays here")
+        return arrive, (self.when,)
+
+
+def arrive(when):
+    raise LookupError("turned back")
+
+
+@pytest.mark.parametrize("when", ["leaving", "arriving"])
+def test_what_fails_on_its_way_is_called_here(when):
+    make = functional(lambda when: Homebound(when))
+    take = functional(lambda one: one.when * 2)
+    make._remote_only = take._remote_only = 1
+
+    @schedule
+    def main():
+        return [make(when).when for _ in range(3)], [take(Homebound(when)) for _ in range(3)]
+
+    assert main() == ([when] * 3, [when * 2] * 3)
