@@ -67,6 +67,7 @@ def specs(places, initializer=None, initargs=()):
                 "name": place.name,
                 "label": "\n".join([*([] if place.kind == "exec" else [place.host]), *place.tags]),
                 "slots": place.slots or 0,
+                "data_ports": place.data_ports,
                 "tag": tag(),
                 "init": inits[place.modules],
                 "session": session,

@@ -6,6 +6,7 @@
  * Two threads: the one in erg_agent_run reads the link and watches the time; the pool's completion thread sends what
  * is done, at once. Whoever finds the link stuck leaves the rest to the first. */
 #include "engine/agent_inside.h"
+#include "engine/agent_peer.h"
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/folder.h"
@@ -92,6 +93,7 @@ static void say_ready(struct erg_agent *a) {
                               .pid = getpid(),
                               .memory = erg_cpu_memory(),
                               .load_1000 = load_1000(),
+                              .port = a->port,
                               .host = text_of(host),
                               .python = text_of(a->python),
                               .tag = text_of(a->tag)};
@@ -286,6 +288,8 @@ int erg_agent_open_pool(struct erg_agent *a, const struct erg_msg_open *open,
         fail(a, &err);
     else
         a->stage = AGENT_OPENING;
+    if (code == 0)
+        erg_peers_listen(a, open->port_low, open->port_high);
     return 0;
 }
 
@@ -408,6 +412,8 @@ static int timeout_ms(const struct erg_agent *a) {
         due = a->alone_since + a->patience_ns;
     if (a->stage == AGENT_OVER && due > now + LAST_WORDS_NS)
         due = now + LAST_WORDS_NS;
+    int64_t peers = erg_peers_due(a);
+    due = peers < due ? peers : due;
     if (due == INT64_MAX)
         return -1;
     return due <= now ? 0 : (int)((due - now) / MS) + 1;
@@ -437,20 +443,22 @@ static void look_at_clock(struct erg_agent *a) {
 }
 
 static void serve_once(struct erg_agent *a) {
-    struct pollfd fds[POLLS] = {
+    struct pollfd fds[POLLS + ERG_PEERS_POLLS] = {
         [POLL_BELL] = {.fd = a->bell, .events = POLLIN},
         [POLL_IN] = {.fd = a->io.in, .events = POLLIN},
         [POLL_OUT] = {.fd = a->io.blocked ? a->io.out : -1, .events = POLLOUT},
     };
+    size_t peers = erg_peers_poll(a, fds + POLLS);
     int wait = timeout_ms(a);
     pthread_mutex_unlock(&a->lock);
-    poll(fds, POLLS, wait);
+    poll(fds, POLLS + peers, wait);
     pthread_mutex_lock(&a->lock);
     uint64_t drop;
     if (fds[POLL_BELL].revents && read(a->bell, &drop, sizeof drop) < 0)
         drop = 0; /* somebody else's spurious wake-up */
     if (fds[POLL_IN].revents && erg_linkio_up(&a->io))
         read_link(a);
+    erg_peers_serve(a, fds + POLLS, peers);
     take_link(a);
     look_at_clock(a);
     write_link(a);
@@ -523,6 +531,7 @@ void erg_agent_free(struct erg_agent *a) {
         erg_pool_terminate(a->pool, NULL);
     char *folder = erg_asks_free(a->asks);
     a->asks = NULL;
+    erg_peers_close(a);
     erg_session_free(a->session); /* what it kept lies in the pool's table */
     erg_engine_free(a->engine);
     if (folder) /* the workers have gone */

@@ -55,7 +55,9 @@ struct erg_agent {
     struct erg_auth *next_auth;
     int64_t alone_since, heard_at, tick_at, ping_at;
     /* the pool */
-    struct erg_asks *asks; /* since OPEN */
+    struct erg_asks *asks;   /* since OPEN */
+    struct erg_peers *peers; /* other agents; NULL: none are known, and nobody listens */
+    uint16_t port;           /* where those find us; 0: nowhere */
     struct erg_engine *engine;
     struct erg_pool *pool;
     struct erg_table *table;
@@ -82,6 +84,10 @@ int erg_agent_on_bulk(struct erg_agent *a, uint16_t type, const unsigned char *h
 int erg_agent_on_done(struct erg_agent *a, uint16_t type, const unsigned char *head,
                       size_t head_len, struct erg_bulk *got, struct erg_error *err);
 void erg_agent_on_drop(struct erg_bulk *got);
+/* For other agents (agent_peer.h): a value or an object, by enum erg_drop_kind. ERG_ENOTFOUND: there is none here, or none
+ * that can be given away. */
+int erg_agent_give(struct erg_agent *a, struct erg_session *to, uint32_t kind, uint64_t id);
+int erg_agent_has(struct erg_agent *a, uint32_t kind, uint64_t id);
 /* Enters what was gathered. */
 void erg_agent_submit(struct erg_agent *a);
 /* Tasks of the agent's that have ended. Lock not held. */

@@ -2,6 +2,7 @@
  * tasks are entered, results go back. The client's ids are the names of everything; here they lead to offsets and
  * records. */
 #include "engine/agent_inside.h"
+#include "engine/agent_peer.h"
 #include "table/arena.h"
 
 #include <stdio.h>
@@ -203,31 +204,50 @@ static void send_done(struct erg_agent *a, uint32_t index) {
     }
 }
 
-/* A result that stayed is wanted. What is not there (any more) is said to be NONE. */
-static int send_value(struct erg_agent *a, uint64_t id) {
-    struct erg_msg_value m = {.id = id, .outcome = ERG_OUT_NONE};
-    struct erg_parcel_out out = {.pieces = out.few_pieces, .entries = out.few_entries};
-    uint64_t index = ERG_NIL;
-    if (erg_map_get(&a->values, id, &index) && index != NO_ROOM) {
-        struct erg_record *r = erg_table_record(a->table, (uint32_t)index);
-        if (erg_record_outcome(r) == ERG_OUT_OK &&
-            erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len,
-                            NULL, NULL, &out) == 0)
-            m.outcome = ERG_OUT_OK;
-    }
-    m.payload = out.payload;
+/* A result that is here, made or sent, as VALUE. ERG_ENOTFOUND: there is none (any more). */
+static int give_value(struct erg_agent *a, struct erg_session *to, uint64_t id) {
+    struct erg_parcel_out out;
+    uint64_t index;
+    if (!erg_map_get(&a->values, id, &index) || index == NO_ROOM)
+        return ERG_ENOTFOUND;
+    struct erg_record *r = erg_table_record(a->table, (uint32_t)index);
+    if (erg_record_outcome(r) != ERG_OUT_OK ||
+        erg_parcel_pack(a->table, erg_record_bytes(a->table, r, &r->result), r->result.len, NULL,
+                        NULL, &out) < 0)
+        return ERG_ENOTFOUND;
+    struct erg_msg_value m = {.id = id, .outcome = ERG_OUT_OK, .payload = out.payload};
     unsigned char *head = malloc(erg_msg_value_size(&m));
     int code = ERG_ENOMEM;
-    if (head && m.outcome == ERG_OUT_OK)
-        a->tasks[index].messages++;
+    a->tasks[index].messages++;
     if (head)
-        code = erg_session_send(a->session, lane_for(out.payload.data_len), ERG_MSG_VALUE, head,
-                                erg_msg_value_encode(&m, head), out.pieces, out.n,
-                                m.outcome == ERG_OUT_OK ? released : NULL, a,
+        code = erg_session_send(to, lane_for(out.payload.data_len), ERG_MSG_VALUE, head,
+                                erg_msg_value_encode(&m, head), out.pieces, out.n, released, a,
                                 (void *)(uintptr_t)index);
+    if (code < 0)
+        a->tasks[index].messages--;
     free(head);
     erg_parcel_out_fini(&out);
     return code;
+}
+
+/* The client wants it. What is not there (any more) is said to be NONE. */
+static int send_value(struct erg_agent *a, uint64_t id) {
+    int code = give_value(a, a->session, id);
+    if (code != ERG_ENOTFOUND)
+        return code;
+    struct erg_msg_value m = {.id = id, .outcome = ERG_OUT_NONE};
+    unsigned char head[128];
+    return erg_session_send(a->session, ERG_LANE_FIRST, ERG_MSG_VALUE, head,
+                            erg_msg_value_encode(&m, head), NULL, 0, NULL, NULL, NULL);
+}
+
+int erg_agent_give(struct erg_agent *a, struct erg_session *to, uint32_t kind, uint64_t id) {
+    return kind == ERG_DROP_VALUE ? give_value(a, to, id) : ERG_ENOTFOUND;
+}
+
+int erg_agent_has(struct erg_agent *a, uint32_t kind, uint64_t id) {
+    uint64_t found;
+    return erg_map_get(kind == ERG_DROP_VALUE ? &a->values : &a->blobs, id, &found);
 }
 
 void erg_agent_on_complete(void *ctx, const erg_handle *tasks, size_t n) {
@@ -703,6 +723,8 @@ static int on_ids(struct erg_agent *a, uint16_t type, const unsigned char *body,
         return code;
     if (type == ERG_MSG_DROP)
         drop(a, &ids);
+    else if (type == ERG_MSG_FETCH && ids.what != 0)
+        code = erg_peers_fetch(a, &ids);
     else if (type == ERG_MSG_FETCH)
         for (uint32_t i = 0; i < ids.n && code == 0; i++)
             code = send_value(a, erg_msg_id(&ids, i));
@@ -724,6 +746,8 @@ int erg_agent_on_message(struct erg_agent *a, uint16_t type, const unsigned char
     case ERG_MSG_RECALL:
     case ERG_MSG_FETCH:
         return on_ids(a, type, body, len, err);
+    case ERG_MSG_PEER:
+        return erg_peers_on_peer(a, body, len, err);
     case ERG_MSG_CUT:
         if (erg_msg_cut_decode(body, len, &wish, err) < 0)
             return ERG_EPROTOCOL;

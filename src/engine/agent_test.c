@@ -9,9 +9,11 @@
 #include "wire/message.h"
 #include "wire/session.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 /* --- chance ------------------------------------------------------------------------------------------------------- */
 static uint64_t dice_state;
@@ -52,7 +54,10 @@ struct side {
     struct erg_session *session;
     struct erg_linkio io;
     int is_agent, over, greeted, ready, pings;
-    unsigned odds; /* one message in so many is nonsense */
+    int results;            /* that came */
+    uint32_t fetched, done; /* FETCHED that came; of which it has what it fetched */
+    uint16_t port;          /* where the agent said that others reach it */
+    unsigned odds;          /* one message in so many is nonsense */
     struct known known[KNOWN];
     uint32_t n;
 };
@@ -119,7 +124,15 @@ static void lie_otherwise(struct side *s, const struct known *k) {
                               .items = odd_number(3)};
     struct erg_msg_ready ready = {.slots = odd_number(2), .cores = odd_number(2)};
     struct erg_msg_ping pong = {.sent_ns = (uint64_t)odd_number(1) << dice(33)};
-    switch (dice(5)) {
+    struct erg_msg_ids fetched = {.what = dice(5) | dice(4) << 8, .n = dice(4), .ids = ids};
+    struct erg_msg_peer peer = {.port = (uint16_t)dice(3), .address = {"127.0.0.1", dice(10)}};
+    switch (dice(7)) {
+    case 5:
+        send_bytes(s, ERG_MSG_FETCHED, head, erg_msg_ids_encode(&fetched, head), NULL, 0);
+        break;
+    case 6:
+        send_bytes(s, ERG_MSG_PEER, head, erg_msg_peer_encode(&peer, head), NULL, 0);
+        break;
     case 0:
         send_bytes(s, ERG_MSG_RETURNED, head, erg_msg_ids_encode(&back, head), NULL, 0);
         break;
@@ -173,6 +186,15 @@ static int on_message(void *ctx, uint16_t type, const unsigned char *body, size_
     s->over |= type == ERG_MSG_FAIL;
     s->ready |= type == ERG_MSG_READY;
     s->pings += type == ERG_MSG_PING;
+    s->results += type == ERG_MSG_RESULT;
+    struct erg_msg_peer peer;
+    struct erg_msg_ids ids;
+    if (type == ERG_MSG_PEER && erg_msg_peer_decode(body, len, &peer, error) == 0)
+        s->port = peer.port;
+    if (type == ERG_MSG_FETCHED && erg_msg_ids_decode(body, len, &ids, error) == 0) {
+        s->fetched += ids.n;
+        s->done += ids.what >> 8 == ERG_FETCH_DONE ? ids.n : 0;
+    }
     if (s->is_agent)
         agent_heard(s, type, body, len, 1, 0);
     return 0;
@@ -331,12 +353,21 @@ static void client_says(struct side *s, uint32_t round) {
         .id = 1 + dice(round + 1), .outcome = (uint8_t)(odd ? dice(7) : ERG_OUT_OK), .payload = p};
     struct erg_msg_task task = {.id = odd ? dice(9) : 1000 + round, .fn = 1, .args = p};
     struct erg_msg_cut cut = {.id = 1000 + dice(round + 1), .items = odd_number(5)};
+    struct erg_msg_ids fetch = {.what = ERG_FETCH_FROM(dice(3), dice(5)), .n = dice(4), .ids = ids};
+    struct erg_msg_peer peer = {
+        .agent = dice(3), .port = (uint16_t)dice(3), .address = {"127.0.0.1", dice(10)}};
     if (one_in(4)) {
         task.kind = ERG_KIND_CHUNK;
         task.first = task.next = odd ? odd_number(3) : 3;
         task.end = odd ? odd_number(50) % 100000 : 50;
     }
-    switch (dice(9)) {
+    switch (dice(11)) {
+    case 9:
+        send_bytes(s, ERG_MSG_FETCH, head, erg_msg_ids_encode(&fetch, head), NULL, 0);
+        break;
+    case 10:
+        send_bytes(s, ERG_MSG_PEER, head, erg_msg_peer_encode(&peer, head), NULL, 0);
+        break;
     case 0:
         send_bytes(s, ERG_MSG_FUNC, head, erg_msg_func_encode(&func, head), data, len);
         break;
@@ -362,10 +393,11 @@ static void client_says(struct side *s, uint32_t round) {
     }
 }
 
-static void say_first(struct side *s, char letter, int64_t grace_ns) {
+static void say_first_with(struct side *s, char letter, int64_t grace_ns, uint16_t port) {
     static unsigned char data[FRONT + 1];
     unsigned char head[512];
-    struct erg_msg_open open = {.processes = 1, .grace_ns = grace_ns};
+    struct erg_msg_open open = {
+        .processes = 1, .grace_ns = grace_ns, .port_low = port, .port_high = port};
     struct erg_msg_func func = {.uid = 1, .payload = {.stream_len = sizeof data}};
     struct iovec piece = {data, sizeof data};
     data[FRONT] = (unsigned char)letter;
@@ -373,6 +405,10 @@ static void say_first(struct side *s, char letter, int64_t grace_ns) {
                      erg_msg_open_encode(&open, head), NULL, 0, NULL, NULL, NULL);
     erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_FUNC, head,
                      erg_msg_func_encode(&func, head), &piece, 1, NULL, NULL, NULL);
+}
+
+static void say_first(struct side *s, char letter, int64_t grace_ns) {
+    say_first_with(s, letter, grace_ns, 0);
 }
 
 static void *agent_thread(void *agent) {
@@ -453,6 +489,157 @@ static void an_agent_says_that_it_lives(void **state) {
     side_close(&s);
     pthread_join(thread, NULL);
     erg_agent_free(agent);
+}
+
+/* --- other agents that lie ------------------------------------------------------------------------------------------ */
+static const unsigned char peers_key[32] = {9};
+
+/* A port nobody has just now, or (listening not NULL) one that is ours. */
+static uint16_t some_port(int *listening) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    if (listening) {
+        assert_int_equal(listen(fd, 8), 0);
+        *listening = fd;
+    } else {
+        close(fd);
+    }
+    return ntohs(at.sin_port);
+}
+
+static void introduce(struct side *s, uint64_t agent, uint16_t port) {
+    unsigned char head[256];
+    struct erg_msg_peer m = {.agent = agent, .port = port, .address = {"127.0.0.1", 9}};
+    memcpy(m.key, peers_key, sizeof m.key);
+    send_bytes(s, ERG_MSG_PEER, head, erg_msg_peer_encode(&m, head), NULL, 0);
+}
+
+static void fetch_from(struct side *s, uint32_t agent, uint32_t kind, uint64_t id) {
+    unsigned char head[64];
+    struct erg_msg_ids m = {.what = agent || kind ? ERG_FETCH_FROM(agent, kind) : 0, .n = 1};
+    m.ids = &id;
+    send_bytes(s, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head), NULL, 0);
+}
+
+static void give_thing(struct side *s, uint16_t type, uint64_t id, size_t len) {
+    static unsigned char data[200000];
+    unsigned char head[256];
+    struct erg_msg_value value = {.id = id, .outcome = ERG_OUT_OK, .payload = {.stream_len = len}};
+    struct erg_msg_blob blob = {.uid = id, .payload = {.stream_len = len}};
+    size_t n = type == ERG_MSG_VALUE ? erg_msg_value_encode(&value, head)
+                                     : erg_msg_blob_encode(&blob, head);
+    send_bytes(s, type, head, n, data, len);
+}
+
+/* Somebody who has the key, or has not, asks an agent, and sends it what it did not ask for. */
+static void ask_nonsense(struct side *s, uint32_t rounds) {
+    int up = 1;
+    for (uint32_t i = 0; i < rounds && up; i++) {
+        if (one_in(3))
+            give_thing(s, one_in(2) ? ERG_MSG_VALUE : ERG_MSG_BLOB, dice(9), 1 + dice(100000));
+        else if (one_in(8))
+            client_says(s, i);
+        else
+            fetch_from(s, one_in(9), 2 + dice(2), dice(9));
+        up = side_turn(s, 1);
+    }
+    side_close(s);
+}
+
+static void knock(uint16_t port, const unsigned char key[32], uint32_t rounds) {
+    static struct side s;
+    struct erg_reached r;
+    struct erg_reach_spec spec = {
+        .kind = ERG_REACH_TCP, .name = "a peer", .host = "127.0.0.1", .port = port, .key = key};
+    memset(&s, 0, sizeof s);
+    s.odds = one_in(2) ? UINT32_MAX : 6;
+    int code = erg_reach(&spec, -1, &r, &err);
+    assert_int_equal(code, memcmp(key, peers_key, 32) == 0 ? 0 : ERG_EACCESS);
+    if (code < 0)
+        return;
+    assert_int_equal(side_open(&s, r.fd_in, r.fd_out, r.auth, NULL), 0);
+    ask_nonsense(&s, rounds);
+}
+
+/* An agent connects to us, and is told what it did not ask for, or in a way that it cannot use. */
+static void lie_to_one_that_asks(int listener, uint16_t type, uint64_t id) {
+    static struct side s;
+    struct erg_auth *auth;
+    memset(&s, 0, sizeof s);
+    s.odds = one_in(2) ? UINT32_MAX : 4;
+    s.is_agent = 1;
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(erg_auth_new(ERG_AUTH_SERVER, peers_key, NULL, &auth), 0);
+    assert_int_equal(side_open(&s, fd, fd, auth, NULL), 0);
+    while (!s.greeted && side_turn(&s, 100))
+        continue;
+    if (one_in(2))
+        give_thing(&s, type, id + one_in(2), 1 + dice(100000));
+    else
+        ask_nonsense(&s, dice(5));
+    if (erg_linkio_up(&s.io)) {
+        side_turn(&s, 10);
+        side_close(&s);
+    }
+}
+
+/* Of whatever others say, nothing reaches the client but that something could not be fetched. */
+static void other_agents_that_lie(void **state) {
+    (void)state;
+    static const unsigned char id[16] = {5}, wrong[32] = {10};
+    struct erg_agent_config config = {
+        .runtime = &place_runtime, .tag = "letters", .python = "C", .one_link = 1};
+    struct side s = {.odds = UINT32_MAX};
+    struct erg_agent *agent;
+    pthread_t thread;
+    int fds[2], listener;
+    uint16_t lying = some_port(&listener);
+    const char *more = getenv("ERGON_FUZZ_ROUNDS");
+    uint32_t rounds = more ? (uint32_t)atoi(more) : 12;
+    dice_state = 11;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(erg_agent_new(&config, &agent, &err), 0);
+    erg_agent_attach(agent, fds[0], fds[0], NULL, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, agent_thread, agent), 0);
+    assert_int_equal(side_open(&s, fds[1], fds[1], NULL, id), 0);
+    say_first_with(&s, '+', MS, some_port(NULL));
+    while (!s.ready)
+        assert_true(side_turn(&s, 100));
+    assert_true(s.port > 0);
+    introduce(&s, 0, 0);
+    introduce(&s, 2, lying);
+    introduce(&s, 3, some_port(NULL)); /* nobody is there */
+    for (uint64_t i = 1; i <= 4; i++)
+        give_thing(&s, i % 2 ? ERG_MSG_VALUE : ERG_MSG_BLOB, i, 90000);
+    for (uint32_t i = 0; i < rounds; i++) {
+        for (int k = 0; k < 3; k++)
+            assert_true(side_turn(&s, 1));
+        knock(s.port, one_in(4) ? wrong : peers_key, dice(40));
+        uint16_t type = one_in(2) ? ERG_MSG_VALUE : ERG_MSG_BLOB;
+        fetch_from(&s, 2 + one_in(4), type == ERG_MSG_VALUE ? ERG_DROP_VALUE : ERG_DROP_BLOB,
+                   100 + i);
+        assert_true(side_turn(&s, 1));
+        struct pollfd p = {.fd = listener, .events = POLLIN};
+        if (poll(&p, 1, 100) > 0)
+            lie_to_one_that_asks(listener, type, 100 + i);
+    }
+    while (s.fetched < rounds)
+        assert_true(side_turn(&s, 100));
+    assert_true(s.done < rounds);
+    unsigned char head[256], data[FRONT + sizeof(struct order)] = {0};
+    struct erg_msg_task task = {.id = 1000, .fn = 1, .args = {.stream_len = sizeof data}};
+    send_bytes(&s, ERG_MSG_TASK, head, erg_msg_task_encode(&task, head), data, sizeof data);
+    while (s.results == 0)
+        assert_true(side_turn(&s, 100));
+    assert_false(s.over);
+    side_close(&s);
+    pthread_join(thread, NULL);
+    erg_agent_free(agent);
+    close(listener);
 }
 
 static const unsigned char server_key[32] = {7};
@@ -540,9 +727,8 @@ int main(int argc, char **argv) {
         _exit(liar_main(argv[1] + 13));
     begin_tests(argc, argv);
     const struct CMUnitTest tests[] = {
-        WITH(agents_that_lie),
-        WITH(clients_that_lie),
-        WITH(an_agent_says_that_it_lives),
+        WITH(agents_that_lie),         WITH(clients_that_lie),
+        WITH(other_agents_that_lie),   WITH(an_agent_says_that_it_lives),
         WITH(leaving_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

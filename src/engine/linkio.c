@@ -95,10 +95,15 @@ static void measure(struct erg_linkio *io, size_t bytes) {
 
 int erg_linkio_flush(struct erg_linkio *io, struct erg_error *err) {
     struct iovec pieces[PIECES];
+    size_t written = 0;
     if (io->out < 0)
         return 0;
     io->blocked = 0;
     for (;;) {
+        if (io->most && written >= io->most) {
+            io->blocked = 1;
+            return 0;
+        }
         size_t n = erg_link_output(io->link, pieces, PIECES);
         if (n == 0) {
             io->behind_since = 0;
@@ -107,6 +112,7 @@ int erg_linkio_flush(struct erg_linkio *io, struct erg_error *err) {
         ssize_t done = write_pieces(io->out, pieces, n);
         int error = errno;
         erg_link_sent(io->link, done < 0 ? 0 : (size_t)done);
+        written += done < 0 ? 0 : (size_t)done;
         if (done > 0 && io->behind_since)
             measure(io, (size_t)done);
         if (done >= 0 || error == EINTR)

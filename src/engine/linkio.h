@@ -12,6 +12,8 @@ struct erg_linkio {
     struct erg_session *session; /* the link's */
     int blocked;                 /* not everything could be written: wait until `out` is writable */
     int packing;                 /* the link is slow: bodies are packed */
+    size_t
+        most; /* so many bytes are written at once at most, then it counts as blocked; 0: any number */
     uint64_t behind_since,
         behind_bytes; /* when it last began to be behind, 0: it is not; written since */
 };

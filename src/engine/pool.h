@@ -41,7 +41,9 @@ struct erg_place_spec {
     const char *name; /* as the user wrote it: every word about it names it so */
     const char *
         host; /* what resources={"host": …} may call it besides, names with a line feed between them; or NULL */
-    int slots;                   /* workers; 0: what it has cores */
+    int slots; /* workers; 0: what it has cores */
+    uint16_t port_low,
+        port_high; /* where its agent may listen for the other places' agents; 0: nowhere */
     struct erg_reach_spec reach; /* how to get there; name, session and timeout are filled in */
     const char *tag;             /* what the agent must have as well, see agent.h; NULL: anything */
     const void *init;            /* start-up message for its workers */
@@ -68,6 +70,7 @@ struct erg_place_info {
     int32_t pid; /* of the agent, over there */
     int64_t rtt_ns, mean_ns;
     uint64_t tasks, tasks_lost, bytes_in, bytes_out, busy_ns;
+    uint64_t bytes_direct;           /* that came straight from other places */
     char words[ERG_ERROR_TEXT_SIZE]; /* FAILED, LOST: why */
 };
 

@@ -189,6 +189,8 @@ static int place_init(struct erg_remote *r, uint32_t number, const struct erg_po
                         .grace_ns = pool->grace_ns,
                         .max_tasks = (uint32_t)pool->max_tasks_per_worker,
                         .queues = DEFAULT_QUEUES,
+                        .port_low = spec->port_low,
+                        .port_high = spec->port_high,
                         .start_at = NEVER,
                         .again_at = NEVER,
                         .first = ERG_NIL,
@@ -441,7 +443,8 @@ static void fill_info(const struct place *p, struct erg_place_info *out) {
                                    .tasks_lost = p->tasks_lost,
                                    .bytes_in = p->bytes_in,
                                    .bytes_out = p->bytes_out,
-                                   .busy_ns = p->busy_ns};
+                                   .busy_ns = p->busy_ns,
+                                   .bytes_direct = p->bytes_direct};
     snprintf(out->name, sizeof out->name, "%s", p->name);
     snprintf(out->host, sizeof out->host, "%s", p->host);
     snprintf(out->python, sizeof out->python, "%s", p->python);

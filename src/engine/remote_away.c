@@ -123,8 +123,30 @@ static void settle(struct place *p, struct sent *s, enum erg_away_phase phase, u
     erg_arena_free(r->m, away);
 }
 
+/* Another place has a copy: from now on it is the one that keeps it. */
+static int taken_over(struct place *p, struct sent *s) {
+    struct erg_remote *r = p->remote;
+    struct erg_away *a = away_at(r, s);
+    for (int i = 0; i < r->nplaces; i++) {
+        struct place *q = &r->places[i];
+        struct sent *copy = q != p && q->session ? erg_site_sent(q, s->kind, s->id) : NULL;
+        if (!copy || copy->from || !copy->arrived || copy->away)
+            continue;
+        copy->away = s->away;
+        s->away = 0;
+        s->fetching = 0;
+        a->place = q->number;
+        if (atomic_load(&a->state) & ERG_AWAY_WANTED)
+            erg_away_fetch(q, copy);
+        return 1;
+    }
+    return 0;
+}
+
 void erg_away_lose(struct place *p, struct sent *s) {
     struct erg_remote *r = p->remote;
+    if (!r->stopping && taken_over(p, s))
+        return;
     char words[2 * ERG_ERROR_TEXT_SIZE];
     uint64_t block = 0;
     if (r->stopping)
@@ -187,8 +209,11 @@ struct place *erg_away_nearest(struct place *p, uint32_t index,
     struct place *best = p;
     for (uint32_t i = 0; i < n; i++) {
         const struct erg_away *a = away_of(r, &refs[i]);
-        if (a && a->place < 64)
-            bytes[a->place] += a->bytes;
+        for (int k = 0; a && k < r->nplaces && k < 64; k++) {
+            const struct sent *s = erg_site_sent(&r->places[k], ERG_DROP_VALUE, a->task);
+            if (s && !s->from)
+                bytes[k] += a->bytes;
+        }
     }
     if (p->number < 64)
         most = bytes[p->number];
@@ -206,16 +231,23 @@ int erg_away_missing(struct place *p, uint32_t index) {
     struct erg_remote *r = p->remote;
     uint32_t n;
     int missing = 0;
-    if (r->held == 0)
+    if (r->held == 0 && r->coming == 0)
         return 0;
     struct erg_ref *refs = refs_of(r, index, &n);
     for (uint32_t i = 0; i < n; i++) {
+        if (!(atomic_load_explicit(&refs[i].flags, memory_order_relaxed) & ERG_REF_TASK))
+            continue;
+        struct sent *s = erg_site_sent(p, ERG_DROP_VALUE, refs[i].offset);
         struct erg_away *a = away_of(r, &refs[i]);
-        if (!a || erg_site_sent(p, ERG_DROP_VALUE, refs[i].offset))
+        if (s || !a) {
+            missing |= s && s->from;
+            continue;
+        }
+        missing = 1;
+        if (erg_peer_fetch(p, ERG_DROP_VALUE, a->task, a->bytes))
             continue;
         struct place *q = &r->places[a->place];
-        struct sent *s = erg_site_sent(q, ERG_DROP_VALUE, a->task);
-        missing = 1;
+        s = erg_site_sent(q, ERG_DROP_VALUE, a->task);
         if (s)
             erg_away_fetch(q, s);
     }

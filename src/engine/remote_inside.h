@@ -1,7 +1,7 @@
 /* engine/remote_inside: what the files of a pool's places know of each other: remote.c (threads, the interface),
  * remote_link.c (links of a place), remote_lease.c (tasks that are there), remote_need.c (what they need), remote_task.c
- * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_will.c (what is said when we have
- * died), remote_balance.c. remote->lock guards everything that is not marked
+ * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_peer.c (straight from one place
+ * to another), remote_will.c (what is said when we have died), remote_balance.c. remote->lock guards everything that is not marked
  * otherwise. */
 #ifndef ERG_ENGINE_REMOTE_INSIDE_H
 #define ERG_ENGINE_REMOTE_INSIDE_H
@@ -37,6 +37,9 @@ struct sent {
     erg_handle last; /* the task that was found to need it last */
     uint64_t away;   /* VALUE that only the place has: of its struct erg_away here; 0 */
     int fetching;    /* it was asked for */
+    uint32_t from;   /* it is coming straight from the agent of that number: not there yet; 0 */
+    int rooted;      /* it cannot be given to other places by this one */
+    uint64_t bytes;  /* `from`: how much that is */
 };
 
 /* A task at a place. */
@@ -122,6 +125,16 @@ struct place {
     uint64_t tasks, tasks_lost, bytes_in, bytes_out;
     uint64_t busy_ns;
     uint64_t asking; /* bytes of its questions that wait for an answer */
+    /* its agent, to the others' (remote_peer.c) */
+    uint16_t port_low, port_high; /* where it may listen */
+    uint32_t peer;                /* its number, once it listens; 0 */
+    uint16_t peer_port;
+    unsigned char peer_key[32];
+    char peer_address[64];
+    uint32_t serving;      /* places that fetch from it */
+    struct erg_map met;    /* numbers of agents that it has heard of */
+    struct erg_map cut;    /* of those it could not reach -> until when none is asked for */
+    uint64_t bytes_direct; /* that came straight from others */
 };
 
 struct name_set {
@@ -166,6 +179,8 @@ struct erg_remote {
     int64_t balance_at, sweep_at;
     uint64_t rows;   /* struct erg_place_row in the table, one for each place */
     uint32_t held;   /* results that are away: entries of the places' maps with `away` */
+    uint32_t coming; /* entries of the places' maps with `from` */
+    uint32_t peers;  /* numbers given to agents so far */
     uint32_t parked; /* leases that are */
     uint32_t wanted_seen;
     uint32_t turn; /* the place that is served first */
@@ -292,6 +307,17 @@ struct place *erg_away_nearest(struct place *p, uint32_t index,
 int erg_away_missing(struct place *p, uint32_t index);
 /* Something came, or was lost: tasks that waited for it are sent. */
 void erg_away_unpark(struct erg_remote *r);
+
+/* remote_peer.c: lock held */
+/* The value or object (enum erg_drop_kind) shall come to p straight from a place that has it. 1: it will, or there will be one
+ * to fetch it from: look again when erg_away_unpark does; 0: it has to go another way. */
+int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t bytes);
+/* It is not waited for any more. */
+void erg_peer_forget(struct place *p, struct sent *s);
+int erg_peer_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,
+                        struct erg_error *err);
+/* The place's agent is gone. */
+void erg_peer_gone(struct place *p);
 
 /* remote_result.c: lock held */
 int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,

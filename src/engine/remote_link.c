@@ -65,6 +65,8 @@ static int queue_open(struct place *p) {
                              .stop_limit_ns = p->stop_limit_ns,
                              .grace_ns = p->grace_ns,
                              .lease_ns = erg_site_lease_ns(p),
+                             .port_low = p->port_low,
+                             .port_high = p->port_high,
                              .pool = erg_table_number(p->remote->table),
                              .name = {p->name, strlen(p->name)},
                              .init = {p->init, p->init_len}};

@@ -34,6 +34,7 @@ static enum erg_lane lane_of(struct sent *s, size_t head, uint64_t bytes) {
 int erg_site_send_parcel(struct place *p, enum erg_lane lane, uint16_t type, const void *head,
                          size_t len, const struct erg_parcel_out *out) {
     p->dirty = 1;
+    p->bytes_out += out->payload.data_len;
     return erg_session_send(p->session, lane, type, head, len, out->pieces, out->n, NULL, NULL,
                             NULL);
 }
@@ -122,7 +123,7 @@ static int send_value(struct packing *k, erg_handle task) {
     struct place *p = k->place;
     struct erg_remote *r = p->remote;
     struct sent *s = erg_site_sent(p, ERG_DROP_VALUE, task);
-    if (s)
+    if (s && !s->from)
         return erg_leased_needs(k->lease, s);
     struct erg_record *pred = erg_table_record(r->table, ERG_HANDLE_INDEX(task));
     const unsigned char *from;
@@ -140,9 +141,12 @@ static int send_value(struct packing *k, erg_handle task) {
     }
     m.payload = out.payload;
     unsigned char *bytes = malloc(erg_msg_value_size(&m));
-    s = bytes ? erg_site_sent_new(p, ERG_DROP_VALUE, task, 0) : NULL;
+    if (s) /* it was to come from another place, and is needed at once: what still comes from there is dropped */
+        erg_peer_forget(p, s);
+    else if (bytes)
+        s = erg_site_sent_new(p, ERG_DROP_VALUE, task, 0);
     int code = ERG_ENOMEM;
-    if (s)
+    if (s && bytes)
         code = erg_site_send_parcel(p, lane_of(s, erg_msg_value_size(&m), out.payload.data_len),
                                     ERG_MSG_VALUE, bytes, erg_msg_value_encode(&m, bytes), &out);
     free(bytes);
@@ -168,6 +172,7 @@ static void sent_drop(struct place *p, struct sent *s) {
     struct erg_remote *r = p->remote;
     uint64_t unused;
     erg_map_take(&p->sent[s->kind], s->id, &unused);
+    erg_peer_forget(p, s);
     if (s->away)
         erg_away_forget(p, s);
     if (s->kind == ERG_DROP_BLOB) { /* the last place takes the mark away */
@@ -196,15 +201,18 @@ void erg_site_drop_all(struct place *p) {
         }
         erg_map_fini(&p->sent[kind]);
     }
+    erg_peer_gone(p);
 }
 
 static int is_due(struct erg_remote *r, const struct sent *s, size_t many, int64_t now) {
-    if (s->users > 0)
+    if (s->users > 0 || s->from)
         return 0;
     if (s->kind == ERG_DROP_BLOB)
         return atomic_load(&((struct erg_blob_head *)erg_table_at(r->table, s->offset))->dead) != 0;
     if (s->away)
         return erg_away_due(r, s);
+    if (s->kind == ERG_DROP_VALUE && r->parked > 0)
+        return 0; /* who waits for another result may need this one as well */
     if (s->kind == ERG_DROP_VALUE)
         return now - s->idle_at > IDLE_VALUE_NS;
     return many > FUNCS_KEPT || now - s->idle_at > IDLE_FUNC_NS;

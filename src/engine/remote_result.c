@@ -394,6 +394,9 @@ int erg_site_on_message(struct place *p, uint16_t type, const unsigned char *bod
         return on_returned(p, body, len, err);
     case ERG_MSG_CUTTED:
         return on_cutted(p, body, len, err);
+    case ERG_MSG_PEER:
+    case ERG_MSG_FETCHED:
+        return erg_peer_on_message(p, type, body, len, err);
     default:
         return 0; /* what later versions say besides */
     }

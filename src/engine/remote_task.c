@@ -68,7 +68,6 @@ static void send_or_fail(struct packing *k, uint32_t index) {
         return;
     }
     erg_lease_on_sent(&p->lease, k->lease->bytes);
-    p->bytes_out += k->lease->bytes;
 }
 
 /* The task is the place's. Without the memory to remember it, nothing is tried for a

@@ -94,15 +94,15 @@ static inline int get_end(const struct in *i, uint16_t type, struct erg_error *e
 }
 
 static const char *const names[ERG_MSG_TYPES] = {
-    [ERG_MSG_HELLO] = "HELLO",   [ERG_MSG_ACK] = "ACK",       [ERG_MSG_PING] = "PING",
-    [ERG_MSG_PONG] = "PONG",     [ERG_MSG_OPEN] = "OPEN",     [ERG_MSG_READY] = "READY",
-    [ERG_MSG_FAIL] = "FAIL",     [ERG_MSG_FUNC] = "FUNC",     [ERG_MSG_BLOB] = "BLOB",
-    [ERG_MSG_VALUE] = "VALUE",   [ERG_MSG_DROP] = "DROP",     [ERG_MSG_TASK] = "TASK",
-    [ERG_MSG_RESULT] = "RESULT", [ERG_MSG_CANCEL] = "CANCEL", [ERG_MSG_RECALL] = "RECALL",
-    [ERG_MSG_CUT] = "CUT",       [ERG_MSG_CUTTED] = "CUTTED", [ERG_MSG_RETURNED] = "RETURNED",
-    [ERG_MSG_FETCH] = "FETCH",   [ERG_MSG_PEER] = "PEER",     [ERG_MSG_STATS] = "STATS",
-    [ERG_MSG_LOG] = "LOG",       [ERG_MSG_ASK] = "ASK",       [ERG_MSG_ANSWER] = "ANSWER",
-    [ERG_MSG_BYE] = "BYE",
+    [ERG_MSG_HELLO] = "HELLO",   [ERG_MSG_ACK] = "ACK",         [ERG_MSG_PING] = "PING",
+    [ERG_MSG_PONG] = "PONG",     [ERG_MSG_OPEN] = "OPEN",       [ERG_MSG_READY] = "READY",
+    [ERG_MSG_FAIL] = "FAIL",     [ERG_MSG_FUNC] = "FUNC",       [ERG_MSG_BLOB] = "BLOB",
+    [ERG_MSG_VALUE] = "VALUE",   [ERG_MSG_DROP] = "DROP",       [ERG_MSG_TASK] = "TASK",
+    [ERG_MSG_RESULT] = "RESULT", [ERG_MSG_CANCEL] = "CANCEL",   [ERG_MSG_RECALL] = "RECALL",
+    [ERG_MSG_CUT] = "CUT",       [ERG_MSG_CUTTED] = "CUTTED",   [ERG_MSG_RETURNED] = "RETURNED",
+    [ERG_MSG_FETCH] = "FETCH",   [ERG_MSG_PEER] = "PEER",       [ERG_MSG_STATS] = "STATS",
+    [ERG_MSG_LOG] = "LOG",       [ERG_MSG_ASK] = "ASK",         [ERG_MSG_ANSWER] = "ANSWER",
+    [ERG_MSG_BYE] = "BYE",       [ERG_MSG_FETCHED] = "FETCHED",
 };
 
 const char *erg_message_name(uint16_t type) {

@@ -7,7 +7,10 @@
  *
  *   both     HELLO PING PONG ACK BYE LOG
  *   client   OPEN FUNC BLOB VALUE DROP TASK CANCEL RECALL CUT FETCH PEER ANSWER
- *   agent    READY FAIL RESULT RETURNED CUTTED VALUE STATS ASK
+ *   agent    READY FAIL RESULT RETURNED CUTTED VALUE STATS ASK PEER FETCHED
+ *
+ * Agents of one client also speak with each other, on links of their own (engine/agent_peer.h): the one that asks says FETCH,
+ * the other BLOB, VALUE and FETCHED.
  *
  * Messages with a payload (FUNC BLOB VALUE TASK RESULT ASK ANSWER) consist of a head, which the functions here encode and
  * decode, and data behind it: the payload's stream and then, one after the other, the bytes of its buffers. When the
@@ -51,6 +54,7 @@ enum erg_message_type {
     ERG_MSG_ASK,
     ERG_MSG_ANSWER,
     ERG_MSG_BYE,
+    ERG_MSG_FETCHED,
     ERG_MSG_TYPES
 };
 /* "TASK"; "unknown" for what is none. */
@@ -146,11 +150,12 @@ struct erg_msg_value {
     struct erg_msg_payload payload;
 };
 enum erg_drop_kind { ERG_DROP_FUNC = 1, ERG_DROP_BLOB = 2, ERG_DROP_VALUE = 3 };
-/* DROP, RETURNED, FETCH, CANCEL, RECALL: a number and ids. */
+/* DROP, RETURNED, FETCH, FETCHED, CANCEL, RECALL: a number and ids. */
 struct erg_msg_ids {
     uint32_t
         what; /* DROP: enum erg_drop_kind; RECALL: how many tasks not begun are wanted back, the ids being those
-                      that would suit best; otherwise 0 */
+                      that would suit best; FETCH: 0 for VALUEs that the asker wants itself, else ERG_FETCH_FROM;
+                      FETCHED: enum erg_drop_kind, and enum erg_fetch_failure << 8; otherwise 0 */
     uint32_t n;
     const uint64_t *ids;      /* for encoding */
     const unsigned char *raw; /* decoded: erg_msg_id() */
@@ -158,6 +163,18 @@ struct erg_msg_ids {
 static inline uint64_t erg_msg_id(const struct erg_msg_ids *ids, uint32_t i) {
     return erg_get64(ids->raw + 8 * (size_t)i);
 }
+
+/* FETCH that tells an agent to get what the ids name from another one, and to say FETCHED when it has it, or will not: the number
+ * of that agent (PEER; below 2^28), and enum erg_drop_kind. Between agents the number is 0. */
+#define ERG_FETCH_FROM(agent, kind) ((uint32_t)(agent) << 4 | (uint32_t)(kind))
+#define ERG_FETCH_AGENT(what) ((what) >> 4)
+#define ERG_FETCH_KIND(what) ((what)&15u)
+#define ERG_FETCH_AGENTS (1u << 28)
+enum erg_fetch_failure {
+    ERG_FETCH_DONE,
+    ERG_FETCH_CUT,     /* that agent cannot be reached, or stopped talking */
+    ERG_FETCH_MISSING, /* it has no such thing, or cannot give it away */
+};
 
 enum erg_task_flags {
     ERG_TASK_HOLD =
@@ -195,11 +212,13 @@ struct
     uint64_t id;
     uint32_t from, items;
 };
-struct erg_msg_peer { /* how to reach another agent of this session */
+/* From an agent: where others may reach it (agent and key are zero). From the client: how to reach another one; with port 0
+ * the agent's own number, and the key by which it knows the others. */
+struct erg_msg_peer {
     uint64_t agent;
     uint16_t port;
     unsigned char key[32];
-    struct erg_text address;
+    struct erg_text address; /* in figures */
 };
 struct erg_msg_stats {
     uint32_t idle, busy, queued; /* workers, workers, tasks */

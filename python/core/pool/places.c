@@ -65,6 +65,18 @@ static int number_of(PyObject *dict, const char *key, double *out) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* data_ports: (first, last) or None. */
+static int ports_of(PyObject *dict, uint16_t *low, uint16_t *high) {
+    PyObject *value = PyDict_GetItemString(dict, "data_ports");
+    if (!value || value == Py_None)
+        return 0;
+    if (!PyTuple_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "data_ports of a place is a pair of numbers");
+        return -1;
+    }
+    return PyArg_ParseTuple(value, "HH", low, high) ? 0 : -1;
+}
+
 static int one_place(PyObject *dict, struct erg_place_spec *s) {
     static const char *const kinds[] = {"exec", "ssh", "tcp"};
     const char *kind;
@@ -81,6 +93,7 @@ static int one_place(PyObject *dict, struct erg_place_spec *s) {
         text_of(dict, "seed", &s->reach.seed) < 0 ||
         bytes_of(dict, "init", &s->init, &s->init_len) < 0 ||
         bytes_of(dict, "script", &s->reach.script, &s->reach.script_len) < 0 ||
+        ports_of(dict, &s->port_low, &s->port_high) < 0 ||
         bytes_of(dict, "key", &key, &key_len) < 0 ||
         bytes_of(dict, "session", &session, &session_len) < 0 ||
         number_of(dict, "slots", &slots) < 0 || number_of(dict, "port", &port) < 0 ||
@@ -150,13 +163,13 @@ static PyObject *place_dict(const struct erg_place_info *p) {
     static const char *const states[] = {"off",    "starting", "up",     "broken",
                                          "failed", "lost",     "leaving"};
     return Py_BuildValue(
-        "{sO&sO&sO&sssIsIsIsisdsdsKsKsKsKsdsO&}", "name", text, p->name, "host", text, p->host,
+        "{sO&sO&sO&sssIsIsIsisdsdsKsKsKsKsKsdsO&}", "name", text, p->name, "host", text, p->host,
         "python", text, p->python, "state", states[p->state], "slots", p->slots, "cores", p->cores,
         "leased", p->leased, "pid", (int)p->pid, "rtt_s", (double)p->rtt_ns * 1e-9, "mean_s",
         (double)p->mean_ns * 1e-9, "tasks", (unsigned long long)p->tasks, "tasks_lost",
         (unsigned long long)p->tasks_lost, "bytes_in", (unsigned long long)p->bytes_in, "bytes_out",
-        (unsigned long long)p->bytes_out, "busy_s", (double)p->busy_ns * 1e-9, "words", text,
-        p->words);
+        (unsigned long long)p->bytes_out, "bytes_direct", (unsigned long long)p->bytes_direct,
+        "busy_s", (double)p->busy_ns * 1e-9, "words", text, p->words);
 }
 
 PyObject *pl_places_info(struct pl_core *core) {

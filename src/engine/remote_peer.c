@@ -1,0 +1,179 @@
+/* What goes from one place to another without us in between.
+ *
+ * An agent that listens says so (PEER); it gets a number and a key, and each other agent hears of both when it is first to
+ * fetch something there. Where a task needs what lies at other places, its own place is told to fetch it (FETCH), and what it
+ * will have then is entered as sent, with `from` until it says FETCHED; tasks that need it are parked meanwhile. What fails
+ * is forgotten, and the tasks are looked at again: another place may have it, or it comes through us.
+ *
+ * When many places want the same, only so many fetch from one at a time: the others wait, and those that have it serve
+ * them. So it spreads as over a tree, whatever its nodes' speed, and a node that dies is just one that does not serve. */
+#include "engine/remote_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define CUT_NS                                                                                     \
+    (60 * SECOND) /* so long nothing is fetched from an agent that could not be reached */
+enum { FETCHERS = 2 };
+
+/* A loopback address is another's only on the same machine. */
+static int can_reach(struct place *p, const struct place *from, int64_t now) {
+    uint64_t until;
+    int loopback =
+        strncmp(from->peer_address, "127.", 4) == 0 || strcmp(from->peer_address, "::1") == 0;
+    if (p == from || from->peer == 0 || !p->session ||
+        (from->state != ERG_PLACE_UP && from->state != ERG_PLACE_BROKEN))
+        return 0;
+    if (loopback && strcmp(p->host, from->host) != 0)
+        return 0;
+    return !erg_map_get(&p->cut, from->peer, &until) || (uint64_t)now >= until;
+}
+
+static struct place *best_source(struct place *p, uint32_t kind, uint64_t id) {
+    struct erg_remote *r = p->remote;
+    struct place *best = NULL;
+    int64_t now = erg_remote_now();
+    for (int i = 0; i < r->nplaces; i++) {
+        struct place *q = &r->places[i];
+        struct sent *s = q->peer ? erg_site_sent(q, kind, id) : NULL;
+        if (s && s->arrived && !s->from && !s->rooted && can_reach(p, q, now) &&
+            (!best || q->serving < best->serving))
+            best = q;
+    }
+    return best;
+}
+
+static int introduce(struct place *p, const struct place *to) {
+    uint64_t known;
+    unsigned char head[256];
+    if (erg_map_get(&p->met, to->peer, &known))
+        return 0;
+    struct erg_msg_peer m = {.agent = to->peer,
+                             .port = to->peer_port,
+                             .address = {to->peer_address, strlen(to->peer_address)}};
+    memcpy(m.key, to->peer_key, sizeof m.key);
+    int code = erg_map_set(&p->met, to->peer, 1);
+    if (code == 0)
+        code = erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_PEER, head, erg_msg_peer_encode(&m, head));
+    explicit_bzero(head, sizeof head);
+    explicit_bzero(&m, sizeof m);
+    return code;
+}
+
+int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t bytes) {
+    struct place *from = best_source(p, kind, id);
+    unsigned char head[64];
+    if (!from)
+        return 0;
+    if (from->serving >= FETCHERS)
+        return 1;
+    struct sent *s = introduce(p, from) == 0 ? erg_site_sent_new(p, kind, id, 0) : NULL;
+    if (!s)
+        return 0;
+    struct erg_msg_ids m = {.what = ERG_FETCH_FROM(from->peer, kind), .n = 1, .ids = &id};
+    uint64_t unused;
+    if (erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head)) < 0) {
+        erg_map_take(&p->sent[kind], id, &unused);
+        free(s);
+        return 0;
+    }
+    s->from = from->peer;
+    s->bytes = bytes;
+    from->serving++;
+    p->remote->coming++;
+    return 1;
+}
+
+static struct place *place_of(struct erg_remote *r, uint32_t peer) {
+    for (int i = 0; i < r->nplaces; i++)
+        if (r->places[i].peer == peer)
+            return &r->places[i];
+    return NULL; /* that agent is gone */
+}
+
+void erg_peer_forget(struct place *p, struct sent *s) {
+    struct place *from = s->from ? place_of(p->remote, s->from) : NULL;
+    if (!s->from)
+        return;
+    if (from)
+        from->serving--;
+    s->from = 0;
+    p->remote->coming--;
+}
+
+/* It listens: others may hear of it. */
+static int on_peer(struct place *p, const unsigned char *body, size_t len, struct erg_error *err) {
+    struct erg_msg_peer m;
+    int code = erg_msg_peer_decode(body, len, &m, err);
+    if (code < 0)
+        return code;
+    if (p->peer || m.port == 0 || m.address.len == 0 || m.address.len >= sizeof p->peer_address ||
+        p->remote->peers + 1 >= ERG_FETCH_AGENTS)
+        return erg_error_set(err, ERG_EPROTOCOL,
+                             "its agent says where it is in a way that makes "
+                             "no sense");
+    unsigned char head[128];
+    if (getrandom(p->peer_key, sizeof p->peer_key, 0) != (ssize_t)sizeof p->peer_key)
+        return 0; /* nobody hears of it, then */
+    memcpy(p->peer_address, m.address.bytes, m.address.len);
+    p->peer_address[m.address.len] = '\0';
+    p->peer_port = m.port;
+    struct erg_msg_peer own = {.agent = p->remote->peers + 1};
+    memcpy(own.key, p->peer_key, sizeof own.key);
+    if (erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_PEER, head, erg_msg_peer_encode(&own, head)) == 0)
+        p->peer = ++p->remote->peers;
+    explicit_bzero(head, sizeof head);
+    explicit_bzero(&own, sizeof own);
+    return 0;
+}
+
+static void fetched(struct place *p, struct sent *s, uint32_t why) {
+    uint64_t unused;
+    uint32_t from = s->from;
+    erg_peer_forget(p, s);
+    if (why == ERG_FETCH_DONE) {
+        s->arrived = s->small = 1;
+        s->idle_at = erg_remote_now();
+        p->bytes_direct += s->bytes;
+        return;
+    }
+    struct place *source = place_of(p->remote, from);
+    struct sent *there = source ? erg_site_sent(source, s->kind, s->id) : NULL;
+    if (why == ERG_FETCH_MISSING && there)
+        there->rooted = 1;
+    else if (source)
+        erg_map_set(&p->cut, from, (uint64_t)(erg_remote_now() + CUT_NS));
+    erg_map_take(&p->sent[s->kind], s->id, &unused);
+    free(s);
+}
+
+static int on_fetched(struct place *p, const unsigned char *body, size_t len,
+                      struct erg_error *err) {
+    struct erg_msg_ids m;
+    int code = erg_msg_ids_decode(body, len, &m, err);
+    uint32_t kind = code == 0 ? m.what & 255 : 0;
+    if (code == 0 && (kind < ERG_DROP_FUNC || kind > ERG_DROP_VALUE))
+        code = erg_error_set(err, ERG_EPROTOCOL, "its agent has fetched what cannot be");
+    for (uint32_t i = 0; i < m.n && code == 0; i++) {
+        struct sent *s = erg_site_sent(p, kind, erg_msg_id(&m, i));
+        if (s && s->from) /* else it was sent meanwhile */
+            fetched(p, s, m.what >> 8);
+    }
+    if (code == 0)
+        erg_away_unpark(p->remote);
+    return code;
+}
+
+int erg_peer_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,
+                        struct erg_error *err) {
+    return type == ERG_MSG_PEER ? on_peer(p, body, len, err) : on_fetched(p, body, len, err);
+}
+
+void erg_peer_gone(struct place *p) {
+    erg_map_fini(&p->met);
+    erg_map_fini(&p->cut);
+    explicit_bzero(p->peer_key, sizeof p->peer_key);
+    p->peer = 0;
+    p->serving = 0;
+}
