@@ -1,4 +1,4 @@
-"""map: one item a task, one item a task with a lambda, and a million items in chunks the pool chooses."""
+"""map: one item a task, one item a task with a lambda, a million items in chunks the pool chooses, and many on threads."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from bench import harness, pools, tasks
 
 SINGLE = 20_000
 MANY = 1_000_000
+THREADS = 200_000
 
 
 def contender(open_pool, mapped, count):
@@ -114,6 +115,19 @@ QUESTIONS = [
             "ergon": whole(pools.ergon, automatic, MANY),
             "multiprocessing.Pool": whole(pools.multiprocessing, automatic, MANY),
             "pathos": whole(pools.pathos, automatic, MANY),
+        },
+    ),
+    harness.Question(
+        key="map_threads",
+        what="`map` of 200,000 no-ops on threads, automatic chunks",
+        unit="µs",
+        peer="multiprocessing.pool.ThreadPool",
+        target=1,
+        slow=("concurrent.futures",),
+        contenders={
+            "ergon": contender(pools.ergon_threads, automatic, THREADS),
+            "multiprocessing.pool.ThreadPool": contender(pools.multiprocessing_threads, automatic, THREADS),
+            "concurrent.futures": contender(pools.futures_threads, through_executor(tasks.noop, 1), 20_000),
         },
     ),
 ]

@@ -17,6 +17,24 @@ def multiprocessing():
     return multiprocessing.get_context("fork").Pool(WORKERS)
 
 
+def ergon_threads():
+    import ergon
+
+    return ergon.ThreadPool(WORKERS)
+
+
+def multiprocessing_threads():
+    import multiprocessing.pool
+
+    return multiprocessing.pool.ThreadPool(WORKERS)
+
+
+def futures_threads():
+    import concurrent.futures
+
+    return concurrent.futures.ThreadPoolExecutor(WORKERS)
+
+
 def multiprocess():
     import multiprocess
 

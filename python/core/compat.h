@@ -192,6 +192,7 @@ static inline PyObject *core_type_lookup(PyTypeObject *type, PyObject *name) {
     return _PyType_Lookup(type, name);
 }
 
+/* A word of ours at a code object, by an index from the first of these, whose argument (or NULL) frees it when the code goes. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define core_code_extra_index PyUnstable_Eval_RequestCodeExtraIndex
 #define core_code_get_extra PyUnstable_Code_GetExtra
@@ -326,17 +327,6 @@ static inline PyObject *core_dict_new(Py_ssize_t n) {
     return PyDict_New();
 #endif
 }
-
-/* A word of ours at a code object, by index; it goes with the code. */
-#if PY_VERSION_HEX < 0x030C0000
-#define core_code_index() _PyEval_RequestCodeExtraIndex(NULL)
-#define core_code_set(code, index, word) _PyCode_SetExtra((PyObject *)(code), index, word)
-#define core_code_get(code, index, word) _PyCode_GetExtra((PyObject *)(code), index, word)
-#else
-#define core_code_index() PyUnstable_Eval_RequestCodeExtraIndex(NULL)
-#define core_code_set(code, index, word) PyUnstable_Code_SetExtra((PyObject *)(code), index, word)
-#define core_code_get(code, index, word) PyUnstable_Code_GetExtra((PyObject *)(code), index, word)
-#endif
 
 /* Slices may be among the constants of code. */
 #define CORE_SLICE_CONSTANTS (PY_VERSION_HEX >= 0x030E0000)

@@ -114,6 +114,23 @@ def unpack(data, base, digest):
     return place
 
 
+def room(error, base, data):
+    """How much is needed where the disk is full, and how much there is."""
+    import errno
+    import io
+    import tarfile
+
+    if error.errno != errno.ENOSPC:
+        return ""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            needed = sum(member.size for member in archive)
+        about = os.statvfs(base)
+    except OSError:
+        return ""
+    return f" ({needed:,} bytes are needed and {about.f_bavail * about.f_frsize:,} are free)"
+
+
 def seed(digest, folder):
     """The folder Ergon lies in; it is asked for if need be."""
     for base in bases(folder):
@@ -137,7 +154,7 @@ def seed(digest, folder):
         try:
             return unpack(data, base, digest)
         except OSError as error:
-            problems.append(f"{base}: {error.strerror or error}")
+            problems.append(f"{base}: {error.strerror or error}{room(error, base, data)}")
     fail("Ergon cannot be installed there: {}: name another folder with tmp_dir".format("; ".join(problems)))
 
 

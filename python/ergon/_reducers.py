@@ -89,7 +89,7 @@ def _proxy(proxy: Any, protocol: int, files: int) -> tuple:
         # Of a class it is the function of its instances.
         target = bound.__self__ if hasattr(bound, "__self__") else proxy.mro.__self__
     except ReferenceError:
-        return dead_proxy, ()
+        return dead_proxy, (type(proxy) is weakref.CallableProxyType,)
     return weakref.proxy, (target,)
 
 
@@ -151,12 +151,19 @@ def _temporary_file(wrapper: Any, protocol: int, files: int) -> tuple:
     return _file(wrapper.file, protocol, files)
 
 
+def _raw(file: Any) -> Any:
+    return getattr(getattr(file, "buffer", file), "raw", file)
+
+
 def _file_content(file: Any) -> tuple:
-    """A file open for reading becomes its content in memory, at the same position."""
+    """A file open for reading becomes its content in memory, at the same position; one to append to is opened again."""
     if file.closed:
         _refuse("Cannot pickle closed files")
     if getattr(file, "isatty", bool)():
         _refuse("Cannot pickle files that map to tty objects")
+    raw = _raw(file)
+    if not file.readable() and "a" in getattr(raw, "mode", ""):
+        return _file_name(file, REOPEN)  # nothing in it is its own: what is written there is added to it
     if not file.readable():
         _refuse(
             "Cannot pickle files that are not opened for reading: "
@@ -179,7 +186,7 @@ def _file_name(file: Any, files: int) -> tuple:
     name = getattr(file, "name", None)
     if not isinstance(name, (str, bytes)):
         _refuse("this file has no name it could be opened by again")
-    raw = getattr(getattr(file, "buffer", file), "raw", file)
+    raw = _raw(file)
     mode, text, position, content = raw.mode, isinstance(file, io.TextIOBase), None, None
     if not file.closed:
         if file.writable():
@@ -192,6 +199,14 @@ def _file_name(file: Any, files: int) -> tuple:
     how = {"encoding": file.encoding, "errors": file.errors} if text else {}
     how["buffering"] = 0 if raw is file else 1 if text and file.line_buffering else -1
     return make_named_file, (name, mode, position, how, content, type(file).__module__ == "_pyio")
+
+
+def _file_handler(handler: Any, protocol: int, files: int) -> tuple:
+    """A log file is opened again when something is written to it, and what is in it stays there."""
+    state = dict(vars(handler), stream=None)
+    if state.get("mode") == "w":
+        state["mode"] = "a"
+    return object.__new__, (type(handler),), state
 
 
 # --- context variables, capsules ----------------------------------------------------------------------------------------
@@ -275,15 +290,55 @@ def _context(context: contextvars.Context, protocol: int, files: int) -> tuple:
     return make_context, (known,)
 
 
-_REFUSALS: list[Any] = []
+# These go for subclasses as well, unless those say themselves how they are pickled.
+_INHERITED: list[Any] = []
+
+
+def _inherited(reducer: Any) -> Any:
+    _INHERITED.append(reducer)
+    return reducer
+
+
+_inherited(_file_handler)
+
+
+@_inherited
+def _idle_thread(thread: Any, protocol: int, files: int) -> tuple:
+    """One that has not started is what it was made with."""
+    import threading
+
+    if thread.ident is not None:
+        _refuse("a thread that was started runs in this process: start one where it is needed")
+    made_with = {"_target", "_args", "_kwargs", "_name", "_daemonic"}
+    hidden = vars(threading.Thread(name="-", daemon=False)).keys() - made_with
+    return make_thread, (type(thread),), {key: held for key, held in vars(thread).items() if key not in hidden}
+
+
+@_inherited
+def _future(future: Any, protocol: int, files: int) -> tuple:
+    """One that is done is its result, its exception, or that it was cancelled."""
+    if not future.done():
+        _refuse("a future is fulfilled in this process: wait for it, and send its result")
+    hidden = "_condition", "_waiters", "_done_callbacks"
+    return make_future, (type(future),), {key: held for key, held in vars(future).items() if key not in hidden}
+
+
+_DIALECT = "delimiter quotechar escapechar doublequote skipinitialspace lineterminator quoting strict".split()
+
+
+def _dialect(dialect: Any, protocol: int, files: int) -> tuple:
+    return make_dialect, (type(dialect), {name: getattr(dialect, name) for name in _DIALECT})
+
+
+def _struct(value: Any, protocol: int, files: int) -> tuple:
+    return type(value), (value.format,)
 
 
 def _never(reason: str):
     def reduce(value: Any, protocol: int, files: int) -> typing.NoReturn:
         _refuse(reason)
 
-    _REFUSALS.append(reduce)
-    return reduce
+    return _inherited(reduce)
 
 
 # --- typing -------------------------------------------------------------------------------------------------------------------------
@@ -425,8 +480,19 @@ _NAMED: dict[str, Any] = {
     "tempfile._TemporaryFileWrapper": _temporary_file,
     "tempfile._TemporaryFileCloser": _never("it deletes a file of this process when it goes"),
     "_thread._local": _never("what a thread keeps for itself belongs to that thread"),
-    "threading.Thread": _never("a thread runs in this process: start one where it is needed"),
-    "concurrent.futures._base.Future": _never("a future is fulfilled in this process: send its result"),
+    "threading.Thread": _idle_thread,
+    "concurrent.futures._base.Future": _future,
+    "logging.FileHandler": _file_handler,
+    "_csv.Dialect": _dialect,
+    "_csv.reader": _never("a reader goes through a file of this process: send the rows, or the file"),
+    "_csv.writer": _never("a writer writes to a file of this process: make one where it is needed"),
+    "_struct.Struct": _struct,
+    "_queue.SimpleQueue": _never("nobody can look into a SimpleQueue: queue.Queue travels, with what is in it"),
+    "_hashlib.HASH": _never("what a hash has seen cannot be read out of it: send its digest, or the data"),
+    "_hashlib.HMAC": _never("what a hash has seen cannot be read out of it: send its digest, or the data"),
+    "zlib.Compress": _never("how far a compressor got cannot be read out of it: send the data"),
+    "zlib.Decompress": _never("how far a decompressor got cannot be read out of it: send the data"),
+    "posix.ScandirIterator": _never("it reads a folder of this process: send the names"),
     "socket.socket": _never("a socket is a connection of this process: connect again where it is needed"),
     "sqlite3.Connection": _never("a database handle belongs to this process: send the file's name, and open it there"),
     "sqlite3.Cursor": _never("a database cursor belongs to this process"),
@@ -461,16 +527,23 @@ def _attribute_of_sys(file: Any, protocol: int, files: int) -> tuple:
 
 
 def reducer_for(value: Any) -> Any:
-    """Of an object whose type is not among REDUCERS: of exactly its type; a refusal goes for subclasses as well."""
+    """Of an object whose type is not among REDUCERS: of exactly its type, or one that goes for subclasses as well."""
     if value is sys.stdout or value is sys.stderr:  # whatever a notebook or a test runner put there
         return _attribute_of_sys
     cls = type(value)
     found = _NAMED.get(f"{cls.__module__}.{cls.__qualname__}")
-    for base in cls.__mro__[1:] if found is None else ():
+    if found is not None:
+        return found
+    for base in cls.__mro__[1:]:
         reducer = _NAMED.get(f"{base.__module__}.{base.__qualname__}")
-        if reducer in _REFUSALS:
-            return reducer
-    return found
+        if reducer in _INHERITED:
+            return None if _says_itself(cls, base) else reducer
+    return None
+
+
+def _says_itself(cls: type, base: type) -> bool:
+    names = "__reduce_ex__", "__reduce__", "__getstate__"
+    return any(getattr(cls, name, None) is not getattr(base, name, None) for name in names)
 
 
 # --- what streams call ------------------------------------------------------------------------------------------------------------------
@@ -490,8 +563,32 @@ def class_attribute(cls: type, name: str) -> Any:
     return cls.__dict__[name]
 
 
+def make_thread(cls: Any) -> Any:
+    import threading
+
+    made = cls.__new__(cls)
+    threading.Thread.__init__(made, name="-")
+    return made
+
+
+def make_future(cls: Any) -> Any:
+    from concurrent.futures import Future
+
+    made = cls.__new__(cls)
+    Future.__init__(made)
+    return made
+
+
+def make_dialect(cls: type, values: dict) -> Any:
+    return cls(**values)
+
+
 class _Gone:
     __slots__ = ("__weakref__",)
+
+
+class _GoneCallable(_Gone):
+    __slots__ = ()
 
     def __call__(self) -> None: ...
 
@@ -500,8 +597,8 @@ def dead_ref() -> Any:
     return weakref.ref(_Gone())
 
 
-def dead_proxy() -> Any:
-    return weakref.proxy(_Gone())
+def dead_proxy(callable: bool) -> Any:
+    return weakref.proxy(_GoneCallable() if callable else _Gone())
 
 
 def nameless_type(name: str) -> type:

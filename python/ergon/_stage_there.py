@@ -226,7 +226,7 @@ class _Room:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES):
                 raise
-            self._copy(store, path, mode, digest)
+            self._copy(store, path, mode, digest, size)
         links[name] = (digest, mode, os.lstat(path).st_ino)
 
     def _stored(self, wire, file):
@@ -238,27 +238,37 @@ class _Room:
                     return store
             except FileNotFoundError:
                 pass
-            with self._whole(store, mode, digest) as put:
+            with self._whole(store, mode, digest, size) as put:
                 asked = (("stage", "read", digest, at, min(PIECE, size - at)) for at in range(0, size, PIECE))
                 with closing(wire.ask_all(asked)) as pieces:
                     for data in pieces:
                         put(data)
         return store
 
-    def _copy(self, source, path, mode, digest):
-        with self._whole(path, mode, digest) as put, open(source, "rb", buffering=0) as file:
+    def _copy(self, source, path, mode, digest, size):
+        with self._whole(path, mode, digest, size) as put, open(source, "rb", buffering=0) as file:
             while data := file.read(PIECE):
                 put(data)
 
+    def _full(self, fd, size):
+        """The disk is: what it has, and what the file needs."""
+        about = os.fstatvfs(fd)
+        free = about.f_bavail * about.f_frsize + os.fstat(fd).st_blocks * 512
+        words = f"{os.strerror(errno.ENOSPC)}: the file has {size:,} bytes and {self.path} room for {free:,}"
+        return OSError(errno.ENOSPC, words)
+
     @contextmanager
-    def _whole(self, path, mode, digest):
+    def _whole(self, path, mode, digest, size):
         """A function that takes the bytes of a file, which appears when all were right."""
         part = os.path.join(self.path, "files", f"part-{self.pid}")
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         made = digester()
 
         def put(data):
-            _write(fd, data)
+            try:
+                _write(fd, data)
+            except OSError as error:
+                raise self._full(fd, size) if error.errno == errno.ENOSPC else error from None
             made.update(data)
 
         try:

@@ -359,6 +359,17 @@ def test_pools_do_not_know_the_length_of_generators(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", POOLS)
+def test_the_last_word_comes_before_the_futures_callbacks(kind: str) -> None:
+    told: list[object] = []
+    pool_type = getattr(ergon, kind)
+    with pool_type() if kind == "SerialPool" else pool_type(2) as pool:
+        future = pool.amap(slow_square, (x for x in range(40)), progress=lambda *now: told.append(now))
+        future.add_done_callback(lambda future: told.append("done"))
+        future.result()
+    assert told[-2:] == [(40, None), "done"]
+
+
+@pytest.mark.parametrize("kind", POOLS)
 def test_pools_close_the_display(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)

@@ -136,7 +136,7 @@ struct flow_state {
 struct flow_state *fl_state_of(PyObject *module);
 static inline int fl_is_scheduled(const struct flow_state *st, PyCodeObject *code) {
     void *word = NULL;
-    return core_code_get(code, st->mark, &word) == 0 && word != NULL;
+    return core_code_get_extra((PyObject *)code, st->mark, &word) == 0 && word != NULL;
 }
 
 /* --- unknown.c ------------------------------------------------------------------------------------------- */

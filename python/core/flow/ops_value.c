@@ -327,13 +327,19 @@ static PyObject *pop_slice(struct fl_run *run, struct fl_frame *f) {
     return r;
 }
 
-static int op_binary_slice(struct fl_run *run, struct fl_frame *f, int arg) {
-    (void)arg;
+/* What op does, with a slice of two values instead of a key. */
+static int with_slice(struct fl_run *run, struct fl_frame *f,
+                      int (*op)(struct fl_run *run, struct fl_frame *f, int arg)) {
     PyObject *slice = pop_slice(run, f);
     if (!slice)
         return -1;
     fl_push(f, slice);
-    return op_subscr(run, f, 0);
+    return op(run, f, 0);
+}
+
+static int op_binary_slice(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)arg;
+    return with_slice(run, f, op_subscr);
 }
 
 int fl_set_item(struct fl_run *run, PyObject *o, PyObject *key, PyObject *value) {
@@ -378,11 +384,7 @@ static int op_store_subscr(struct fl_run *run, struct fl_frame *f, int arg) {
 
 static int op_store_slice(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
-    PyObject *slice = pop_slice(run, f);
-    if (!slice)
-        return -1;
-    fl_push(f, slice);
-    return op_store_subscr(run, f, 0);
+    return with_slice(run, f, op_store_subscr);
 }
 
 static int op_delete_subscr(struct fl_run *run, struct fl_frame *f, int arg) {

@@ -112,7 +112,7 @@ static int intern(PyObject **to, const char *text) {
 int flow_exec(PyObject *module) {
     struct flow_state *st = fl_state_of(module);
     st->enabled = 1;
-    st->mark = core_code_index();
+    st->mark = core_code_extra_index(NULL);
     if (st->mark < 0) {
         PyErr_SetString(PyExc_RuntimeError, "no room left at code objects (co_extra)");
         return -1;

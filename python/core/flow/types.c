@@ -102,7 +102,7 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
         st->has_generators = 1;
     }
     if (!functional && st && PyFunction_Check(function) &&
-        core_code_set(PyFunction_GET_CODE(function), st->mark, st) < 0)
+        core_code_set_extra(PyFunction_GET_CODE(function), st->mark, st) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -149,7 +149,7 @@ static int wrapper_setattr(PyObject *self, PyObject *name, PyObject *value) {
         struct flow_state *st = state_of(self);
         int scheduled =
             before != PyFunction_GET_CODE(function) && st && Py_TYPE(self) == st->schedule_type;
-        return scheduled ? core_code_set(PyFunction_GET_CODE(function), st->mark, st) : 0;
+        return scheduled ? core_code_set_extra(PyFunction_GET_CODE(function), st->mark, st) : 0;
     }
     return PyObject_GenericSetAttr(self, name, value);
 }

@@ -62,6 +62,7 @@ int pk_pickler_init(struct pickler *p, PyObject *module) {
 void pk_pickler_reset(struct pickler *p) {
     pk_unwind(p);
     pk_memo_clear(&p->memo);
+    pk_values_clear(&p->values);
     p->next = 0;
     Py_CLEAR(p->done);
     Py_CLEAR(p->scratch);
@@ -81,6 +82,7 @@ void pk_pickler_reset(struct pickler *p) {
 void pk_pickler_fini(struct pickler *p) {
     pk_pickler_reset(p);
     pk_memo_fini(&p->memo);
+    pk_values_fini(&p->values);
     PyMem_Free(p->frames);
     PyMem_Free(p->globals);
     p->frames = NULL;
@@ -138,6 +140,7 @@ static int dump_as(PyObject *module, PyObject *obj, struct pk_sink *sink, const 
     p->watch = way->watch;
     p->nested = way->nested;
     p->proto = way->protocol;
+    p->keeps = p->proto < 4;
     p->scratch = Py_XNewRef(way->scratch);
     int rc = pk_pickler_dump(p, obj, sink);
     if (rc < 0) {

@@ -77,7 +77,7 @@ int pk_name_items(struct pickler *p, PyObject *set, unsigned char op) {
     if (!f)
         return -1;
     f->aux = Py_NewRef(set);
-    f->n = op;
+    f->op = op;
     f->prev = (Py_ssize_t)self->nitems;
     return 1;
 }
@@ -94,9 +94,9 @@ static int write_names(struct pickler *p, struct pk_frame *f, size_t n) {
     pk_le64(head + 1, n);
     self->nitems = from;
     if (pk_write(p, head, sizeof head) < 0 || pk_write(p, self->items + from, n * PK_NAME) < 0 ||
-        pk_put(p, (unsigned char)f->n) < 0)
+        pk_put(p, f->op) < 0)
         return -1;
-    return f->n == OP_FROZENSET ? pk_write_unfound(p) : 0;
+    return f->op == OP_FROZENSET ? pk_write_unfound(p) : 0;
 }
 
 /* Names are kept as -address → (object, name), beside what save_set.c keeps. */

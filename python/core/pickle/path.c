@@ -42,9 +42,9 @@ static PyObject *index_part(const struct pk_frame *f) {
 
 static PyObject *set_part(const struct pk_frame *f) {
     Py_ssize_t i = f->i - 1;
-    if (f->n == OP_APPENDS)
+    if (f->op == OP_APPENDS)
         return PyUnicode_FromFormat("[%zd]", i);
-    if (f->n != OP_SETITEMS)
+    if (f->op != OP_SETITEMS)
         return PyUnicode_FromString(".<item of the set>");
     PyObject *text = key_text(PyList_GET_ITEM(f->obj, i & ~(Py_ssize_t)1));
     PyObject *part = text ? PyUnicode_FromFormat("[%U]", text) : NULL;

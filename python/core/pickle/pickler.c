@@ -37,6 +37,7 @@ struct pk_frame *pk_push(struct pickler *p, enum pk_frame_kind kind, PyObject *o
     struct pk_frame *f = &p->frames[p->nframes++];
     f->kind = (uint8_t)kind;
     f->flags = 0;
+    f->op = 0;
     f->n = 0;
     f->obj = Py_XNewRef(obj);
     f->i = 0;
@@ -96,15 +97,7 @@ int pk_push_call(struct pickler *p, int (*call)(struct pickler *p, PyObject *obj
 int pk_get(struct pickler *p, uint32_t index) {
     if (pk_reserve(p, 5) < 0)
         return -1;
-    if (index < 256) {
-        p->cur[0] = OP_BINGET;
-        p->cur[1] = (unsigned char)index;
-        p->cur += 2;
-    } else {
-        p->cur[0] = OP_LONG_BINGET;
-        pk_le32(p->cur + 1, index);
-        p->cur += 5;
-    }
+    p->cur += pk_get_form(p->cur, index);
     return 0;
 }
 
@@ -169,27 +162,48 @@ static int step_list(struct pickler *p, struct pk_frame *f) {
     return 0;
 }
 
-/* The end of a tuple: recursive ones came into the memo through what they contain. */
-static int end_tuple(struct pickler *p, PyObject *tuple, int once) {
+/* What is written into that frame is looked for by its address when the outline of what contains it is made. */
+static int in_sequence(const struct pickler *p, Py_ssize_t frame) {
+    return p->keeps || (frame >= 0 &&
+                        (p->frames[frame].kind == PK_F_TUPLE || p->frames[frame].kind == PK_F_SET));
+}
+
+static struct pk_seq tuple_seq(PyObject *tuple, int once) {
+    static const unsigned char ops[] = {OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
     Py_ssize_t n = PyTuple_GET_SIZE(tuple);
+    return (struct pk_seq){.kind = PK_V_TUPLE,
+                           .op = n > 3 ? OP_TUPLE : ops[n - 1],
+                           .once = once,
+                           .items = &PyTuple_GET_ITEM(tuple, 0),
+                           .n = n,
+                           .stride = sizeof(PyObject *)};
+}
+
+/* The end of a tuple: recursive ones came into the memo through what they contain. */
+static int end_tuple(struct pickler *p, const struct pk_frame *f) {
+    PyObject *tuple = f->obj;
+    int once = f->flags & PK_FF_ONCE;
+    struct pk_seq seq = tuple_seq(tuple, once && !in_sequence(p, p->nframes - 2));
+    if (p->flags & PK_CANONICAL)
+        return pk_put(p, seq.op) < 0 ? -1 : pk_write_unfound(p);
     if (!once) {
-        int rc = n > 3 ? taken_from_memo(p, tuple, OP_POP_MARK, 1)
-                       : taken_from_memo(p, tuple, OP_POP, (int)n);
+        int rc = seq.n > 3 ? taken_from_memo(p, tuple, OP_POP_MARK, 1)
+                           : taken_from_memo(p, tuple, OP_POP, (int)seq.n);
         if (rc)
             return rc < 0 ? -1 : 0;
     }
-    static const unsigned char ops[] = {OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
-    if (pk_put(p, n > 3 ? OP_TUPLE : ops[n - 1]) < 0)
-        return -1;
-    return pk_memoize_once(p, tuple, once);
+    seq.start = (size_t)f->prev;
+    seq.next = f->n;
+    return pk_seq_close(p, tuple, &seq);
 }
 
 static int step_tuple(struct pickler *p, struct pk_frame *f) {
     PyObject *tuple = f->obj;
+    Py_ssize_t depth = p->nframes;
     int flags = f->flags, rc = save_items(p, tuple, 0, 0);
     if (rc <= 0)
         return rc;
-    if (end_tuple(p, tuple, flags & PK_FF_ONCE) < 0)
+    if (end_tuple(p, &p->frames[depth - 1]) < 0)
         return -1;
     if (flags & PK_FF_LEVEL && pk_level_close(p, tuple) < 0)
         return -1;
@@ -265,22 +279,34 @@ static int step_dict(struct pickler *p, struct pk_frame *f) {
     return end_dict(p, depth);
 }
 
+static int end_frozenset(struct pickler *p, const struct pk_frame *f) {
+    int rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    struct pk_seq seq = {.start = (size_t)f->prev,
+                         .next = f->n,
+                         .kind = PK_V_FROZENSET,
+                         .op = OP_FROZENSET,
+                         .items = ((PyListObject *)f->obj)->ob_item,
+                         .n = PyList_GET_SIZE(f->obj),
+                         .stride = sizeof(PyObject *)};
+    return pk_seq_close(p, f->aux, &seq);
+}
+
 static int step_set(struct pickler *p, struct pk_frame *f) {
     Py_ssize_t depth = p->nframes;
     int rc = save_items(p, f->obj, 1, 0);
     if (rc <= 0)
         return rc;
     f = &p->frames[depth - 1];
-    if (f->n == OP_FROZENSET && p->flags & PK_CANONICAL) {
-        if (pk_put(p, OP_FROZENSET) < 0 || pk_write_unfound(p) < 0)
-            return -1;
-    } else if (f->n == OP_FROZENSET) {
-        rc = taken_from_memo(p, f->aux, OP_POP_MARK, 1);
-        if (rc < 0 || (rc == 0 && (pk_put(p, OP_FROZENSET) < 0 || pk_memoize(p, f->aux) < 0)))
-            return -1;
-    } else if (pk_put(p, (unsigned char)f->n) < 0) {
+    if (f->op != OP_FROZENSET)
+        rc = pk_put(p, f->op);
+    else if (p->flags & PK_CANONICAL)
+        rc = pk_put(p, OP_FROZENSET) < 0 ? -1 : pk_write_unfound(p);
+    else
+        rc = end_frozenset(p, f);
+    if (rc < 0)
         return -1;
-    }
     pop(p);
     return 0;
 }
@@ -419,23 +445,39 @@ static int step_later(struct pickler *p, struct pk_frame *f) {
     return rc;
 }
 
+/* Short arguments are written in full each time: a name for them would take longer than they do. */
+static int save_args(struct pickler *p, PyObject *args) {
+    if (PyTuple_GET_SIZE(args) > PK_FEW_ARGS || p->flags & PK_CANONICAL)
+        return 0;
+    return pk_save_atoms(p, args);
+}
+
 int pk_save_tuple(struct pickler *p, PyObject *obj, int flags) {
     Py_ssize_t n = PyTuple_GET_SIZE(obj);
     if (n == 0)
         return pk_put(p, OP_EMPTY_TUPLE);
-    int once = pk_alone(p, obj) ? PK_FF_ONCE : 0;
-    int level = p->flags & PK_CANONICAL && !(flags & PK_FF_REDUCE) ? PK_FF_LEVEL : 0;
-    int rc = level ? pk_level_known(p, obj) : once ? 0 : pk_seen(p, obj);
+    int canonical = p->flags & PK_CANONICAL, level = canonical && !(flags & PK_FF_REDUCE);
+    int once = core_only_ref(obj), rc = 0;
+    if (flags & PK_FF_REDUCE && (rc = save_args(p, obj)) != 0)
+        return rc < 0 ? -1 : 0;
+    rc = level ? pk_level_known(p, obj) : canonical || once ? 0 : pk_seen(p, obj);
     if (rc)
         return rc < 0 ? -1 : 0;
     if (level && pk_level_open(p) < 0)
         return -1;
+    struct pk_seq seq = tuple_seq(obj, once && !in_sequence(p, p->nframes - 1));
+    seq.start = (size_t)(p->cur - (unsigned char *)p->sink->buf);
+    seq.next = p->next;
+    if (!canonical && (rc = pk_save_few(p, obj, &seq)) != 0)
+        return rc < 0 ? -1 : 0;
     if (n > 3 && pk_put(p, OP_MARK) < 0)
         return -1;
     struct pk_frame *f = pk_push(p, PK_F_TUPLE, obj);
     if (!f)
         return -1;
-    f->flags = (uint8_t)(flags | once | level);
+    f->flags = (uint8_t)(flags | (once ? PK_FF_ONCE : 0) | (level ? PK_FF_LEVEL : 0));
+    f->prev = (Py_ssize_t)seq.start;
+    f->n = seq.next;
     return 0;
 }
 

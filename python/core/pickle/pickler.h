@@ -15,6 +15,7 @@
 #include "memo.h"
 #include "opcodes.h"
 #include "room.h"
+#include "values.h"
 
 enum {
     PK_CANONICAL =
@@ -25,9 +26,9 @@ enum {
 
 enum pk_frame_kind {
     PK_F_LIST,  /* obj: list, i: next item; n: 1 when MARK was written */
-    PK_F_TUPLE, /* obj: tuple, i: next item */
+    PK_F_TUPLE, /* obj: tuple, i: next item; prev, n: as struct pk_seq's start, next */
     PK_F_DICT, /* obj: dict, i: position, aux: a value whose key was just saved, prev: position of the pair */
-    PK_F_SET, /* obj: list of the items in order, i: next item, aux: the set; n: opcode at the end */
+    PK_F_SET, /* obj: list of the items in order, i: next item, aux: the set; prev, n: as of a tuple, if it is a frozenset */
     PK_F_SAVE,  /* obj: to be saved */
     PK_F_DONE,  /* obj: is being saved by the frames above; stays for the path only */
     PK_F_WRITE, /* text: n bytes to write */
@@ -43,7 +44,7 @@ enum {
     PK_FF_ATTRS = 1 << 0,   /* dict: its keys are attributes; in the path `.key` */
     PK_FF_GLOBALS = 1 << 1, /* dict: its keys are globals of a function */
     PK_FF_BUILD = 1 << 2,   /* dict: BUILD comes after it */
-    PK_FF_ONCE = 1 << 3,    /* tuple: nobody else can meet it: no memo entry */
+    PK_FF_ONCE = 1 << 3,    /* tuple: nobody will look for it by its address */
     PK_FF_REDUCE = 1 << 4,  /* tuple: what __reduce__ returned as arguments */
     PK_FF_QUIET = 1 << 5,   /* save: a container made for this pickle, which nobody can change */
     PK_FF_LEVEL = 1 << 6,   /* tuple: a level ends with it (digest.h) */
@@ -54,6 +55,7 @@ struct pickler;
 struct pk_frame {
     uint8_t kind;
     uint8_t flags;
+    uint8_t op; /* set: the opcode at the end */
     uint32_t n;
     PyObject *obj; /* strong or NULL */
     union {
@@ -104,6 +106,8 @@ struct pickler {
     int proto;
     uint32_t next; /* index the next MEMOIZE gets */
     struct pk_memo memo;
+    struct pk_values values;
+    int keeps; /* values knows texts by objects, which are in the memo then */
     struct pk_frame *frames;
     Py_ssize_t nframes, capframes;
     struct pk_globals *globals;
@@ -181,7 +185,28 @@ PyObject *pk_digest_nested(struct pickler *p, PyObject *obj, PyObject *scratch);
 int pk_name_items(struct pickler *p, PyObject *set, unsigned char op);
 int pk_name_next(struct pickler *p, struct pk_frame *f); /* 1: all are done */
 
+/* --- seq.c --- */
+struct pk_seq {
+    size_t start;  /* where it begins in the sink */
+    uint32_t next; /* the pickler's, when it began */
+    enum pk_value_kind kind;
+    unsigned char op;  /* that makes it of its items */
+    int once;          /* nobody will look for it by its address */
+    const void *items; /* the first of n PyObject *, of one every `stride` bytes */
+    Py_ssize_t n;
+    size_t stride;
+};
+/* The end of a tuple or frozenset whose items are written, in the order of items: the opcode, or, if the pickle has an equal one
+ * already, that instead of all that was written since it began. */
+int pk_seq_close(struct pickler *p, PyObject *obj, const struct pk_seq *seq);
+/* All of a tuple of a few atoms, without a frame. 1: written, 0: it is not one, -1 */
+int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq);
+
 /* --- save_builtin.c --- */
+/* 1 and *index if an equal text is in the memo, 0, -1; str and bytes only */
+int pk_text_index(struct pickler *p, PyObject *obj, uint32_t *index);
+/* obj, which p->memo keeps, was given this index. */
+int pk_text_learn(struct pickler *p, PyObject *obj, uint32_t index);
 int pk_save_str(struct pickler *p, PyObject *obj);
 int pk_save_bytes(struct pickler *p, PyObject *obj);
 int pk_save_long(struct pickler *p, PyObject *obj);
@@ -226,6 +251,8 @@ int pk_how_of(struct pk_state *st, PyTypeObject *type);
 int pk_save_plain(struct pickler *p, PyObject *obj); /* PLAIN, EMPTY, SLOTS */
 /* NEWOBJ; *refused: __getstate__ or __getnewargs__ raised, and nothing was written. */
 int pk_save_newobj(struct pickler *p, PyObject *obj, int *refused);
+/* Arguments up to here are written in full each time, if all of them are atoms. */
+enum { PK_FEW_ARGS = 8 };
 /* A tuple of atoms: its items and the opcode, without memo. 1: written, 0: something else is in it, -1 */
 int pk_save_atoms(struct pickler *p, PyObject *args);
 
@@ -329,6 +356,18 @@ static inline void pk_le64(unsigned char *at, uint64_t value) {
     pk_le32(at + 4, (uint32_t)(value >> 32));
 }
 
+/* The opcode that gets what has this index, at `at`, where there are 5 bytes of room: its length. */
+static inline size_t pk_get_form(unsigned char *at, uint32_t index) {
+    if (index < 256) {
+        at[0] = OP_BINGET;
+        at[1] = (unsigned char)index;
+        return 2;
+    }
+    at[0] = OP_LONG_BINGET;
+    pk_le32(at + 1, index);
+    return 5;
+}
+
 /* What was just built takes the next index of the memo. */
 static inline int pk_write_put(struct pickler *p) {
     if (p->proto < 4)
@@ -351,16 +390,6 @@ static inline int pk_memoize(struct pickler *p, PyObject *obj) {
         pk_level_type(p, Py_TYPE(obj)))
         return pk_write_unfound(p);
     return pk_write_put(p) < 0 ? -1 : pk_memo_put(&p->memo, obj, p->next - 1);
-}
-
-/* The same for an immutable object: one that only its container refers to cannot be met again. */
-static inline int pk_memoize_once(struct pickler *p, PyObject *obj, int once) {
-    return once ? pk_write_unfound(p) : pk_memoize(p, obj);
-}
-
-/* An immutable object that is not looked for in the memo. */
-static inline int pk_alone(const struct pickler *p, PyObject *obj) {
-    return core_only_ref(obj) || p->flags & PK_CANONICAL;
 }
 
 /* 1: obj was met before and is taken from the memo; 0: it was not; -1: exception */

@@ -49,6 +49,7 @@ static int pickler_init(PyObject *op, PyObject *args, PyObject *kwargs) {
     pk_pickler_init(&self->p, module);
     self->ready = 1;
     self->p.proto = proto;
+    self->p.keeps = 1;
     self->p.flags = byref ? PK_BYREF : 0;
     Py_XSETREF(self->write, write);
     Py_XSETREF(self->buffer_callback, callback && callback != Py_None ? Py_NewRef(callback) : NULL);
@@ -170,6 +171,8 @@ static int pickler_set_memo(PyObject *op, PyObject *value, void *unused) {
             rc = -1;
         } else {
             rc = pk_memo_put(&self->p.memo, obj, index);
+            if (rc == 0 && (PyUnicode_CheckExact(obj) || PyBytes_CheckExact(obj)))
+                rc = pk_text_learn(&self->p, obj, index);
             if (index >= self->p.next)
                 self->p.next = index + 1;
         }

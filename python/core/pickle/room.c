@@ -1,5 +1,7 @@
 #include "room.h"
 
+#include <sodium.h>
+
 #include "../state.h"
 #include "code_info.h"
 #include "pickler.h"
@@ -40,6 +42,7 @@ struct pk_state *pk_state_new(PyObject *module) {
         return NULL;
     }
     st->module = module;
+    randombytes_buf(&st->seed, sizeof st->seed);
     for (int i = 0; i < PK_STR_COUNT; i++)
         if (!(st->str[i] = PyUnicode_InternFromString(strings[i])))
             goto fail;

@@ -48,14 +48,146 @@ int pk_write_bytes(struct pickler *p, const char *data, size_t len) {
     return write_counted(p, data, len, OP_SHORT_BINBYTES, OP_BINBYTES, OP_BINBYTES8);
 }
 
-static int write_surrogates(struct pickler *p, PyObject *obj) {
-    PyErr_Clear();
-    PyObject *utf8 = PyUnicode_AsEncodedString(obj, "utf-8", "surrogatepass");
-    if (!utf8)
+/* --- texts and bytes: equal ones are written once --------------------------------------------------------- */
+
+struct text {
+    const char *data;
+    size_t len;
+    PyObject *made; /* strong or NULL: what data is in, if not in the object */
+};
+
+/* The UTF-8 of a str, or what is in bytes. */
+static int text_of(PyObject *obj, struct text *text) {
+    Py_ssize_t len;
+    text->made = NULL;
+    if (PyBytes_CheckExact(obj)) {
+        text->data = PyBytes_AS_STRING(obj);
+        len = PyBytes_GET_SIZE(obj);
+    } else if (PyUnicode_IS_COMPACT_ASCII(obj)) {
+        text->data = (const char *)PyUnicode_1BYTE_DATA(obj);
+        len = PyUnicode_GET_LENGTH(obj);
+    } else if (!(text->data = PyUnicode_AsUTF8AndSize(obj, &len))) {
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+            return -1;
+        PyErr_Clear();
+        text->made = PyUnicode_AsEncodedString(obj, "utf-8", "surrogatepass");
+        if (!text->made)
+            return -1;
+        text->data = PyBytes_AS_STRING(text->made);
+        len = PyBytes_GET_SIZE(text->made);
+    }
+    text->len = (size_t)len;
+    return 0;
+}
+
+/* The text was written at `at`, by write_counted(). */
+static int written_there(const unsigned char *at, enum pk_value_kind kind,
+                         const struct text *text) {
+    int str = kind == PK_V_STR;
+    size_t head = 9;
+    if (text->len < 256) {
+        if (at[0] != (str ? OP_SHORT_BINUNICODE : OP_SHORT_BINBYTES) || at[1] != text->len)
+            return 0;
+        head = 2;
+    } else if (text->len <= UINT32_MAX) {
+        if (at[0] != (str ? OP_BINUNICODE : OP_BINBYTES) || pk_read32(at + 1) != text->len)
+            return 0;
+        head = 5;
+    } else if (at[0] != (str ? OP_BINUNICODE8 : OP_BINBYTES8) || pk_read64(at + 1) != text->len) {
+        return 0;
+    }
+    return memcmp(at + head, text->data, text->len) == 0;
+}
+
+static int same_object(PyObject *other, PyObject *obj) {
+    if (PyUnicode_CheckExact(obj))
+        return PyUnicode_CheckExact(other) && PyUnicode_Compare(other, obj) == 0;
+    return PyBytes_CheckExact(other) && PyBytes_GET_SIZE(other) == PyBytes_GET_SIZE(obj) &&
+           memcmp(PyBytes_AS_STRING(other), PyBytes_AS_STRING(obj),
+                  (size_t)PyBytes_GET_SIZE(obj)) == 0;
+}
+
+/* The slot of an equal text, or the free one where it belongs; there must be room. */
+static inline struct pk_value_slot *find_text(const struct pickler *p, PyObject *obj,
+                                              enum pk_value_kind kind, const struct text *text,
+                                              uint32_t hash) {
+    const struct pk_values *values = &p->values;
+    for (uint32_t i = hash & values->mask;; i = (i + 1) & values->mask) {
+        struct pk_value_slot *slot = &values->slots[i];
+        if (!slot->entry)
+            return slot;
+        if (slot->hash != hash)
+            continue;
+        const struct pk_value_entry *entry = &values->entries[slot->entry - 1];
+        if (entry->kind != (uint32_t)kind)
+            continue;
+        const unsigned char *at = (const unsigned char *)p->sink->buf + entry->at;
+        if (p->keeps ? same_object((PyObject *)entry->at, obj) : written_there(at, kind, text))
+            return slot;
+    }
+}
+
+static enum pk_value_kind kind_of(PyObject *obj) {
+    return PyUnicode_CheckExact(obj) ? PK_V_STR : PK_V_BYTES;
+}
+
+/* find_text() for who has nothing yet; NULL: exception. */
+static struct pk_value_slot *slot_of(struct pickler *p, PyObject *obj, uint32_t *hash) {
+    struct text text;
+    if (pk_values_room(&p->values) < 0 || text_of(obj, &text) < 0)
+        return NULL;
+    *hash = pk_hash(p->st->seed, kind_of(obj), text.data, text.len);
+    struct pk_value_slot *slot = find_text(p, obj, kind_of(obj), &text, *hash);
+    Py_XDECREF(text.made);
+    return slot;
+}
+
+int pk_text_index(struct pickler *p, PyObject *obj, uint32_t *index) {
+    uint32_t hash;
+    if (pk_memo_find(&p->memo, obj, index))
+        return 1;
+    const struct pk_value_slot *slot = slot_of(p, obj, &hash);
+    if (!slot)
         return -1;
-    int rc = pk_write_str(p, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
-    Py_DECREF(utf8);
-    return rc;
+    if (slot->entry)
+        *index = p->values.entries[slot->entry - 1].index;
+    return slot->entry != 0;
+}
+
+int pk_text_learn(struct pickler *p, PyObject *obj, uint32_t index) {
+    uint32_t hash;
+    struct pk_value_slot *slot = slot_of(p, obj, &hash);
+    if (slot && !slot->entry)
+        pk_values_fill(&p->values, slot, hash, kind_of(obj), (size_t)obj, index);
+    return slot ? 0 : -1;
+}
+
+static int write_text(struct pickler *p, enum pk_value_kind kind, const struct text *text) {
+    return kind == PK_V_STR ? pk_write_str(p, text->data, text->len)
+                            : pk_write_bytes(p, text->data, text->len);
+}
+
+/* Writes a text or bytes, or which equal one it is. */
+static inline int save_text(struct pickler *p, PyObject *obj, enum pk_value_kind kind,
+                            const struct text *text, int once) {
+    if (p->flags & PK_CANONICAL)
+        return write_text(p, kind, text) < 0 ? -1 : pk_write_unfound(p);
+    if (pk_values_room(&p->values) < 0)
+        return -1;
+    uint32_t hash = pk_hash(p->st->seed, kind, text->data, text->len);
+    struct pk_value_slot *slot = find_text(p, obj, kind, text, hash);
+    if (slot->entry)
+        return pk_get(p, p->values.entries[slot->entry - 1].index);
+    size_t at = p->keeps ? (size_t)obj : (size_t)(p->cur - (unsigned char *)p->sink->buf);
+    if (write_text(p, kind, text) < 0 || pk_write_put(p) < 0)
+        return -1;
+    pk_values_fill(&p->values, slot, hash, kind, at, p->next - 1);
+    return once ? 0 : pk_memo_put(&p->memo, obj, p->next - 1);
+}
+
+/* Nobody looks for it by its address. */
+static int met_once(const struct pickler *p, PyObject *obj) {
+    return p->flags & PK_CANONICAL || (core_only_ref(obj) && !p->keeps);
 }
 
 /* In a canonical pickle, a text or bytes long enough to have a name. */
@@ -68,25 +200,15 @@ static int save_named(struct pickler *p, PyObject *obj,
 }
 
 static int save_str(struct pickler *p, PyObject *obj) {
-    int once = pk_alone(p, obj);
-    if (!once) {
-        int rc = pk_seen(p, obj);
-        if (rc)
-            return rc < 0 ? -1 : 0;
-    }
-    int rc;
-    if (PyUnicode_IS_COMPACT_ASCII(obj)) {
-        rc = pk_write_str(p, (const char *)PyUnicode_1BYTE_DATA(obj),
-                          (size_t)PyUnicode_GET_LENGTH(obj));
-    } else {
-        Py_ssize_t len;
-        const char *utf8 = PyUnicode_AsUTF8AndSize(obj, &len);
-        if (utf8)
-            rc = pk_write_str(p, utf8, (size_t)len);
-        else
-            rc = PyErr_ExceptionMatches(PyExc_UnicodeEncodeError) ? write_surrogates(p, obj) : -1;
-    }
-    return rc < 0 ? -1 : pk_memoize_once(p, obj, once);
+    struct text text;
+    int rc, once = met_once(p, obj);
+    if (!once && (rc = pk_seen(p, obj)) != 0)
+        return rc < 0 ? -1 : 0;
+    if (text_of(obj, &text) < 0)
+        return -1;
+    rc = save_text(p, obj, PK_V_STR, &text, once);
+    Py_XDECREF(text.made);
+    return rc;
 }
 
 int pk_save_str(struct pickler *p, PyObject *obj) {
@@ -133,9 +255,8 @@ int pk_save_old(struct pickler *p, PyObject *obj, const char *func, PyObject *co
 }
 
 /* Python 2 knows bytes only as the encoding of a string; written at once, atoms push no frames. */
-static int save_old_bytes(struct pickler *p, PyObject *obj) {
+static int write_old_bytes(struct pickler *p, PyObject *obj) {
     Py_ssize_t base = p->nframes, len = PyBytes_GET_SIZE(obj);
-    Py_INCREF(obj);
     int rc;
     if (len == 0) {
         rc = pk_save_old(p, obj, "builtins.bytes", PyTuple_New(0));
@@ -144,36 +265,42 @@ static int save_old_bytes(struct pickler *p, PyObject *obj) {
         rc = pk_save_old(p, obj, "_codecs.encode",
                          text ? Py_BuildValue("(Ns)", text, "latin1") : NULL);
     }
-    if (rc == 0)
-        rc = pk_run(p, base);
+    return rc == 0 ? pk_run(p, base) : rc;
+}
+
+static int save_old_bytes(struct pickler *p, PyObject *obj) {
+    uint32_t index;
+    int rc = pk_text_index(p, obj, &index);
+    if (rc)
+        return rc < 0 ? -1 : pk_get(p, index);
+    Py_INCREF(obj);
+    rc = write_old_bytes(p, obj);
+    if (rc == 0 && pk_memo_find(&p->memo, obj, &index))
+        rc = pk_text_learn(p, obj, index);
     Py_DECREF(obj);
     return rc;
 }
 
 static int save_bytes(struct pickler *p, PyObject *obj) {
-    int once = pk_alone(p, obj);
-    if (!once) {
-        int rc = pk_seen(p, obj);
-        if (rc)
-            return rc < 0 ? -1 : 0;
-    }
+    int rc, once = met_once(p, obj);
+    if (!once && (rc = pk_seen(p, obj)) != 0)
+        return rc < 0 ? -1 : 0;
     size_t len = (size_t)PyBytes_GET_SIZE(obj);
-    if (p->proto < 3)
-        return save_old_bytes(p, obj);
     if (p->proto < 4 && len > UINT32_MAX) {
         PyErr_SetString(PyExc_OverflowError, "bytes beyond 4 GiB need protocol 4");
         return -1;
     }
+    if (p->proto < 3)
+        return save_old_bytes(p, obj);
     if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
         Py_INCREF(obj);
-        int rc = bytes_out_of_band(p, obj);
+        rc = bytes_out_of_band(p, obj);
         Py_DECREF(obj);
         if (rc)
             return rc < 0 ? -1 : 0;
     }
-    if (pk_write_bytes(p, PyBytes_AS_STRING(obj), len) < 0)
-        return -1;
-    return pk_memoize_once(p, obj, once);
+    struct text text = {PyBytes_AS_STRING(obj), len, NULL};
+    return save_text(p, obj, PK_V_BYTES, &text, once);
 }
 
 int pk_save_bytes(struct pickler *p, PyObject *obj) {

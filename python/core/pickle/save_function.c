@@ -285,6 +285,11 @@ static void attribute(struct attributes *a, enum pk_string name, PyObject *value
     a->value[a->n++] = value;
 }
 
+static int same_text(PyObject *a, PyObject *b) {
+    return a == b || (PyUnicode_CheckExact(a) && b && PyUnicode_CheckExact(b) &&
+                      PyUnicode_Compare(a, b) == 0);
+}
+
 /* What making the function from its code has not set already. */
 static int list_attributes(PyFunctionObject *f, struct attributes *a) {
     PyCodeObject *code = (PyCodeObject *)f->func_code;
@@ -303,7 +308,7 @@ static int list_attributes(PyFunctionObject *f, struct attributes *a) {
     if (PyUnicode_Compare(f->func_name, code->co_name) != 0)
         attribute(a, PK_STR___name__, f->func_name);
     PyObject *doc = core_code_doc(code);
-    if (f->func_doc != doc && f->func_doc)
+    if (f->func_doc && !same_text(f->func_doc, doc))
         attribute(a, PK_STR___doc__, f->func_doc);
     return 0;
 }

@@ -314,7 +314,6 @@ int pk_save_global(struct pickler *p, PyObject *obj, PyObject *name) {
 }
 
 int pk_write_helper(struct pickler *p, enum pk_helper which) {
-    static const char core[] = "ergon._core";
     struct pk_state *st = p->st;
     PyObject *helper = st->helper[which];
     int rc = pk_seen(p, helper);
@@ -326,11 +325,9 @@ int pk_write_helper(struct pickler *p, enum pk_helper which) {
         Py_XDECREF(old);
         return rc;
     }
-    rc = pk_seen(p, st->core_name);
-    if (rc == 0)
-        rc = pk_write_str(p, core, sizeof core - 1) < 0 ? -1 : pk_memoize(p, st->core_name);
     const char *name = pk_helper_names[which];
-    if (rc < 0 || pk_write_str(p, name, strlen(name)) < 0 || pk_put(p, OP_STACK_GLOBAL) < 0)
+    if (pk_save_name(p, st->core_name) < 0 || pk_write_str(p, name, strlen(name)) < 0 ||
+        pk_put(p, OP_STACK_GLOBAL) < 0)
         return -1;
     return pk_memoize(p, helper);
 }

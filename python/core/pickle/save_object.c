@@ -52,7 +52,7 @@ static int push_items_of(struct pickler *p, PyObject *items, unsigned char op, P
     if (!f)
         return -1;
     f->aux = Py_XNewRef(owner);
-    f->n = op;
+    f->op = op;
     return pk_push_write(p, (char[]){OP_MARK}, 1);
 }
 
@@ -215,20 +215,19 @@ static int push_newobj_ex(struct pickler *p, const struct reduced *r, PyObject *
     return pk_push_save(p, cls, ".__class__", NULL);
 }
 
-/* A call of something in the memo with atoms, in a tuple nobody else has, is written without frames.
+/* A call of something in the memo with a few atoms is written without frames.
  * 1: written, 0: it is not one, -1 */
 static int save_short(struct pickler *p, const struct reduced *r, PyObject *obj) {
     uint32_t index;
     if (p->persistent_id || !PyTuple_CheckExact(r->args) ||
-        (PyTuple_GET_SIZE(r->args) > 0 && !core_only_ref(r->args)) ||
-        !pk_memo_find(&p->memo, r->func, &index))
+        PyTuple_GET_SIZE(r->args) > PK_FEW_ARGS || !pk_memo_find(&p->memo, r->func, &index))
         return 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(r->args); i++)
         if (!pk_is_atom(PyTuple_GET_ITEM(r->args, i)))
             return 0;
     if (pk_get(p, index) < 0 || pk_save_atoms(p, r->args) < 0)
         return -1;
-    if (PyTuple_GET_SIZE(r->args) > 0 && pk_write_unfound(p) < 0)
+    if (p->flags & PK_CANONICAL && PyTuple_GET_SIZE(r->args) > 0 && pk_write_unfound(p) < 0)
         return -1;
     return pk_put(p, OP_REDUCE) < 0 || pk_memoize_built(p, obj) < 0 ? -1 : 1;
 }
@@ -415,6 +414,8 @@ int pk_wants_reducer(PyTypeObject *type) {
                                         "WeakKeyDictionary",
                                         "WeakValueDictionary",
                                         "WeakMethod",
+                                        "weakref.ProxyType", /* what it says is its target's */
+                                        "weakref.CallableProxyType",
                                         "pairwise",
                                         "partialmethod",
                                         "NewType",
@@ -484,7 +485,23 @@ static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     return value ? value : second_try(p, obj);
 }
 
+/* A weak proxy of what the stream has already arrives as one. Any other stands for its object, as in pickle: nothing
+ * else would keep that alive there. New reference to that object, or NULL. */
+static PyObject *stood_for(struct pickler *p, PyObject *obj) {
+    uint32_t index;
+    PyObject *target = PyWeakref_CheckProxy(obj) ? core_weakref_get(obj) : NULL;
+    if (target && pk_memo_find(&p->memo, target, &index))
+        Py_CLEAR(target);
+    return target;
+}
+
 int pk_save_instance(struct pickler *p, PyObject *obj) {
+    PyObject *target = stood_for(p, obj);
+    if (target) {
+        int rc = pk_push_save(p, target, NULL, NULL);
+        Py_DECREF(target);
+        return rc;
+    }
     if (p->nested && Py_TYPE(obj)->tp_hash == PyBaseObject_Type.tp_hash) {
         PyErr_SetString(PyExc_TypeError, "instances compared by identity have no order");
         return -1;

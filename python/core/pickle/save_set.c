@@ -110,18 +110,40 @@ static PyObject *key_of(struct pickler *p, PyObject *obj) {
 enum { FEW = 32 };
 
 static int push_items(struct pickler *p, PyObject *set, PyObject *items, unsigned char op) {
+    size_t start = (size_t)(p->cur - (unsigned char *)p->sink->buf);
     struct pk_frame *f;
     if (pk_put(p, OP_MARK) < 0 || !(f = pk_push(p, PK_F_SET, items)))
         return -1;
     f->aux = Py_NewRef(set);
-    f->n = op;
+    f->op = op;
+    f->prev = (Py_ssize_t)start;
+    f->n = p->next;
     return 0;
+}
+
+/* What comes after the items of a set of atoms. */
+static int end_atoms(struct pickler *p, PyObject *set, const struct pk_item *items, size_t start,
+                     uint32_t next, unsigned char op) {
+    if (op != OP_FROZENSET)
+        return pk_put(p, op);
+    if (p->flags & PK_CANONICAL)
+        return pk_put(p, op) < 0 ? -1 : pk_write_unfound(p);
+    struct pk_seq seq = {.start = start,
+                         .next = next,
+                         .kind = PK_V_FROZENSET,
+                         .op = op,
+                         .items = items,
+                         .n = PySet_GET_SIZE(set),
+                         .stride = sizeof *items};
+    return pk_seq_close(p, set, &seq);
 }
 
 /* Ordered items: written at once when nothing of the user's can run meanwhile. 1: written, 2: frames pushed, -1 */
 static int write_items(struct pickler *p, PyObject *set, const struct pk_item *items, int atoms,
                        unsigned char op) {
     Py_ssize_t n = PySet_GET_SIZE(set);
+    size_t start = (size_t)(p->cur - (unsigned char *)p->sink->buf);
+    uint32_t next = p->next;
     if (!atoms || p->persistent_id) {
         PyObject *list = PyList_New(n);
         for (Py_ssize_t i = 0; list && i < n; i++)
@@ -135,7 +157,7 @@ static int write_items(struct pickler *p, PyObject *set, const struct pk_item *i
     for (Py_ssize_t i = 0; i < n; i++)
         if (pk_save_atom(p, items[i].obj) < 0)
             return -1;
-    return pk_put(p, op) < 0 ? -1 : 1;
+    return end_atoms(p, set, items, start, next, op) < 0 ? -1 : 1;
 }
 
 /* Sets of atoms and of tuples of atoms. 1: written, 2: frames pushed, 0: there is something else in it, -1 */
@@ -222,8 +244,6 @@ int pk_save_set(struct pickler *p, PyObject *obj) {
     }
     unsigned char op = frozen ? OP_FROZENSET : OP_ADDITEMS;
     int rc = save_simple(p, obj, op);
-    if (rc == 1 && frozen)
-        return pk_memoize_once(p, obj, pk_alone(p, obj));
     if (rc == 0 && p->flags & PK_CANONICAL)
         rc = pk_name_items(p, obj, op);
     if (rc)

@@ -6,6 +6,8 @@
  * numbers nor all texts, everything is compared. No Python code runs here. */
 #include "set_order.h"
 
+#include <endian.h>
+
 enum { FEW = 32, DEEP = 4 };
 
 enum lead { NONE, NUMBERS, TEXTS, MIXED };
@@ -117,8 +119,12 @@ static PyObject *leading(PyObject *obj, int depth) {
     return first;
 }
 
+static inline PyObject *lead_of(PyObject *obj) {
+    return pk_is_atom(obj) ? obj : leading(obj, DEEP);
+}
+
 /* A text's UTF-8, whose order is that of its code points; NULL: it has none. */
-static const char *text_of(PyObject *str, Py_ssize_t *len) {
+static inline const char *text_of(PyObject *str, Py_ssize_t *len) {
     if (PyUnicode_IS_COMPACT_ASCII(str)) {
         *len = PyUnicode_GET_LENGTH(str);
         return (const char *)PyUnicode_1BYTE_DATA(str);
@@ -130,28 +136,33 @@ static const char *text_of(PyObject *str, Py_ssize_t *len) {
 }
 
 static uint64_t eight_bytes(const char *text, Py_ssize_t len, Py_ssize_t from) {
-    unsigned char bytes[8] = {0};
-    if (len > from)
-        memcpy(bytes, text + from, (size_t)(len - from < 8 ? len - from : 8));
+    Py_ssize_t n = len - from;
+    const unsigned char *at = (const unsigned char *)text + from;
     uint64_t key = 0;
-    for (int i = 0; i < 8; i++)
-        key = key << 8 | bytes[i];
+    if (n >= 8) {
+        memcpy(&key, at, 8);
+        return be64toh(key);
+    }
+    for (Py_ssize_t i = 0; i < n; i++)
+        key |= (uint64_t)at[i] << (56 - 8 * i);
     return key;
 }
 
 /* How many bytes all texts begin with; -1: one of them has no UTF-8. */
 static Py_ssize_t common_prefix(const struct pk_item *items, Py_ssize_t n) {
     Py_ssize_t first_len, len;
-    const char *first = text_of(leading(items[0].obj, DEEP), &first_len);
+    const char *first = text_of(lead_of(items[0].obj), &first_len);
     Py_ssize_t common = first ? first_len : -1;
     for (Py_ssize_t i = 1; common >= 0 && i < n; i++) {
-        const char *text = text_of(leading(items[i].obj, DEEP), &len);
+        const char *text = text_of(lead_of(items[i].obj), &len);
         if (!text)
             return -1;
         if (len < common)
             common = len;
+        if (memcmp(text, first, (size_t)common) == 0)
+            continue;
         Py_ssize_t same = 0;
-        while (same < common && text[same] == first[same])
+        while (text[same] == first[same])
             same++;
         common = same;
     }
@@ -165,7 +176,7 @@ static int make_keys(struct pk_item *items, Py_ssize_t n, enum lead kind) {
     Py_ssize_t common = kind == TEXTS ? common_prefix(items, n) : -1;
     for (Py_ssize_t i = 0; common >= 0 && i < n; i++) {
         Py_ssize_t len;
-        const char *text = text_of(leading(items[i].obj, DEEP), &len);
+        const char *text = text_of(lead_of(items[i].obj), &len);
         items[i].key = eight_bytes(text, len, common);
     }
     return common >= 0;
@@ -237,7 +248,7 @@ static enum lead take(PyObject *set, struct pk_item *items, int *atoms) {
     enum lead kind = NONE;
     *atoms = 1;
     while (_PySet_NextEntry(set, &pos, &item, &hash)) {
-        PyObject *lead = leading(item, DEEP);
+        PyObject *lead = lead_of(item);
         long value = 0;
         if (!lead)
             return NONE;

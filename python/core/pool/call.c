@@ -117,6 +117,21 @@ void pl_record_set_object(struct erg_record *record, PyObject *result) {
     Py_XSETREF(record_objects(record)->result, result);
 }
 
+/* Of a chunk the record names the block, which its chunk holds; the callable for traces. */
+void pl_record_set_block(struct erg_record *record, struct pl_argblock *block) {
+    memcpy(record->inline_bytes, &block, sizeof block);
+    record->args.start = 0;
+    record->args.len = sizeof block;
+    record->fn = (uint64_t)(uintptr_t)block->items->callable;
+    record->user8 = ERG_USER8_BY_REFERENCE;
+}
+
+struct pl_argblock *pl_record_block(const struct erg_record *record) {
+    struct pl_argblock *block;
+    memcpy(&block, record->inline_bytes, sizeof block);
+    return block;
+}
+
 /* --- by value ------------------------------------------------------------------------------------------ */
 
 /* task->fn is there. */

@@ -10,6 +10,7 @@ void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args) {
         return;
     if (args->payload.len && !pl_core_foreign(core))
         pl_payload_free(core, NULL, &args->payload);
+    pl_items_free(args->items);
     pl_futures_release(core, &args->futures);
     Py_XDECREF(args->blobs);
     PyMem_Free(args);
@@ -365,6 +366,10 @@ int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value) {
         return read_call(job, chunk, record, value);
     int done = erg_record_done(core->table, erg_record_handle(core->table, chunk->record));
     uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+    if (chunk->read < ready && chunk->args->items) {
+        *value = pl_items_take(chunk->args->items, record->first + chunk->read++);
+        return 1;
+    }
     if (chunk->read < ready) {
         if (!chunk->block)
             chunk->block = pl_chunk_stream(record);

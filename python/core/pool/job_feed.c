@@ -136,8 +136,7 @@ int pl_jobs_drain(struct pl_core *core, int unsized) {
 
 /* --- pulling ------------------------------------------------------------------------------------------------ */
 
-/* The next item's arguments, one of each iterable, new references. 1, or 0 when there is none. */
-static int job_pull(struct pl_job *job, PyObject **items) {
+int pl_job_pull(struct pl_job *job, PyObject **items) {
     if (job->exhausted)
         return 0;
     if (job->source) {
@@ -240,8 +239,7 @@ static PyObject *item_error(void) {
                : NULL;
 }
 
-/* An item that could not even be sent: its exception takes its turn. 0, or -1 when it is more than that. */
-static int error_chunk(struct pl_job *job, Py_ssize_t position) {
+int pl_job_error(struct pl_job *job, Py_ssize_t position) {
     PyObject *error = item_error();
     struct pl_chunk *chunk = error ? pl_chunk_new(job, job->tail, position) : NULL;
     if (!chunk) {
@@ -252,14 +250,13 @@ static int error_chunk(struct pl_job *job, Py_ssize_t position) {
     return 0;
 }
 
-/* One item: a call. */
-static int feed_call(struct pl_job *job, PyObject **items) {
+int pl_job_feed_call(struct pl_job *job, PyObject **items) {
     struct pl_core *core = job->core;
     PyObject *args = job_arguments(job, items);
     struct pl_chunk *chunk = args ? pl_chunk_new(job, job->tail, job->pulled - 1) : NULL;
     if (!chunk) {
         Py_XDECREF(args);
-        return args ? -1 : error_chunk(job, job->pulled - 1);
+        return args ? -1 : pl_job_error(job, job->pulled - 1);
     }
     struct pl_task task;
     int rc = pl_call_submit_with(core, job->fn, job->callable, args, &job->options, &task);
@@ -295,9 +292,13 @@ int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock 
     }
     struct erg_record *record = erg_table_record(core->table, index);
     record->kind = ERG_KIND_CHUNK;
-    record->fn = job->fn->offset;
-    record->args = args->payload;
-    record->user16 = (uint16_t)PyTuple_GET_SIZE(job->iterators);
+    if (args->items) {
+        pl_record_set_block(record, args);
+    } else {
+        record->fn = job->fn->offset;
+        record->args = args->payload;
+        record->user16 = (uint16_t)PyTuple_GET_SIZE(job->iterators);
+    }
     erg_range_set(record, from, to);
     pl_record_options(core, record, &job->options);
     record->retries = 0; /* what a loss means for the items is decided here */
@@ -355,7 +356,7 @@ static int fill_chunk(struct pl_job *job, struct pl_writer *w, uint32_t most, ui
     PyObject *few[8], **items = width <= 8 ? few : PyMem_New(PyObject *, width);
     int rc = items ? 0 : (PyErr_NoMemory(), -1);
     for (*count = 0; rc == 0 && *count < most && !chunk_full(w); (*count)++) {
-        if (!job_pull(job, items))
+        if (!pl_job_pull(job, items))
             break;
         rc = dump_item(job, w, items, *count);
         items_drop(items, width);
@@ -406,7 +407,7 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     pl_argblock_unref(core, args);
     if (rc >= 0 && error) {
         PyErr_SetRaisedException(error);
-        return error_chunk(job, job->pulled - 1) < 0 ? -1 : 1;
+        return pl_job_error(job, job->pulled - 1) < 0 ? -1 : 1;
     }
     Py_XDECREF(error);
     return rc;
@@ -415,17 +416,17 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
 static int job_feed(struct pl_job *job, uint32_t most) {
     if (most > CHUNK_ITEMS_MAX)
         most = CHUNK_ITEMS_MAX;
-    if (most > 1 && !job->core->by_reference && !(job->options.timeout > 0))
-        return feed_chunk(job, most);
+    if (most > 1 && !(job->options.timeout > 0))
+        return job->core->by_reference ? pl_job_feed_items(job, most) : feed_chunk(job, most);
     Py_ssize_t width = PyTuple_GET_SIZE(job->iterators);
     PyObject *few[8], **items = width <= 8 ? few : PyMem_New(PyObject *, width);
     if (!items) {
         PyErr_NoMemory();
         return -1;
     }
-    int rc = job_pull(job, items);
+    int rc = pl_job_pull(job, items);
     if (rc) {
-        rc = feed_call(job, items) < 0 ? -1 : 1;
+        rc = pl_job_feed_call(job, items) < 0 ? -1 : 1;
         items_drop(items, width);
     }
     if (items != few)

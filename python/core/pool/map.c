@@ -2,8 +2,10 @@
 #include "pool.h"
 
 enum {
-    FIXED_AHEAD = 4096
-}; /* calls on their way when chunks have a fixed size: keeps records warm, workers busy */
+    FIXED_AHEAD =
+        4096, /* calls on their way when chunks have a fixed size: keeps records warm, workers busy */
+    THREADS_AHEAD = 4, /* times as much for threads: the GIL lets the feeder wait for its turn */
+};
 
 static uint32_t next_chunk(const struct pl_job *job) {
     if (job->options.chunksize > 0)
@@ -14,8 +16,10 @@ static uint32_t next_chunk(const struct pl_job *job) {
 }
 
 static uint32_t ahead(struct pl_job *job) {
-    if (job->options.chunksize > 0 || job->core->by_reference)
+    if (job->options.chunksize > 0 || (job->core->by_reference && job->options.timeout > 0))
         return FIXED_AHEAD;
+    if (job->core->by_reference)
+        return erg_balance_ahead(&job->balance) * THREADS_AHEAD;
     job->balance.beyond = pl_core_beyond(job->core);
     return erg_balance_ahead(&job->balance);
 }
@@ -24,6 +28,8 @@ static uint32_t ahead(struct pl_job *job) {
 static int collect(struct pl_job *job) {
     while (job->head) {
         PyObject *value;
+        if (pl_items_take_all(job, job->head, job->list) < 0)
+            return -1;
         int rc = pl_job_read(job, job->head, &value);
         if (rc == 0)
             return 0;
@@ -162,6 +168,8 @@ int pl_job_done(struct pl_job *job) {
         return 0;
     job->busy = PL_BUSY;
     int rc = collect(job);
+    if (!job->head && job->exhausted)
+        job->progress_ns = 0; /* the last word comes before the future's callbacks */
     if (rc == 0)
         rc = pl_job_report(job);
     if (pl_job_leave(job) < 0)

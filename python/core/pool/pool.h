@@ -10,10 +10,12 @@
  *   call.c         one call: encode, submit, decode, free
  *   future_type.c  Future
  *   job.c          many calls: chunks of items, cutting, loss, collection
+ *   job_items.c    chunks whose items go by reference
  *   map.c          map and amap; imap_type.c imap and uimap
  *   pool_type.c    Pool
  *   handle_type.c  Handle (put)
- *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks; fresh.c what results refer to
+ *   worker.c       what a worker does with a record; worker_chunk.c the same for chunks, worker_reference.c by reference;
+ *                  fresh.c what results refer to
  *   runtime.c      how workers of Python come into being
  *   server.c       servers and their keys
  */
@@ -62,6 +64,7 @@ struct pool_state {
     char **zygote_argv[3];
 };
 
+struct pl_argblock;
 struct pl_chunk;
 struct pl_hold;
 struct pl_future;
@@ -362,6 +365,9 @@ int pl_record_by_reference(const struct erg_record *record);
 void pl_record_objects(struct erg_record *record, PyObject **callable, PyObject **args,
                        PyObject **kwargs, PyObject **after);
 void pl_record_set_object(struct erg_record *record, PyObject *result);
+/* The same of a chunk: its block, borrowed. */
+void pl_record_set_block(struct erg_record *record, struct pl_argblock *block);
+struct pl_argblock *pl_record_block(const struct erg_record *record);
 int pl_record_new(struct pl_core *core, struct erg_member *member, uint32_t *index);
 void pl_record_options(struct pl_core *core, struct erg_record *record,
                        const struct pl_options *options);
@@ -410,6 +416,7 @@ struct pl_argblock {
     struct erg_payload payload;
     uint32_t count;
     PyObject *futures, *blobs;
+    struct pl_items *items; /* by reference: then there is no payload; or NULL */
 };
 struct pl_chunk {
     struct pl_chunk *next;
@@ -461,6 +468,12 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
 /* Pulls and enters one chunk of at most `most` items. 1, 0: exhausted, -1 exception. What an iterable raises is kept
  * in pull_error and counts as exhausted. */
 int pl_job_feed(struct pl_job *job, uint32_t most);
+/* The next item's arguments, one of each iterable, new references. 1, or 0 when there is none. */
+int pl_job_pull(struct pl_job *job, PyObject **items);
+/* One item: a call. 0 or -1. */
+int pl_job_feed_call(struct pl_job *job, PyObject **items);
+/* An item that could not even be sent: its exception, which is set, takes its turn. 0, or -1 when it is more than that. */
+int pl_job_error(struct pl_job *job, Py_ssize_t position);
 /* Enters chunk->args [from, to) as a record of its own behind `after`. 0 or -1. */
 int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock *args,
                  uint32_t from, uint32_t to, Py_ssize_t position);
@@ -493,6 +506,29 @@ void pl_job_free(struct pl_job *job);
 struct pl_chunk *pl_chunk_new(struct pl_job *job, struct pl_chunk *after, Py_ssize_t position);
 void pl_chunk_free(struct pl_core *core, struct pl_chunk *chunk);
 void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args);
+
+/* --- job_items.c ---
+ * Items of a chunk by reference, and what became of them. */
+struct pl_items {
+    PyObject *callable;
+    PyObject **args; /* `width` for each item; strong */
+    PyObject *
+        *results; /* strong; NULL: not there, or taken; what was raised is marked: PL_RAISED */
+    uint32_t count, width;
+    int star;   /* an item is the tuple of its arguments */
+    int settle; /* handles stand in some of them */
+};
+#define PL_RAISED(exception) ((PyObject *)((uintptr_t)(exception) | 1))
+#define PL_IS_RAISED(result) ((uintptr_t)(result)&1)
+#define PL_RESULT_OBJECT(result) ((PyObject *)((uintptr_t)(result) & ~(uintptr_t)1))
+/* As pl_job_feed, for a pool of threads. */
+int pl_job_feed_items(struct pl_job *job, uint32_t most);
+void pl_items_free(struct pl_items *items); /* NULL is none */
+/* An item's arguments as a tuple; its result, which is the caller's then: NULL with the item's exception. */
+PyObject *pl_items_tuple(const struct pl_items *items, uint32_t item);
+PyObject *pl_items_take(struct pl_items *items, uint32_t item);
+/* Appends what the chunk has ready, up to an exception, to the list, if it is one of these. 0 or -1. */
+int pl_items_take_all(struct pl_job *job, struct pl_chunk *chunk, PyObject *list);
 
 PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, int star,
                  const struct pl_options *options);
@@ -585,6 +621,17 @@ void pl_worker_count(struct pl_worker *worker, uint64_t bytes_in,
                      uint64_t bytes_out); /* for stats */
 enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
                                      struct erg_record *record);
+/* --- worker_reference.c --- */
+enum { PL_HOLDS_HANDLE = 1, PL_HOLDS_FUTURE = 2 };
+/* What stands in the object, a few containers deep, that is settled before a function sees it: PL_HOLDS_*; with a future
+ * perhaps not all. */
+int pl_reference_holds(struct pl_core *core, PyObject *obj);
+enum erg_outcome pl_worker_run_reference(struct pl_worker *worker, struct erg_record *record);
+enum erg_outcome pl_worker_run_items(struct pl_worker *worker, struct erg_record *record);
+
+/* sys.exit() in a task ends the task, not the worker and not the caller. New reference, or NULL. */
+PyObject *pl_exit_as_loss(PyObject *exception);
+enum erg_outcome pl_worker_why_interrupted(const struct erg_record *record);
 /* The exception that is set becomes the payload's two streams: traceback text, exception. Clears it. 0, -1. */
 int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *writer);
 /* 1 if the exception that is set is the one interruptions raise: cleared, *outcome says why. */

@@ -244,8 +244,7 @@ static PyObject *errors_call(const char *name, PyObject *arg) {
     return made;
 }
 
-/* sys.exit() in a task ends the task, not the worker and not the caller. */
-static PyObject *exit_as_loss(PyObject *exception) {
+PyObject *pl_exit_as_loss(PyObject *exception) {
     PyObject *code = PyObject_GetAttrString(exception, "code");
     PyObject *text = code ? PyUnicode_FromFormat("the task called sys.exit(%R)", code) : NULL;
     PyObject *lost = text ? errors_call("WorkerLost", text) : NULL;
@@ -286,7 +285,7 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     (void)worker;
     PyObject *exception = PyErr_GetRaisedException();
     if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
-        PyObject *lost = exit_as_loss(exception);
+        PyObject *lost = pl_exit_as_loss(exception);
         if (lost)
             Py_SETREF(exception, lost);
         else
@@ -311,12 +310,16 @@ int pl_worker_write_error(struct pl_worker *worker, struct pl_writer *w) {
     return rc;
 }
 
+enum erg_outcome pl_worker_why_interrupted(const struct erg_record *record) {
+    return erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
+}
+
 int pl_worker_interrupted(struct pl_worker *worker, struct erg_record *record,
                           enum erg_outcome *outcome) {
     if (!PyErr_ExceptionMatches(worker->interrupted))
         return 0;
     PyErr_Clear();
-    *outcome = erg_record_state(record) & ERG_STATE_CANCEL ? ERG_OUT_CANCELLED : ERG_OUT_TIMEOUT;
+    *outcome = pl_worker_why_interrupted(record);
     return 1;
 }
 
@@ -525,111 +528,6 @@ static enum erg_outcome run_call(struct pl_worker *worker, uint32_t index,
     return outcome;
 }
 
-/* --- by reference --------------------------------------------------------------------------------------------------- */
-
-enum { SETTLED_DEPTH = 8 }; /* containers inside containers that are looked into */
-
-/* 1 if a future or handle stands in the container, however deep. */
-static int unsettled(struct pl_core *core, PyObject *obj, int depth) {
-    if (Py_TYPE(obj) == core->state->handle_type || Py_TYPE(obj) == core->state->future_type)
-        return 1;
-    if (depth == 0)
-        return 0;
-    if (PyTuple_CheckExact(obj) || PyList_CheckExact(obj)) { /* no Python code runs here */
-        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(obj); i++)
-            if (unsettled(core, PySequence_Fast_GET_ITEM(obj, i), depth - 1))
-                return 1;
-    } else if (PyDict_CheckExact(obj)) {
-        PyObject *key, *value;
-        Py_ssize_t pos = 0;
-        while (PyDict_Next(obj, &pos, &key, &value))
-            if (unsettled(core, value, depth - 1))
-                return 1;
-    }
-    return 0;
-}
-
-static PyObject *settled(struct pl_core *core, PyObject *obj, int depth);
-
-/* Waiting for a future lets other threads change the list meanwhile: we settle what it was when we came. */
-static PyObject *settled_items(struct pl_core *core, PyObject *obj, int depth) {
-    PyObject *was = PySequence_Tuple(obj);
-    Py_ssize_t n = was ? PyTuple_GET_SIZE(was) : 0;
-    PyObject *copy = !was ? NULL : PyTuple_CheckExact(obj) ? PyTuple_New(n) : PyList_New(n);
-    for (Py_ssize_t i = 0; copy && i < n; i++) {
-        PyObject *item = settled(core, PyTuple_GET_ITEM(was, i), depth);
-        if (!item)
-            Py_CLEAR(copy);
-        else if (PyTuple_CheckExact(obj))
-            PyTuple_SET_ITEM(copy, i, item);
-        else
-            PyList_SET_ITEM(copy, i, item);
-    }
-    Py_XDECREF(was);
-    return copy;
-}
-
-static PyObject *settled_dict(struct pl_core *core, PyObject *dict, int depth) {
-    PyObject *copy = PyDict_Copy(dict), *key, *value;
-    Py_ssize_t pos = 0;
-    while (copy && PyDict_Next(copy, &pos, &key, &value)) { /* ours: only values change */
-        PyObject *item = settled(core, value, depth);
-        if (!item || PyDict_SetItem(copy, key, item) < 0)
-            Py_CLEAR(copy);
-        Py_XDECREF(item);
-    }
-    return copy;
-}
-
-/* The argument with results and put objects in the place of futures and handles; itself when there are none: objects
- * go to threads as they are. New reference. */
-static PyObject *settled(struct pl_core *core, PyObject *obj, int depth) {
-    if (Py_TYPE(obj) == core->state->handle_type)
-        return pl_handle_check(obj, core) < 0 ? NULL : Py_NewRef(pl_handle_object(obj));
-    if (Py_TYPE(obj) == core->state->future_type) {
-        struct pl_future *future = (struct pl_future *)obj;
-        if (pl_future_wait(future, -1) < 0)
-            return NULL;
-        if (future->status == PL_VALUE)
-            return Py_NewRef(future->result);
-        PyErr_SetObject((PyObject *)Py_TYPE(future->result), future->result);
-        return NULL;
-    }
-    if (!unsettled(core, obj, depth))
-        return Py_NewRef(obj);
-    if (PyDict_CheckExact(obj))
-        return settled_dict(core, obj, depth - 1);
-    return settled_items(core, obj, depth - 1);
-}
-
-static enum erg_outcome run_reference(struct pl_worker *worker, struct erg_record *record) {
-    PyObject *callable, *args, *kwargs, *after, *result = NULL;
-    pl_record_objects(record, &callable, &args, &kwargs, &after);
-    PyObject *first =
-        after ? settled_items(worker->core, after, SETTLED_DEPTH) : Py_NewRef(Py_None);
-    PyObject *a = first ? settled_items(worker->core, args, SETTLED_DEPTH) : NULL;
-    Py_XDECREF(first);
-    PyObject *k = a && kwargs ? settled_dict(worker->core, kwargs, SETTLED_DEPTH) : NULL;
-    Py_INCREF(callable); /* the owner may give the task up and free it meanwhile */
-    if (a && (k || !kwargs))
-        result = PyObject_Call(callable, a, k);
-    Py_DECREF(callable);
-    Py_XDECREF(a);
-    Py_XDECREF(k);
-    enum erg_outcome outcome = ERG_OUT_OK;
-    if (!result && !pl_worker_interrupted(worker, record, &outcome)) {
-        outcome = ERG_OUT_ERROR;
-        result = PyErr_GetRaisedException();
-        PyObject *lost =
-            PyErr_GivenExceptionMatches(result, PyExc_SystemExit) ? exit_as_loss(result) : NULL;
-        if (lost)
-            Py_SETREF(result, lost);
-        PyErr_Clear();
-    }
-    pl_record_set_object(record, result);
-    return outcome;
-}
-
 /* --- the loop's operations ------------------------------------------------------------------------------------------ */
 
 static void trace_task(struct pl_worker *worker, struct erg_record *record, uint32_t index,
@@ -705,7 +603,8 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
     }
     enum erg_outcome outcome;
     if (pl_record_by_reference(record))
-        outcome = run_reference(worker, record);
+        outcome = record->kind == ERG_KIND_CHUNK ? pl_worker_run_items(worker, record)
+                                                 : pl_worker_run_reference(worker, record);
     else if (record->kind == ERG_KIND_CHUNK)
         outcome = pl_worker_run_chunk(worker, index, record);
     else

@@ -13,7 +13,7 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from . import pointers as _pointers
 
@@ -39,6 +39,7 @@ __all__ = [
     "outermost",
     "referredglobals",
     "referrednested",
+    "trace",
     "varnames",
 ]
 
@@ -262,3 +263,8 @@ def baditems(obj: Any, exact: bool = False, safe: bool = False) -> list:
         return [] if badobjects(obj, 0, exact, safe) is None else [obj]
     items = list(obj.values()) if hasattr(obj, "values") else list(obj)
     return [item for item in items if badobjects(item, 0, exact, safe) is not None]
+
+
+def trace(obj: Any, file: TextIO | None = None) -> int:
+    """What ergon.pickle.trace() prints: the functions, classes, modules and instances that a pickle of `obj` holds."""
+    return importlib.import_module("ergon.pickle._trace").trace(obj, file)

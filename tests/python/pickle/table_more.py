@@ -123,6 +123,7 @@ class _:
 
     def check(back):
         node = back[0]
+        assert type(back[2]) is weakref.CallableProxyType and back[2].__repr__.__self__ is node
         assert (
             back[1]() is node and back[2].get() == 1 and back[2]() == "called" and back[3]() is None and node in back[4]
         )

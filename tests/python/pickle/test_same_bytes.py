@@ -3,6 +3,7 @@
 import collections
 import datetime
 import enum
+import io
 import os
 import pickle
 import struct
@@ -181,6 +182,161 @@ def apart(value):
     if kind is dict:
         return {apart(key): apart(item) for key, item in value.items()}
     return value
+
+
+graphs = st.recursive(
+    atoms
+    | st.binary(max_size=9)
+    | st.text(max_size=9)
+    | st.integers(-(2**80), 2**80)
+    | st.sampled_from([-0.0, 1, 1.0, True]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=12).map(tuple)
+        | st.tuples(inner, inner)
+        | st.dictionaries(hashables, inner, max_size=3)
+        | st.frozensets(hashables, max_size=4)
+        | st.sets(hashables, max_size=4)
+        | st.builds(lambda one: [one, (one, "x", one), (one, "x", one)], inner)
+        | st.builds(lambda one, other: ((one, other), (one, other), (other, one), [(other, one)]), inner, inner)
+        | st.builds(Record, inner, inner)
+        | st.builds(Point, inner, inner)
+    ),
+    max_leaves=20,
+)
+
+
+class Regrouped:
+    """Copies in which each immutable object is new, or one that was made before for an equal one; mutable objects are shared as they were."""
+
+    def __init__(self, rng):
+        self.rng, self.made, self.equal = rng, {}, {}
+
+    def __call__(self, value):
+        kind = type(value)
+        if kind in (list, dict, set, Record):
+            return self.mutable(value)
+        if kind in (tuple, frozenset):
+            new = kind([self(item) for item in value])
+        elif kind is Point:
+            return self.made.setdefault(id(value), (value, Point(*map(self, value))))[1]
+        else:
+            new = apart(value)
+        key = self.picture(new)
+        return self.equal.setdefault(key, new) if self.rng.random() < 0.6 else new
+
+    def mutable(self, value):
+        kind = type(value)
+        if id(value) not in self.made:
+            new = kind.__new__(kind)
+            self.made[id(value)] = value, new
+            if kind is Record:
+                new.__dict__.update({apart(name): self(item) for name, item in vars(value).items()})
+            elif kind is dict:
+                new.update({self(key): self(item) for key, item in value.items()})
+            else:
+                (new.extend if kind is list else new.update)([self(item) for item in value])
+        return self.made[id(value)][1]
+
+    def picture(self, value):
+        kind = type(value)
+        if kind is tuple:
+            return kind, tuple(map(self.picture, value))
+        if kind is frozenset:
+            return kind, frozenset(map(self.picture, value))
+        return kind, repr(value) if kind in (int, float, bool, str, bytes, type(None)) else id(value)
+
+
+@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.given(value=graphs, rng=st.randoms(use_true_random=False))
+def test_bytes_do_not_show_which_immutable_objects_are_shared(servers, value, rng):
+    regrouped = Regrouped(rng)
+    one = ep.loads(ep.dumps(value))
+    other = regrouped(one)
+    expected = ep.dumps(one), ep.digest(one)
+    assert ep.dumps(other) == expected[0]
+    sent = pickle.dumps(other)
+    for server in servers:
+        assert server.ask(sent) == expected
+    back = ep.loads(expected[0])
+    assert ep.dumps(back) == ep.dumps(pickle.loads(expected[0])) == expected[0]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_texts_and_tuples_of_every_protocol(protocol):
+    one = ["text", b"bytes", ("text", 1), ("text", 1.0), (True, 2**70), ("é€", "\udc80")]
+    value = [*one, *one, (one[2], one[3]), {one[2]: one[1]}]
+    other = [apart(item) for item in value]
+    assert ep.dumps(value, protocol) == ep.dumps(other, protocol)
+    for back in pickle.loads(ep.dumps(other, protocol)), ep.loads(ep.dumps(value, protocol)):
+        assert back == value and repr(back) == repr(value)
+        assert all(back[i] is back[len(one) + i] for i in range(len(one)))
+
+
+def given(values):
+    made = Given()
+    made.values = values
+    return made
+
+
+def test_arguments_of_reductions():
+    for args in ("a", 1, 2.0), tuple(range(20)), ("a", ["b"]):
+        sent = ep.dumps([given(args), given(args), args])
+        if not isinstance(args[1], list):
+            assert sent == ep.dumps([given(apart(args)), given(apart(args)), apart(args)])
+        assert [item.values for item in pickle.loads(sent)[:2]] == [args] * 2
+
+
+class Given:
+    def __init__(self, *values):
+        self.values = values
+
+    def __reduce__(self):
+        return Given, self.values
+
+
+def test_one_pickler_over_several_dumps():
+    def streams(*values):
+        file = io.BytesIO()
+        pickler = ep.Pickler(file)
+        for value in values:
+            pickler.dump(value)
+        return file.getvalue()
+
+    text, pair, group = "some text", ("some text", 5), frozenset({"some text", 6})
+    expected = streams(text, pair, [pair, group], group, b"some text")
+    assert streams(*map(apart, (text, pair, [pair, group], group, b"some text"))) == expected
+    unpickler = ep.Unpickler(io.BytesIO(expected))
+    assert [unpickler.load() for _ in range(5)] == [text, pair, [pair, group], group, b"some text"]
+
+
+def test_large_tuples_are_written_once():
+    long = tuple(range(100_000)), tuple(f"item {i}" for i in range(10_000))
+    alone = len(ep.dumps(long))
+    assert len(ep.dumps([long, (apart(long), 1), list(map(apart, long))])) < alone + 60
+    deep = ()
+    for i in range(50_000):
+        deep = (deep, i % 3)
+    back = ep.loads(ep.dumps([deep, deep]))
+    assert back[0] is back[1] and ep.dumps(back) == ep.dumps([deep, deep])
+
+
+def test_tuples_in_what_they_contain():
+    inside = []
+    loop = (inside, "text", 1)
+    inside.append([loop, (inside, "text", 1), loop])
+    for value in loop, inside, [loop, loop]:
+        back = ep.loads(ep.dumps(value))
+        assert ep.dumps(back) == ep.dumps(pickle.loads(ep.dumps(value)))
+
+
+def test_buffers_are_not_taken_back():
+    array = bytearray(b"x" * 100)
+    wrapped = pickle.PickleBuffer(array)
+    taken = []
+    sent = ep.dumps([(wrapped, 1), (wrapped, 1)], buffer_callback=taken.append)
+    assert len(taken) == 2
+    assert ep.loads(sent, buffers=taken) == [(array, 1), (array, 1)]
 
 
 @hypothesis.settings(deadline=None)
