@@ -1,6 +1,8 @@
 """Runs the stages of a tier, counts what passed and failed, ends with `N passed, N failed`: ci.py quick|default|full
 
-A stage is a target of the Makefile or a command; its tests are counted from what meson, pytest and check.py print.
+A stage is a target of the Makefile, a command, or several commands that run side by side, where there is more than one
+core: much of the Python tests' time is waiting. What such a stage's first command prints is seen as it comes, what the
+others print when the first is through. Tests are counted from what meson, pytest and check.py print.
 A stage that prints no count counts as one; one that fails with no failed test counts as one failure. What a stage leaves
 out it says in lines that begin with `skipped: `; they are listed again at the end, and a stage that did nothing else
 did not pass.
@@ -8,26 +10,41 @@ did not pass.
 
 from __future__ import annotations
 
+import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAKE = ["make", "--no-print-directory"]
+WAITING = {"faults", "hosts", "process"}  # tests/…: programs and hosts that are started, killed and waited for
+
+
+def python_tests(tier: str) -> list[list[str]]:
+    """Two test runs that take about as long as each other; all folders of tests/ are in one of them."""
+    folders = sorted({path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")})
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tier", tier]
+    parts = [[f"tests/{name}" for name in folders if (name in WAITING) == waits] for waits in (True, False)]
+    return [[*pytest, *part] for part in parts]
+
+
 QUICK = [
     ("C tests", [*MAKE, "test-c"]),
-    ("Python tests", [*MAKE, "test-python", "TIER=quick"]),
+    ("Python tests", *python_tests("quick")),
     ("house checks", [*MAKE, "check"]),
 ]
 DEFAULT = [
     ("C tests", [*MAKE, "test-c"]),
-    ("Python tests", [*MAKE, "test-python", "TIER=default"]),
+    ("Python tests", *python_tests("default")),
     ("house checks", [*MAKE, "check"]),
     ("gcc and clang without a warning", [*MAKE, "check-compilers"]),
 ]
 FULL = [
     ("C tests", [*MAKE, "test-c"]),
-    ("Python tests", [*MAKE, "test-python", "TIER=full"]),
+    ("Python tests", *python_tests("full")),
     ("house checks", [*MAKE, "check"]),
     ("gcc and clang without a warning", [*MAKE, "check-compilers"]),
     ("AddressSanitizer, UBSan", [*MAKE, "asan"]),
@@ -65,28 +82,62 @@ def count(line: str, totals: dict[str, int]) -> None:
                 totals["failed"] += int(number)
 
 
-def run(name: str, command: list[str]) -> tuple[int, int, list[str]]:
-    """(passed, failed, what was skipped) of one stage; its output goes through as it comes."""
-    print(f"--- {name}: {' '.join(command)}", flush=True)
+def through(lines, totals: dict[str, int], skipped: list[str]) -> None:
+    """Prints a command's output as it comes, and notes what it says."""
+    for line in lines:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        count(line.rstrip("\n"), totals)
+        if line.startswith(SKIPPED):
+            skipped.append(line.removeprefix(SKIPPED).strip())
+
+
+def outputs(commands: list[list[str]]):
+    """(the lines of its output, a function that waits for its exit status) of each command, in order."""
+    cores = len(os.sched_getaffinity(0))
+    aside = []
+    if cores > 1:
+        for command in commands[1:]:
+            file = tempfile.TemporaryFile("w+", errors="replace")
+            aside.append((file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)))
+    try:
+        for command in commands[: 1 if cores > 1 else None]:
+            pipe = subprocess.PIPE
+            with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace") as p:
+                yield p.stdout, p.wait
+        for file, process in aside:
+            process.wait()
+            file.seek(0)
+            yield file, process.wait
+    finally:
+        for file, process in aside:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+            file.close()
+
+
+def run(name: str, *commands: list[str]) -> tuple[int, int, list[str]]:
+    """(passed, failed, what was skipped) of one stage."""
+    for command in commands:
+        print(f"--- {name}: {' '.join(command)}", flush=True)
     started = time.monotonic()
-    totals = {"passed": 0, "failed": 0}
-    skipped = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as p:
-        for line in p.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            count(line.rstrip("\n"), totals)
-            if line.startswith(SKIPPED):
-                skipped.append(line.removeprefix(SKIPPED).strip())
-    if p.returncode and not totals["failed"]:
-        totals["failed"] = 1
-    elif not p.returncode and not totals["passed"] and not skipped:
-        totals["passed"] = 1
-    verdict = "ok" if totals["passed"] else "skipped"
-    if totals["failed"]:
-        verdict = f"FAILED (exit status {p.returncode})"
+    all_passed, all_failed, skipped, statuses = 0, 0, [], []
+    for lines, wait in outputs(list(commands)):
+        totals = {"passed": 0, "failed": 0}
+        through(lines, totals, skipped)
+        status = wait()
+        if status and not totals["failed"]:
+            totals["failed"] = 1
+        all_passed, all_failed = all_passed + totals["passed"], all_failed + totals["failed"]
+        statuses.append(str(status))
+    if not all_failed and not all_passed and not skipped:
+        all_passed = 1
+    verdict = "ok" if all_passed else "skipped"
+    if all_failed:
+        verdict = f"FAILED (exit status {', '.join(statuses)})"
     print(f"--- {name}: {verdict} after {time.monotonic() - started:.0f} s", flush=True)
-    return totals["passed"], totals["failed"], skipped
+    return all_passed, all_failed, skipped
 
 
 def main(tier: str) -> int:
@@ -95,8 +146,8 @@ def main(tier: str) -> int:
     print(f"tier {tier}", flush=True)
     passed = failed = 0
     bad, left_out = [], []
-    for name, command in TIERS[tier]:
-        good, wrong, skipped = run(name, command)
+    for name, *commands in TIERS[tier]:
+        good, wrong, skipped = run(name, *commands)
         passed, failed = passed + good, failed + wrong
         left_out += [f"skipped: {name}: {what}" for what in skipped]
         if wrong:

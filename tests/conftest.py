@@ -32,7 +32,7 @@ TIERS = ("quick", "default", "full")
 
 # Everything we start inherits this folder for its temporary files and sockets, so that what is left is ours.
 # Short, because the path of a Unix socket holds 107 characters.
-_folder = tempfile.mkdtemp(prefix="ergt-", dir="/tmp")
+_folder = tempfile.mkdtemp(prefix=leaks.RUN_PREFIX, dir="/tmp")
 _outer_tmpdir = os.environ.get("TMPDIR")
 
 

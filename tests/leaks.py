@@ -5,7 +5,8 @@ Used by conftest.py around every test module, and by fault tests on what a kille
 
 A process counts as ours when it descends from the process that asks, or when it started after the
 snapshot and has something of this source tree mapped (the extension module, the command, a test
-program): that finds daemons and orphans too.
+program): that finds daemons and orphans too. Those of another test run, which may go on beside this one in
+the same tree, are told by their environment: each run has a temporary folder of its own, see conftest.py.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROC = pathlib.Path("/proc")
 SHM = pathlib.Path("/dev/shm")
+RUN_PREFIX = "ergt-"  # of the temporary folder of a test run, right below /tmp
+RUN = re.compile(rf"/tmp/{RUN_PREFIX}\w+".encode())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +86,15 @@ def _maps_this_tree(pid: int, root: str) -> bool:
         return False
 
 
+def _of_another_run(pid: int, own: bytes | None) -> bool:
+    """Was it started with the temporary folder of another test run, and not with ours?"""
+    try:
+        runs = set(RUN.findall((PROC / str(pid) / "environ").read_bytes()))
+    except OSError:
+        return False
+    return own is not None and bool(runs) and own not in runs
+
+
 def _descriptors(pid: int | str = "self") -> dict[int, str]:
     found = {}
     folder = PROC / str(pid) / "fd"
@@ -122,6 +135,8 @@ class Snapshot:
     def __init__(self, folder: str | os.PathLike[str] | None = None, keep: tuple[str, ...] = ("pytest-of-",)) -> None:
         self.pid = os.getpid()
         self.root = str(ROOT)
+        run = RUN.match(os.environ.get("TMPDIR", "").encode())
+        self.run = run.group() if run else None
         self.folder = pathlib.Path(folder) if folder is not None else None
         self.keep = keep
         processes = all_processes()
@@ -147,7 +162,9 @@ class Snapshot:
         for process in now.values():
             if (process.pid, process.start) in self.known or process.pid == self.pid:
                 continue
-            if process.pid in mine or _maps_this_tree(process.pid, self.root):
+            if process.pid in mine:
+                found.append(process)
+            elif _maps_this_tree(process.pid, self.root) and not _of_another_run(process.pid, self.run):
                 found.append(process)
         return found
 

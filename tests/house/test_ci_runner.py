@@ -1,5 +1,6 @@
 """scripts/ci.py counts what the tools print, and a stage that fails cannot pass unnoticed."""
 
+import os
 import pathlib
 import shutil
 import sys
@@ -52,6 +53,50 @@ def test_counts(line, passed, failed):
 def test_stage(script, expected, capsys):
     assert ci.run("stage", [sys.executable, "-c", script]) == expected
     assert "--- stage" in capsys.readouterr().out
+
+
+def test_commands_side_by_side(capfd):
+    """Each waits for the other; the output of the second comes in one piece; a failure of either counts."""
+    script = "import os, sys; r, w = map(int, sys.argv[1:3]); os.write(w, b'x'); os.read(r, 1); print(sys.argv[3])"
+
+    def meet(*last):
+        ends = [os.pipe(), os.pipe()]
+        for fd in sum(ends, ()):
+            os.set_inheritable(fd, True)
+        pairs = [(ends[0][0], ends[1][1]), (ends[1][0], ends[0][1])]
+        try:
+            commands = [
+                [sys.executable, "-c", script, *map(str, pair), text] for pair, text in zip(pairs, last, strict=True)
+            ]
+            return ci.run("stage", *commands)
+        finally:
+            for fd in sum(ends, ()):
+                os.close(fd)
+
+    if len(os.sched_getaffinity(0)) > 1:
+        inherits = ci.subprocess.Popen
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ci.subprocess, "Popen", lambda *a, **k: inherits(*a, **k, close_fds=False))
+            assert meet("3 passed in 0.1s", "skipped: that\n4 passed in 0.1s") == (7, 0, ["that"])
+            assert meet("3 passed in 0.1s", "1 failed, 4 passed in 0.1s") == (7, 1, [])
+    good, bad = [sys.executable, "-c", "print('4 passed in 0.1s')"], ["false"]
+    assert ci.run("stage", good, bad) == ci.run("stage", bad, good) == (4, 1, [])
+
+
+def test_one_core_runs_one_after_the_other(monkeypatch, tmp_path):
+    monkeypatch.setattr(ci.os, "sched_getaffinity", lambda pid: {0})
+    first = "import sys, time; time.sleep(0.2); open(sys.argv[1], 'w').close(); print('1 passed in 0.1s')"
+    second = "import os, sys; assert os.path.exists(sys.argv[1]); print('2 passed in 0.1s')"
+    commands = [[sys.executable, "-c", script, str(tmp_path / "x")] for script in (first, second)]
+    assert ci.run("stage", *commands) == (3, 0, [])
+
+
+def test_every_test_belongs_to_one_part():
+    parts = [[word for word in command if word.startswith("tests/")] for command in ci.python_tests("default")]
+    files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
+    for file in files:
+        assert sum(file.is_relative_to(folder) for part in parts for folder in part) == 1, file
+    assert all(parts) and not ci.WAITING - {folder.removeprefix("tests/") for folder in parts[0]}
 
 
 def test_closing_line_and_status(monkeypatch, capsys):

@@ -38,11 +38,16 @@ def test_finds_a_process():
     assert any(f"pid {child.pid} " in line for line in found)
 
 
-def test_finds_an_orphan_that_uses_this_tree():
+@pytest.mark.parametrize(
+    ("environment", "ours"),
+    [(None, True), ({}, True), ({"TMPDIR": "/tmp/ergt-another_1", "PATH": "/tmp/ergt-another_1/bin"}, False)],
+    ids=["with this environment", "with none", "with another run's"],
+)
+def test_finds_an_orphan_that_uses_this_tree(environment, ours):
     before = leaks.Snapshot()
     code = "import ergon, time, os; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True); time.sleep(600)"
     read, write = os.pipe()
-    middle = subprocess.Popen([sys.executable, "-c", code], stdout=write)
+    middle = subprocess.Popen([sys.executable, "-c", code], stdout=write, env=environment)
     os.close(write)
     middle.wait()
     with os.fdopen(read) as pipe:
@@ -51,7 +56,7 @@ def test_finds_an_orphan_that_uses_this_tree():
         found = before.leaks(patience=0, threads=False)
     finally:
         os.kill(orphan, 9)
-    assert any(f"pid {orphan} " in line for line in found)
+    assert any(f"pid {orphan} " in line for line in found) == ours
     assert leaks.wait_gone([orphan]) == []
 
 
