@@ -27,9 +27,12 @@ def compile_example(name, to, pkg_config, *options):
 @pytest.mark.parametrize("resources", ["local:2", "threads:2", "local:1 threads:1"])
 def test_primes_survive_a_killed_worker(resources, tmp_path, pkg_config, environment):
     primes = compile_example("primes.c", tmp_path / "primes", pkg_config)
-    said = run(primes, "20000000", resources, env=environment)
-    assert "1270607 primes below 20000000 by the map, 1270607 by the graph" in said
-    assert ("killing worker process" in said) == ("local" in resources)
+    for limit, count in [(20_000_000, 1270607), (80_000_000, 4669382), (320_000_000, 17275206)]:
+        said = run(primes, str(limit), resources, env=environment)
+        assert f"{count} primes below {limit} by the map, {count} by the graph" in said
+        if ("killing worker process" in said) == ("local" in resources):
+            return  # on a busy machine all may be done before the program finds a worker at work
+    raise AssertionError(said)
 
 
 def test_bad_resources_are_explained(tmp_path, pkg_config, environment):
