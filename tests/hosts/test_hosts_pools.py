@@ -78,6 +78,43 @@ def test_a_password(hosts, tmp_path, monkeypatch):
             pool.pipe(abs, 1)
 
 
+def test_pydrons_keys(make_hosts, tmp_path, monkeypatch):
+    """Each key of an entry does what it says on hosts that have no Ergon, and a file others can read is warned of."""
+    import sshd
+
+    first, second = make_hosts(2, with_ergon=False)
+    folders = [str(tmp_path / name) for name in ("first", "second")]
+    for folder in folders:
+        os.mkdir(folder)
+        os.chmod(folder, 0o1777)
+    sshd.open_traversal(tmp_path)
+    by_key = {"hostname": first.name, "username": sshd.GUEST, "data_ports": [30000, 30010]}
+    by_password = {"hostname": f"{second.name}-pw", "password": sshd.PASSWORD, "data_ports": "30000-30010"}
+    entries = [
+        {"type": "ssh", "cores": cores, "tmp_dir": folder, **more}
+        for cores, folder, more in zip((2, 1), folders, (by_key, by_password), strict=True)
+    ]
+    path = tmp_path / "pydron.conf"
+    path.write_text(json.dumps({"workers": entries}))
+    path.chmod(0o644)
+    monkeypatch.setenv("PYDRON_CONF", str(path))
+
+    def who(_):
+        time.sleep(0.01)
+        return os.uname().nodename, os.getuid(), os.getpid()
+
+    with pytest.warns(UserWarning, match="holds a secret .'password'. and is open to other users: chmod 600"):
+        pool = ergon.Pool(require="all")
+    with pool:
+        assert pool.nodes == 3
+        found = set(pool.map(who, range(60), chunksize=1))
+        assert {(name, uid) for name, uid, _ in found} == {(first.name, 64000), (second.name, 64000)}
+        assert [sum(name == host.name for name, _, _ in found) for host in (first, second)] == [2, 1]
+    for folder in folders:  # what was sent there lies in tmp_dir
+        assert os.listdir(folder) == ["ergon-64000"] and os.stat(f"{folder}/ergon-64000").st_uid == 64000
+        assert os.listdir(f"{folder}/ergon-64000/seeds")
+
+
 def test_each_that_fails_is_named(hosts):
     hosts["h2"].crash()
     hosts["h3"].crash()
