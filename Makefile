@@ -115,7 +115,7 @@ asan: ## C tests and quick Python tests under AddressSanitizer and UBSan
 	@sh scripts/sanitized.sh asan build-asan $(MESON) test -C build-asan --print-errorlogs --quiet -t 5
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
 	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys $(OTHER)
-	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys --tier quick tests/hosts/test_places.py
+	@sh scripts/sanitized.sh asan build-asan $(PYTEST) --capture=sys --tier quick tests/hosts/test_places.py tests/hosts/test_staging.py
 
 fuzz-pickle: ## mutated and invented streams for the unpickler, under AddressSanitizer: make fuzz-pickle MINUTES=10
 	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"

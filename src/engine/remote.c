@@ -389,6 +389,18 @@ int erg_remote_up(const struct erg_remote *remote, int *starting) {
     return n;
 }
 
+int erg_remote_was_up(const struct erg_remote *remote) {
+    struct erg_remote *r = (struct erg_remote *)remote;
+    int was = 0;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < r->nplaces; i++) {
+        enum erg_place_state state = r->places[i].state;
+        was |= state == ERG_PLACE_UP || state == ERG_PLACE_BROKEN || state == ERG_PLACE_LOST;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return was;
+}
+
 void erg_remote_keep(struct erg_remote *r, char *const *keeper_argv) {
     pthread_mutex_lock(&r->lock);
     r->keeper_argv = keeper_argv;

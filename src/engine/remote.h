@@ -47,6 +47,8 @@ uint32_t erg_remote_bring_home(struct erg_remote *remote);
 uint64_t erg_remote_finished(const struct erg_remote *remote);
 /* Workers of places that are up; *starting: places that may still come up. */
 int erg_remote_up(const struct erg_remote *remote, int *starting);
+/* Whether a place is up or was, however shortly: one that was lost had been up, one that never was has failed. */
+int erg_remote_was_up(const struct erg_remote *remote);
 /* Why places are not there, in one sentence for all of them; "" if they are. */
 const char *erg_remote_failures(struct erg_remote *remote, char *text, size_t size);
 /* The task runs at a place: asks that it be interrupted. 1: asked; 0: it is at none (any more). */

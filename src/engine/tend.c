@@ -118,7 +118,7 @@ static void look_at_places(struct erg_pool *p, int64_t now) {
     int up = erg_remote_up(p->remote, &starting);
     if (up > 0 && p->places_broken)
         mend_pool(p);
-    p->places_were_up |= up > 0;
+    p->places_were_up |= erg_remote_was_up(p->remote);
     if (up != p->places_up) {
         if (up > 0 && !p->counts.first_up_ns)
             p->counts.first_up_ns = now - p->opened_at;

@@ -324,6 +324,17 @@ def test_the_only_place_is_killed():
     p.terminate()
 
 
+def test_a_place_that_is_up_for_a_moment_was_there(rounds):
+    """However soon it is lost: nobody is told that nothing came up."""
+    for _ in range(5 * len(rounds)):
+        with ergon.Pool(place(1)) as p:
+            f = p.submit(time.sleep, 1000)
+            while not (pid := host(p)["pid"]):
+                pass
+            os.kill(pid, signal.SIGKILL)
+            assert type(f.exception(60)) is ergon.errors.WorkerLost
+
+
 def test_what_does_not_come_up_is_named():
     with ergon.Pool("exec:echo no such thing >&2; exit 3") as p:
         with pytest.raises(ergon.errors.LaunchError, match="no such thing"):
