@@ -318,6 +318,34 @@ static PyObject *read_item(struct pl_core *core, struct pl_chunk *chunk) {
     return value;
 }
 
+int pl_job_read_atoms(struct pl_job *job, struct pl_chunk *chunk, PyObject *list) {
+    if (chunk->record == ERG_NIL || !chunk->args || chunk->args->items)
+        return 0;
+    struct pl_core *core = job->core;
+    struct erg_record *record = erg_table_record(core->table, chunk->record);
+    uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
+    int rc = 0;
+    while (rc == 0 && chunk->read < ready && chunk->block) { /* without: nothing was read yet */
+        struct erg_stream_block *b = erg_table_at(core->table, chunk->block);
+        const char *p = b->data + chunk->at;
+        if (*p != ERG_ITEM_ATOM)
+            break;
+        const char *end = p + 2 + (unsigned char)p[1];
+        p += 2;
+        PyObject *atom = pl_atom_load(&p, end);
+        if (!atom) { /* the slow way says what is wrong */
+            PyErr_Clear();
+            break;
+        }
+        rc = PyList_Append(list, atom);
+        Py_DECREF(atom);
+        chunk->at = (size_t)(end - b->data);
+        chunk->read++;
+        job->delivered += rc == 0;
+    }
+    return rc;
+}
+
 /* The chunk is done. */
 static void measure(struct pl_job *job, struct pl_chunk *chunk, const struct erg_record *record) {
     uint32_t items = chunk->args ? atomic_load_explicit(&record->ndone, memory_order_acquire) : 1;

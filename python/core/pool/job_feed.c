@@ -321,6 +321,13 @@ static int dump_item(struct pl_job *job, struct pl_writer *w, PyObject **items, 
     uint32_t at[2] = {(uint32_t)w->sink.len, w->nentries};
     memcpy(w->sink.buf + 8 + 8 * (size_t)number, at, 8);
     for (Py_ssize_t i = 0; i < n; i++) {
+        size_t atom = !job->star && w->sink.cap - w->sink.len >= PL_ATOM_MAX
+                          ? pl_atom_dump(items[i], w->sink.buf + w->sink.len)
+                          : 0;
+        if (atom) { /* nothing to be gained from its coming twice */
+            w->sink.len += atom;
+            continue;
+        }
         PyObject *item = job->star ? PySequence_Tuple(items[i]) : job_repeat(job, i, items[i]);
         int rc = item ? pl_writer_dump(w, item, n == 1 ? "args[0]" : "args") : -1;
         Py_XDECREF(item);

@@ -28,7 +28,8 @@ static uint32_t ahead(struct pl_job *job) {
 static int collect(struct pl_job *job) {
     while (job->head) {
         PyObject *value;
-        if (pl_items_take_all(job, job->head, job->list) < 0)
+        if (pl_items_take_all(job, job->head, job->list) < 0 ||
+            pl_job_read_atoms(job, job->head, job->list) < 0)
             return -1;
         int rc = pl_job_read(job, job->head, &value);
         if (rc == 0)

@@ -480,6 +480,8 @@ int pl_job_enter(struct pl_job *job, struct pl_chunk *after, struct pl_argblock 
 /* The next result of the chunk. 1: *value (new reference), or NULL with the item's exception set; 0: not there yet; 2: all
  * are read, the chunk can be taken out; -1: exception that is not the item's. */
 int pl_job_read(struct pl_job *job, struct pl_chunk *chunk, PyObject **value);
+/* Appends what a chunk that was read from before has ready, as long as it is atoms (atom.h), to the list. 0 or -1. */
+int pl_job_read_atoms(struct pl_job *job, struct pl_chunk *chunk, PyObject *list);
 void pl_job_drop(struct pl_job *job, struct pl_chunk *previous, struct pl_chunk *chunk);
 /* Chunks that are not done; of the others the balance knows from now on. */
 uint32_t pl_job_at_work(struct pl_job *job);
