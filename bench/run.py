@@ -22,7 +22,21 @@ import tempfile
 
 from bench import harness, limits
 
-FILES = ["pipe", "submit", "map", "imap", "graph", "arrays", "serialize", "pickle", "start", "native", "trace", "hosts"]
+FILES = [
+    "pipe",
+    "submit",
+    "map",
+    "imap",
+    "graph",
+    "nodes",
+    "arrays",
+    "serialize",
+    "pickle",
+    "start",
+    "native",
+    "trace",
+    "hosts",
+]
 ALONE = ["flow"]  # not a race of contenders: a table of its own
 VERDICTS = {True: "met", False: "MISSED", None: ""}
 

@@ -432,6 +432,35 @@ static PyObject *pool_close(struct pl_pool *self, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
+enum { WAIT_SLICE_NS = 200000000, WAIT_RAISED = 1 };
+
+/* Waits inside of the engine, in slices, so that signals are seen: until wait() gives anything but that its time is over,
+ * shutdown() ends the pool, or the timeout (< 0: none) has passed. What wait() gave last, or WAIT_RAISED with an
+ * exception. */
+static int wait_in_slices(struct pl_pool *self,
+                          int (*wait)(struct erg_pool *, int, int64_t, struct erg_error *),
+                          int count, double timeout, struct erg_error *err) {
+    struct pl_core *core = self->core;
+    int64_t deadline = (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
+    for (;;) {
+        int64_t slice = WAIT_SLICE_NS, left = deadline - (int64_t)erg_clock_ns();
+        if (timeout >= 0 && left < slice)
+            slice = left < 0 ? 0 : left;
+        PyThreadState *saved = pl_engine_enter(core->state);
+        int rc = wait(core->pool, count, slice, err);
+        pl_engine_leave(core->state, saved);
+        if (PyErr_CheckSignals() < 0)
+            return WAIT_RAISED;
+        if (ended(self) || (rc != ERG_EINTR && (rc != ERG_ETIMEOUT || (timeout >= 0 && left <= 0))))
+            return rc;
+    }
+}
+
+static int join_slice(struct erg_pool *pool, int unused, int64_t slice, struct erg_error *err) {
+    (void)unused;
+    return erg_pool_join(pool, slice, err);
+}
+
 PyDoc_STRVAR(
     join_doc,
     "join($self, timeout=None, *, unsized=True)\n--\n\n"
@@ -456,30 +485,20 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
         return NULL;
     if (core->closing && pl_jobs_drain(core, unsized) < 0)
         return NULL;
-    int64_t deadline = (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
     struct erg_error err = {0};
-    for (;;) {
-        int64_t slice = 200000000, left = deadline - (int64_t)erg_clock_ns();
-        if (timeout >= 0 && left < slice)
-            slice = left < 0 ? 0 : left;
-        PyThreadState *saved = pl_engine_enter(core->state);
-        int rc = erg_pool_join(core->pool, slice, &err);
-        pl_engine_leave(core->state, saved);
-        if (PyErr_CheckSignals() < 0)
-            return NULL;
-        if (ended(self)) /* by shutdown() in another thread */
-            Py_RETURN_NONE;
-        if (rc == ERG_ESTATE) {
-            PyErr_SetString(PyExc_ValueError,
-                            "the pool is still open: close() or terminate() it before join()");
-            return NULL;
-        }
-        if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && (timeout < 0 || left > 0)))
-            continue;
-        if (rc == 0)
-            pl_call_sweep(core, 1);
-        return none_or_raise(core, rc, &err);
+    int rc = wait_in_slices(self, join_slice, 0, timeout, &err);
+    if (rc == WAIT_RAISED)
+        return NULL;
+    if (ended(self)) /* by shutdown() in another thread */
+        Py_RETURN_NONE;
+    if (rc == ERG_ESTATE) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the pool is still open: close() or terminate() it before join()");
+        return NULL;
     }
+    if (rc == 0)
+        pl_call_sweep(core, 1);
+    return none_or_raise(core, rc, &err);
 }
 
 PyDoc_STRVAR(terminate_doc, "terminate($self, /)\n--\n\nEnds the pool now: tasks not done are "
@@ -557,22 +576,13 @@ static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     struct pl_core *core = own_core(self);
     if (!core || !PyArg_ParseTuple(args, "id:_wait_up", &count, &timeout))
         return NULL;
-    int64_t deadline = (int64_t)erg_clock_ns() + (int64_t)(timeout * 1e9);
     struct erg_error err = {0};
-    for (;;) {
-        int64_t left = deadline - (int64_t)erg_clock_ns();
-        int64_t slice = left < 0 ? 0 : left < 200000000 ? left : 200000000;
-        PyThreadState *saved = pl_engine_enter(core->state);
-        int rc = erg_pool_wait_up(core->pool, count, slice, &err);
-        pl_engine_leave(core->state, saved);
-        if (PyErr_CheckSignals() < 0 || (ended(self) && pl_core_check(core) < 0))
-            return NULL;
-        if (rc == ERG_EINTR || (rc == ERG_ETIMEOUT && left > 0))
-            continue;
-        if (rc == ERG_ETIMEOUT)
-            Py_RETURN_FALSE;
-        return rc < 0 ? core_raise_error(core->state->module, rc, &err) : Py_NewRef(Py_True);
-    }
+    int rc = wait_in_slices(self, erg_pool_wait_up, count, timeout < 0 ? 0 : timeout, &err);
+    if (rc == WAIT_RAISED || (ended(self) && pl_core_check(core) < 0))
+        return NULL;
+    if (rc == ERG_ETIMEOUT)
+        Py_RETURN_FALSE;
+    return rc < 0 ? core_raise_error(core->state->module, rc, &err) : Py_NewRef(Py_True);
 }
 
 /* --- looking --------------------------------------------------------------------------------------------------------- */
