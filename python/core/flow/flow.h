@@ -123,6 +123,10 @@ struct flow_state {
     /* names that are looked up often */
     PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_init, *s_new, *s_call, *s_getattribute;
     struct fl_process process;
+    struct {
+        char *buf;
+        size_t cap;
+    } spare;           /* what arguments are pickled into to be compared */
     uint64_t sessions; /* counts those that were begun */
     unsigned long long calls, hits, inlined, passes, steps, submitted, wasted;
     PyObject

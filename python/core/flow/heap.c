@@ -262,6 +262,13 @@ struct settle {
 };
 static PyObject *settle(struct settle *s, PyObject *o);
 
+/* No pass can have changed it. */
+static inline int is_constant(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    return type == &PyFloat_Type || type == &PyLong_Type || type == &PyUnicode_Type ||
+           o == Py_None || type == &PyBool_Type || type == &PyBytes_Type;
+}
+
 /* o or the private copy that may be changed: borrowed. */
 static PyObject *changeable(struct settle *s, PyObject *o) {
     return fl_map_has(&s->run->owned, o) ? o : own(s->run, o);
@@ -269,7 +276,10 @@ static PyObject *changeable(struct settle *s, PyObject *o) {
 
 static PyObject *settle_list(struct settle *s, PyObject *o) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); i++) {
-        PyObject *item = PyList_GET_ITEM(o, i), *now = settle(s, item);
+        PyObject *item = PyList_GET_ITEM(o, i), *now;
+        if (is_constant(item))
+            continue;
+        now = settle(s, item);
         if (now && now != item) {
             o = changeable(s, o);
             if (!o || !PyList_CheckExact(o)) {
@@ -292,7 +302,10 @@ static PyObject *settle_tuple(struct settle *s, PyObject *o) {
     Py_ssize_t n = PyTuple_GET_SIZE(o);
     PyObject *made = NULL;
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *item = PyTuple_GET_ITEM(o, i), *now = settle(s, item);
+        PyObject *item = PyTuple_GET_ITEM(o, i), *now;
+        if (is_constant(item))
+            continue;
+        now = settle(s, item);
         if (!now) {
             Py_XDECREF(made);
             return NULL;
@@ -358,14 +371,15 @@ static PyObject *settle_holder(struct settle *s, PyObject *o) {
 }
 
 static PyObject *settle(struct settle *s, PyObject *o) {
+    if (is_constant(o))
+        return Py_NewRef(o);
     o = fl_see(s->run, o);
     if (fl_is_unknown(s->run->st, o)) {
         s->unknown = 1;
         return Py_NewRef(o);
     }
     PyTypeObject *type = Py_TYPE(o);
-    if (s->unknown || o == Py_None || type == &PyLong_Type || type == &PyFloat_Type ||
-        type == &PyUnicode_Type)
+    if (s->unknown)
         return Py_NewRef(o);
     int list = PyList_CheckExact(o), tuple = PyTuple_CheckExact(o);
     if (!list && !tuple && !PyDict_Check(o) && !fl_user_class(s->run->st, type) &&

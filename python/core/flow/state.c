@@ -224,5 +224,6 @@ void flow_state_clear(struct flow_state *st) {
 
 void flow_state_free(struct flow_state *st) {
     flow_state_clear(st);
+    PyMem_Free(st->spare.buf);
     PyMem_Free(st);
 }
