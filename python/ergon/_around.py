@@ -82,6 +82,12 @@ def _joined(path, name):
     return f"{path}.{name}" if path else name
 
 
+def _outer(module, path):
+    owner, _, name = path.rpartition(".")
+    owner = _found(module, owner)
+    return vars(owner).get(name) if isinstance(owner, (types.ModuleType, type)) else None
+
+
 def _inner(value):
     """The function that a functional, a scheduled function or a static method is made of."""
     while True:
@@ -199,12 +205,24 @@ class _Reach:
             if place is not None and value is not None:
                 self._item(*place, name, value, function, name)
             self.todo.append((value, names))
+        if place is not None:
+            self._attributes(*place, function)
         self._names(space, module.__name__ if known else None, names)
         builtin = space.get("__builtins__")
         builtin = vars(builtin) if isinstance(builtin, types.ModuleType) else builtin
         if isinstance(builtin, dict):
             for name in (names & builtin.keys()) - space.keys():
                 self._patch(builtin, "builtins", name, names)
+
+    def _attributes(self, module, path, function):
+        """What the program has set on a function of a module, or on the functional made of it."""
+        outer = _outer(module, path)
+        for one in (function, outer) if isinstance(outer, (_core.Functional, _core.Schedule)) else (function,):
+            inside = vars(one)
+            self.witnesses.append((SIZE, inside, None, None))
+            for name, value in inside.items():
+                if not name.startswith("__"):
+                    self._item(module, path, name, value, inside, name)
 
     def _names(self, space, module, names):
         """Of a module that workers import, or (module None) of one whose functions travel with their globals."""
@@ -536,10 +554,11 @@ def _is_elsewhere(place):
 
 
 def _owner(place):
-    module, path, _ = place
+    module, path, name = place
     if module not in sys.modules:
         __import__(module)
-    return _found(module, path)
+    outer = _outer(module, path) if path and not name.startswith("__") else None
+    return outer if isinstance(outer, (_core.Functional, _core.Schedule)) else _found(module, path)
 
 
 def _read(place):

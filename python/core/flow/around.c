@@ -323,10 +323,13 @@ static int read_witnesses(struct fl_around *a, PyObject *from) {
 static int make(struct fl_session *s, struct fl_functional *f) {
     struct flow_state *st = s->st;
     struct fl_around *a = f->around;
+    PyThreadState *thread = PyThreadState_Get();
+    PyThreadState_EnterTracing(thread); /* profilers do not see us */
     PyObject *module = PyImport_ImportModule("ergon._around");
     PyObject *made = module ? PyObject_CallMethod(module, "make", "OOO", f->function, a->kinds,
                                                   a->sent ? a->sent : f->function)
                             : NULL;
+    PyThreadState_LeaveTracing(thread);
     Py_XDECREF(module);
     PyObject *sent, *witnesses;
     int rc = made && PyArg_ParseTuple(made, "OO", &sent, &witnesses) ? 0 : -1;

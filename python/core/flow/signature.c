@@ -167,20 +167,26 @@ int fl_sig_add_value(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
     return !o || add_atom(sig, o) ? 0 : add_object(st, sig, o);
 }
 
-/* What the function sees of cells and globals, as far as it is numbers and text; else which object. */
-static void add_surroundings(struct fl_sig *sig, PyObject *function) {
+/* Which object it is, and what is in it if it may change and can be pickled. */
+static void add_surrounding(struct flow_state *st, struct fl_sig *sig, PyObject *o) {
+    if (o && add_atom(sig, o))
+        return;
+    fl_sig_add(sig, (uint64_t)(uintptr_t)o);
+    if (o && fl_kind(st, Py_TYPE(o)) == FL_MUTABLE && add_object(st, sig, o) < 0)
+        PyErr_Clear();
+}
+
+/* What the function sees of cells and globals. */
+static void add_surroundings(struct flow_state *st, struct fl_sig *sig, PyObject *function) {
     PyObject *cells = PyFunction_GET_CLOSURE(function), *globals = PyFunction_GET_GLOBALS(function);
     PyObject *names = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_names;
     for (Py_ssize_t i = 0; cells && i < PyTuple_GET_SIZE(cells); i++) {
-        PyObject *o = PyCell_GET(PyTuple_GET_ITEM(cells, i));
-        if (!o || !add_atom(sig, o))
-            fl_sig_add(sig, (uint64_t)(uintptr_t)o);
+        add_surrounding(st, sig, PyCell_GET(PyTuple_GET_ITEM(cells, i)));
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         PyObject *o = PyDict_GetItemWithError(globals, PyTuple_GET_ITEM(names, i));
         PyErr_Clear();
-        if (!o || !add_atom(sig, o))
-            fl_sig_add(sig, (uint64_t)(uintptr_t)o);
+        add_surrounding(st, sig, o);
     }
 }
 
@@ -207,7 +213,7 @@ int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional
         }
     }
     if (PyFunction_Check(function))
-        add_surroundings(sig, function);
+        add_surroundings(st, sig, function);
     return 0;
 }
 

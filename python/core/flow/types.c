@@ -158,6 +158,26 @@ static PyObject *wrapper_repr(PyObject *self) {
     return PyObject_Repr(((struct wrapper *)self)->function);
 }
 
+/* What was set on the wrapper and is not its function's: a dict, or None. */
+static PyObject *own_attributes(struct wrapper *w) {
+    static const char *const like[] = {
+        "__module__",      "__name__",    "__qualname__",    "__doc__",
+        "__annotations__", "__wrapped__", "__type_params__", NULL};
+    PyObject *found = w->dict ? PyDict_Copy(w->dict) : NULL, *key, *value;
+    PyObject *inner =
+        PyFunction_Check(w->function) ? ((PyFunctionObject *)w->function)->func_dict : NULL;
+    Py_ssize_t at = 0;
+    for (int i = 0; found && like[i]; i++)
+        if (PyDict_DelItemString(found, like[i]) < 0)
+            PyErr_Clear();
+    while (found && inner && PyDict_Next(inner, &at, &key, &value))
+        if (PyDict_GetItem(found, key) == value && PyDict_DelItem(found, key) < 0)
+            PyErr_Clear();
+    if (found && PyDict_GET_SIZE(found) == 0)
+        Py_CLEAR(found);
+    return found ? found : Py_NewRef(Py_None);
+}
+
 /* By name where that leads back here, else with the function. */
 static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
     (void)none;
@@ -172,7 +192,8 @@ static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
     if (found == self && !main)
         r = Py_NewRef(name);
     else
-        r = Py_BuildValue("(O(O))", (PyObject *)Py_TYPE(self), ((struct wrapper *)self)->function);
+        r = Py_BuildValue("(O(O)N)", (PyObject *)Py_TYPE(self), ((struct wrapper *)self)->function,
+                          own_attributes((struct wrapper *)self));
     Py_XDECREF(module);
     Py_XDECREF(name);
     Py_XDECREF(m);

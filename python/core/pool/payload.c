@@ -84,6 +84,8 @@ static int hook_buffer(void *ctx, PyObject *pickle_buffer) {
     entry->offset = offset;
     entry->len = (uint64_t)view->len;
     entry->flags = w->entry_flags;
+    if (w->keeps_readonly)
+        return 1;
     return 2; /* a copy is its receiver's own, as everywhere where arguments are pickled */
 }
 
@@ -180,6 +182,7 @@ int pl_writer_init(struct pl_writer *w, struct pl_core *core, struct erg_member 
     w->entry_flags = 0;
     w->futures = w->blobs = w->failed = NULL;
     w->settle = 0;
+    w->keeps_readonly = 0;
     w->scratch = NULL;
     w->hooks = (struct pk_hooks){.ctx = w, .buffer = hook_buffer, .ref = hook_ref};
     w->sink = (struct pk_sink){.grow = pl_sink_grow, .ctx = w};

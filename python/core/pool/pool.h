@@ -227,6 +227,7 @@ struct pl_writer {
     PyObject *failed;     /* the exception of one that had failed already, or NULL; strong */
     PyObject *blobs;      /* list of Handles met, or NULL; strong: they live as long as the task */
     int settle;           /* results: futures are waited for */
+    int keeps_readonly;   /* what is read-only arrives so */
     struct pl_scratch *scratch;
 };
 /* 0 or -1. `head` is the flag byte. */

@@ -459,7 +459,8 @@ static enum erg_outcome write_result(struct pl_worker *worker, struct erg_record
         struct erg_payload payload = {0};
         int rc = pl_writer_init(&w, worker->core, worker->member, record, start, 0);
         w.settle = 1;
-        w.hooks.in_band = PK_WRITABLE; /* the caller's own */
+        w.keeps_readonly = functional;
+        w.hooks.in_band = functional ? PK_AS_IT_IS : PK_WRITABLE; /* the caller's own */
         if (rc == 0 && result) {
             rc = pl_writer_dump(&w, result, "result");
         } else if (rc == 0) {

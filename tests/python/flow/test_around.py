@@ -360,6 +360,97 @@ CASES = {
         print(all(t is mod.TABLE and a is mod.TABLE["a"] for t, a in found), found)
         """,
     ),
+    "attributes of functions and functionals": (
+        {
+            "mod": "from ergon import functional\ndef helper(x):\n    return x + helper.n\nhelper.n = 1\n"
+            "@functional\ndef f(x):\n    return helper(x), f.n\nf.n = 1\n"
+        },
+        """
+        import mod
+
+        @functional
+        def h(x):
+            return x + h.n, getattr(mod.helper, "m", None)
+
+        h.n = 1
+
+        @schedule
+        def run():
+            out = []
+            for i in range(4):
+                h.n = mod.f.n = i
+                mod.helper.n = 10 * i
+                mod.helper.m = -i
+                out.append((mod.f(1), h(1)))
+            return out
+
+        print(run())
+        """,
+    ),
+    "a tracer sees every line": (
+        {},
+        """
+        @functional
+        def f(x):
+            y = x + 1
+            return y
+
+        @schedule
+        def run():
+            return [f(i) for i in range(3)]
+
+        print(run())
+        seen = []
+
+        def trace(frame, event, arg):
+            if frame.f_code.co_filename == __file__:
+                seen.append((event, frame.f_lineno))
+                return trace
+
+        sys.settrace(trace)
+        run()
+        sys.settrace(None)
+        print(seen)
+        """,
+    ),
+    "results that are read-only": (
+        {
+            "mod": "import numpy\ndef f(n):\n    a = numpy.arange(n)\n    a.flags.writeable = n % 2 == 0\n    return a, [a]\n"
+        },
+        """
+        import mod
+        f = functional(mod.f)
+
+        @schedule
+        def run():
+            return [f(n) for n in (4, 5, 50_000, 50_001, 1_000_000, 1_000_001)]
+
+        print([(a.flags.writeable, a is b[0]) for a, b in run()])
+        """,
+    ),
+    "async functionals": (
+        {},
+        """
+        import asyncio
+        seen, G = [], [0]
+
+        @functional
+        async def f(x):
+            await asyncio.sleep(0.001)
+            return x + len(seen) + G[0]
+
+        @schedule
+        async def run():
+            out = []
+            for i in range(5):
+                seen.append(i)
+                G[0] += 10
+                out.append(await f(i))
+            return out
+
+        print(asyncio.run(run()))
+        """,
+    ),
     "large things": (
         {"mod": "TABLE = list(range(100_000))\ndef f(x):\n    return x, TABLE[500], len(TABLE)\n"},
         """
