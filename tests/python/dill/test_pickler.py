@@ -220,3 +220,24 @@ def test_plain_data_takes_the_pickler_in_c(program):
         # An instance of a class of the main module needs dill's ways.
         assert dill.loads(dill.dumps([Point(3)]))[0].x == 3
     """)
+
+
+def test_what_dill_refuses_is_refused(program):
+    # Programs, and dill's own tests, find out what travels by trying; ergon.pickle takes these.
+    program("""
+        import csv, dill, struct
+        import ergon.pickle as ep
+
+        class Holder: pass
+
+        for thing in (struct.Struct("c"), csv.get_dialect("excel"), (n for n in [])):
+            holder = Holder()
+            holder.thing = [thing]
+            for obj in (thing, [thing], holder):
+                assert type(ep.copy(holder).thing[0]) is type(thing)
+                try:
+                    dill.dumps(obj)
+                except TypeError:
+                    continue
+                raise AssertionError(f"{thing} was pickled")
+    """)

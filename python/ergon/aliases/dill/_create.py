@@ -81,8 +81,16 @@ CODE_VERSION, CODE_PARAMS = next(
 ENCODE_PARAMS = {"code", "lnotab", "linetable", "endlinetable", "columntable", "exceptiontable"} & set(CODE_PARAMS)
 
 
+_OWN_ARGUMENTS = len(CODE_PARAMS) + 1
+
+
 def _create_code(*args):
     """A code object from the arguments any version's streams have: they are told apart by their number."""
+    if len(args) == _OWN_ARGUMENTS and not isinstance(args[0], int):
+        try:
+            return CodeType(*args[1:])
+        except TypeError:
+            pass  # text where bytes are wanted, say
     fields = {"lnotab": b""}
     if not isinstance(args[0], int):  # since 3.10 the old line table comes first
         fields["lnotab"], *args = args

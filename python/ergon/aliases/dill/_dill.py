@@ -105,7 +105,7 @@ class Pickler(StockPickler):
     dump.__doc__ = StockPickler.dump.__doc__
 
     def save(self, obj, save_persistent_id=True):
-        if _save_other.ndarraysubclassinstance(obj) and type(obj) not in self.dispatch and id(obj) not in self.memo:
+        if type(obj) not in self.dispatch and _save_other.ndarraysubclassinstance(obj) and id(obj) not in self.memo:
             return _save_other.save_array_subclass(self, obj)
         return super().save(obj, save_persistent_id)
 
@@ -188,7 +188,7 @@ def _dump_plain(obj, protocol):
         return None
     file = io.BytesIO()
     try:
-        _Plain(file, protocol).dump(obj)
+        _Plain(file, protocol, byref=True).dump(obj)  # none of the reducers dill does not have
     except _NotPlain:
         return None
     except Exception:  # whatever it is, the other pickler says it in its own words
