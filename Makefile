@@ -59,7 +59,7 @@ build: $(BUILD)/.configured ## build libergon, the extension module and the comm
 
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan fuzz fuzz-pickle tsan debug-python check-pythons clean-clone
+.PHONY: test-quick test test-full ci test-c test-python check check-compilers asan fuzz fuzz-pickle fuzz-agents tsan debug-python check-pythons clean-clone
 .PHONY: demo bench format wheel clean distclean
 
 PYTEST := $(BIN)/python -m pytest -q
@@ -121,6 +121,12 @@ fuzz-pickle: ## mutated and invented streams for the unpickler, under AddressSan
 	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
 	@$(BIN)/python scripts/link_dev.py build-asan build-asan/site
 	@ERGON_FUZZ_MINUTES=$(MINUTES) sh scripts/sanitized.sh asan build-asan $(PYTEST) --tier full --capture=sys -rP tests/fuzz
+
+ROUNDS ?= 200
+fuzz-agents: ## agents and clients that lie over their links, under AddressSanitizer: make fuzz-agents ROUNDS=1000
+	@$(MAKE) --no-print-directory build BUILD=build-asan MESON_ARGS="$(SANITIZED) -Db_sanitize=address,undefined"
+	@ERGON_FUZZ_ROUNDS=$(ROUNDS) sh scripts/sanitized.sh asan build-asan \
+	  $(MESON) test -C build-asan --print-errorlogs --quiet -t 20 engine/agent
 
 tsan: ## C tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory build BUILD=build-tsan \

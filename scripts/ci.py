@@ -49,6 +49,7 @@ FULL = [
     ("gcc and clang without a warning", [*MAKE, "check-compilers"]),
     ("AddressSanitizer, UBSan", [*MAKE, "asan"]),
     ("ten minutes of hostile streams", [*MAKE, "fuzz-pickle"]),
+    ("agents and clients that lie", [*MAKE, "fuzz-agents"]),
     ("libFuzzer on the wire", [*MAKE, "fuzz", "SECONDS=300"]),
     ("ThreadSanitizer", [*MAKE, "tsan"]),
     ("debug CPython", [*MAKE, "debug-python"]),

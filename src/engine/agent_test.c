@@ -290,6 +290,7 @@ static void lie_to_a_pool(unsigned seed) {
         uint32_t index = task_make(&s, add, &(struct order){.number = i}, i % 5 == 0,
                                    i % 10 ? 100 : 40000, NULL, 0);
         erg_table_record(s.t, index)->retries = (uint8_t)(i % 3);
+        erg_table_record(s.t, index)->first = i % 2 ? ERG_CALL_PURE : 0; /* begun anew when late */
         tasks[i] = task_go(&s, index);
     }
     for (int i = 0; i < TASKS; i++) {

@@ -17,6 +17,20 @@ static struct erg_away *away_at(struct erg_remote *r, const struct sent *s) {
 /* --- a result that stays ------------------------------------------------------------------------------------------ */
 
 /* There is no memory to note that the place has it: then it shall not. */
+#ifdef ERG_TESTING
+_Atomic int erg_testing_away_fails; /* so many times there is no memory */
+#endif
+
+static int note(struct leased *l, uint64_t bytes, uint64_t *offset) {
+    struct erg_remote *r = l->place->remote;
+#ifdef ERG_TESTING
+    if (atomic_load(&erg_testing_away_fails) > 0 &&
+        atomic_fetch_sub(&erg_testing_away_fails, 1) > 0)
+        return ERG_ENOMEM;
+#endif
+    return erg_away_new(r->m, ERG_HANDLE_INDEX(l->task), l->place->number, bytes, offset);
+}
+
 static void not_kept(struct place *p, uint64_t id, struct sent *s) {
     unsigned char head[64];
     struct erg_msg_ids m = {.what = ERG_DROP_VALUE, .n = 1, .ids = &id};
@@ -38,7 +52,7 @@ int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_e
         return erg_error_set(err, ERG_EPROTOCOL, "it keeps a result it was not asked to keep");
     uint64_t offset;
     struct sent *s = erg_site_sent_new(p, ERG_DROP_VALUE, l->task, 0);
-    if (!s || erg_away_new(r->m, index, p->number, m->bytes, &offset) < 0) {
+    if (!s || note(l, m->bytes, &offset) < 0) {
         not_kept(p, l->task, s);
         return erg_error_set(err, ERG_ENOMEM, "no memory for a result");
     }

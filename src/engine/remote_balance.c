@@ -98,9 +98,10 @@ static uint32_t leave_late(struct place *p, uint32_t idle, int64_t now) {
     struct erg_remote *r = p->remote;
     int64_t elsewhere = -1;
     uint32_t n = 0, looked = 0;
-    for (uint32_t i = p->first; i != ERG_NIL && n < idle && looked < p->slots; looked++) {
+    for (uint32_t i = p->first; i != ERG_NIL && n < idle && looked < p->slots;) {
         struct leased *l = erg_leased_at(r, i);
         i = l->after;
+        looked += !l->left;
         if (!is_pure(r, l))
             continue;
         if (elsewhere < 0)

@@ -1,5 +1,6 @@
 /* Pools with agents that are processes of this program: work, buffers, losses, links that go bad. */
 #include "engine/place_test_kit.h"
+#include "table/away.h"
 
 static const char *const two_agents[] = {"--place-agent", "--place-agent"};
 
@@ -312,14 +313,87 @@ static void starved(void **state) {
     places_close(&s);
 }
 
+extern _Atomic int erg_testing_away_fails;
+
+/* A result that stays where it is, and no memory to note that: it alone fails. */
+static void no_room_to_note_what_stays(void **state) {
+    (void)state;
+    struct places s = {0};
+    struct erg_place_info a;
+    places_open(&s, 0, two_agents, 1);
+    places_up(&s, 2);
+    uint64_t buffers = function(&s, 'b');
+    struct order o = {.number = 7, .buffers = 1, .len = 1 << 20};
+    for (int round = 0; round < 4; round++) {
+        uint32_t index = task_make(&s, buffers, &o, 0, 0, NULL, 0);
+        erg_table_record(s.t, index)->first = ERG_CALL_STAYS;
+        atomic_store(&erg_testing_away_fails, round % 2);
+        erg_handle task = task_go(&s, index);
+        EVENTUALLY(erg_record_done(s.t, task));
+        assert_int_equal(erg_table_record(s.t, index)->result.start == ERG_RESULT_AWAY,
+                         round % 2 == 0);
+        if (round % 2) {
+            assert_int_equal(task_wait(&s, task), ERG_OUT_LOST);
+            assert_non_null(strstr(task_words(&s, task), "host exec:a has run the task"));
+        }
+        assert_int_equal(place_state(&s, 0, &a), ERG_PLACE_UP);
+        task_free(&s, task);
+    }
+    places_close(&s);
+}
+
+/* A host that stands still: what is pure and was sent there is begun anew, all of it; when it goes on it lets go of its own
+ * and is sent tasks again. */
+static void what_is_pure_and_late_is_begun_anew(void **state) {
+    (void)state;
+    enum { N = 40 };
+    erg_handle tasks[N];
+    struct places s = {0};
+    struct erg_place_info a, b;
+    places_open(&s, 0, two_agents, 2);
+    places_up(&s, 4);
+    uint64_t nap = function(&s, 's');
+    for (int round = 0; round < 2; round++) {
+        struct order o = {.number = 5 * MS};
+        for (int i = 0; i < N; i++)
+            tasks[i] = task_go(&s, task_make(&s, nap, &o, 0, 0, NULL, 0));
+        for (int i = 0; i < N; i++)
+            assert_int_equal(task_end(&s, tasks[i]), 5 * MS);
+        place_state(&s, 0, &a);
+        assert_true(a.tasks > 0);
+        kill(a.pid, SIGSTOP);
+        for (int i = 0; i < N; i++) {
+            uint32_t index = task_make(&s, nap, &o, 0, 0, NULL, 0);
+            erg_table_record(s.t, index)->first = ERG_CALL_PURE;
+            tasks[i] = task_go(&s, index);
+        }
+        for (int i = 0; i < N; i++)
+            assert_int_equal(task_end(&s, tasks[i]), 5 * MS);
+        place_state(&s, 0, &b);
+        assert_true(b.state == ERG_PLACE_UP && b.leased > 0); /* it has not said a word */
+        kill(a.pid, SIGCONT);
+        EVENTUALLY((place_state(&s, 0, &b), b.leased == 0));
+        assert_int_equal(b.tasks_lost, 0);
+    }
+    places_close(&s);
+}
+
 int main(int argc, char **argv) {
     place_program(argc, argv);
     begin_tests(argc, argv);
     const struct CMUnitTest tests[] = {
-        WITH(two_agents_work),           WITH(chunks_come_back),    WITH(a_lost_agent_is_named),
-        WITH(a_lost_place_comes_back),   WITH(a_link_nobody_reads), WITH(messages_with_long_heads),
-        WITH(long_start_up_words),       WITH(without_room),        WITH(starved),
+        WITH(two_agents_work),
+        WITH(chunks_come_back),
+        WITH(a_lost_agent_is_named),
+        WITH(a_lost_place_comes_back),
+        WITH(a_link_nobody_reads),
+        WITH(messages_with_long_heads),
+        WITH(long_start_up_words),
+        WITH(without_room),
+        WITH(starved),
         WITH(terminated_while_it_sends),
+        WITH(no_room_to_note_what_stays),
+        WITH(what_is_pure_and_late_is_begun_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
