@@ -47,7 +47,7 @@ enum { KNOWN = 256 };
 struct known { /* a task that was sent to us */
     uint64_t id;
     uint32_t first, end;
-    int chunk;
+    int chunk, hold;
 };
 
 struct side {
@@ -112,6 +112,12 @@ static void lie_result(struct side *s, const struct known *k) {
     if (one_in(s->odds))
         flip(data, len);
     m.bytes = len;
+    if (!k->chunk && k->hold && one_in(2)) { /* it stays here */
+        m.flags |= ERG_RESULT_HELD;
+        m.payload = (struct erg_msg_payload){0};
+        m.bytes = 1 << 20;
+        len = 0;
+    }
     send_bytes(s, ERG_MSG_RESULT, head, erg_msg_result_encode(&m, head), data, len);
 }
 
@@ -152,6 +158,23 @@ static void lie_otherwise(struct side *s, const struct known *k) {
     }
 }
 
+/* Results that are said to have stayed are asked for: they are there, or not, or something else is. */
+static void lie_value(struct side *s, uint64_t id) {
+    static unsigned char data[70000];
+    unsigned char head[4096];
+    size_t len = one_in(3) ? 0 : FRONT + sizeof(int64_t);
+    struct erg_msg_value m = {.id = one_in(s->odds) ? dice(1000) : id,
+                              .outcome = len ? ERG_OUT_OK : ERG_OUT_NONE};
+    memset(data, 0, sizeof data);
+    if (one_in(s->odds)) {
+        m.outcome = (uint8_t)dice(8);
+        len = dice(sizeof data);
+        flip(data, len);
+    }
+    m.payload.stream_len = len;
+    send_bytes(s, ERG_MSG_VALUE, head, erg_msg_value_encode(&m, head), data, len);
+}
+
 static void agent_heard(struct side *s, uint16_t type, const unsigned char *body, size_t len,
                         int whole, uint64_t data_len) {
     struct erg_msg_task m;
@@ -162,9 +185,13 @@ static void agent_heard(struct side *s, uint16_t type, const unsigned char *body
                          erg_msg_ready_encode(&ready, head), NULL, 0, NULL, NULL, NULL);
     }
     s->over |= type == ERG_MSG_BYE;
+    struct erg_msg_ids wanted;
+    if (type == ERG_MSG_FETCH && erg_msg_ids_decode(body, len, &wanted, NULL) == 0)
+        for (uint32_t i = 0; i < wanted.n; i++)
+            lie_value(s, erg_msg_id(&wanted, i));
     if (type != ERG_MSG_TASK || erg_msg_task_decode(body, len, whole, data_len, &m, NULL) < 0)
         return;
-    struct known k = {m.id, m.first, m.end, m.kind == ERG_KIND_CHUNK};
+    struct known k = {m.id, m.first, m.end, m.kind == ERG_KIND_CHUNK, m.flags & ERG_TASK_HOLD};
     s->known[s->n++ % KNOWN] = k;
     while (one_in(s->odds))
         lie_otherwise(s, one_in(2) ? &k : &s->known[dice(s->n < KNOWN ? s->n : KNOWN)]);
@@ -288,15 +315,18 @@ static void lie_to_a_pool(unsigned seed) {
         chunks[i] = chunk_go(&s, add, 0, ITEMS);
     for (int i = 0; i < TASKS; i++) {
         uint32_t index = task_make(&s, add, &(struct order){.number = i}, i % 5 == 0,
-                                   i % 10 ? 100 : 40000, NULL, 0);
+                                   i % 10 ? 100 : 40000, &tasks[i - (i > 0)], i % 4 == 1);
         erg_table_record(s.t, index)->retries = (uint8_t)(i % 3);
-        erg_table_record(s.t, index)->first = i % 2 ? ERG_CALL_PURE : 0; /* begun anew when late */
+        /* what others need stays, perhaps; some is begun anew when it is late */
+        erg_table_record(s.t, index)->first = i % 4 == 0   ? ERG_CALL_STAYS
+                                              : i % 4 == 3 ? ERG_CALL_PURE
+                                                           : 0;
         tasks[i] = task_go(&s, index);
     }
-    for (int i = 0; i < TASKS; i++) {
+    for (int i = 0; i < TASKS; i++)
         task_wait(&s, tasks[i]);
+    for (int i = 0; i < TASKS; i++)
         task_free(&s, tasks[i]);
-    }
     for (int i = 0; i < CHUNKS; i++) {
         enum erg_outcome outcome = task_wait(&s, chunks[i]);
         struct erg_record *r = erg_table_record(s.t, ERG_HANDLE_INDEX(chunks[i]));

@@ -144,3 +144,66 @@ def test_a_pool_that_comes_back_is_the_same():
     with ergon.Pool(place(1)) as pool:
         back = pool.pipe(lambda p: p, pool)
         assert back.pipe(abs, -2) == 2
+
+
+def test_an_answer_that_is_too_long(modules):
+    """A module of more than 16 MB of source: that import fails, with words; the host goes on."""
+    with open(modules / "huge.py", "w") as file:
+        file.write("text = '" + "x" * (17 << 20) + "'\n")
+    body = (
+        "def task(name):\n    return len(__import__(name).__dict__) > 0\n"
+        "try:\n    pool.pipe(task, 'huge')\nexcept ImportError as error:\n    print('said:', error)\n"
+        "print(pool.pipe(task, 'helper_here'), pool.stats['hosts'][0]['state'])\n"
+    )
+    said = shipped(modules, body, modules="ship")
+    assert "said: " in said and "huge" in said and "True up" in said, said
+
+
+COLLECTED = """
+import gc, sys, time, weakref
+import ergon
+
+class Cycle:
+    pass
+
+class Finder:
+    #Who looks for this module has the pool collected, in the thread that answers.
+    def find_spec(self, name, target=None):
+        if name == "only_here_{n}":
+            gc.collect()
+            seen.append(pool() is None)
+
+def hook(path):
+    if path != "/nowhere/at/all":
+        raise ImportError
+    return Finder()
+
+def wants():
+    import only_here_{n}
+
+seen = []
+gc.disable()
+sys.path_hooks.insert(0, hook)
+sys.path.append("/nowhere/at/all")
+cycle = Cycle()
+cycle.itself = cycle
+cycle.pool = ergon.Pool({place!r})
+assert cycle.pool.pipe(abs, -1) == 1
+pool = weakref.ref(cycle.pool)
+cycle.future = cycle.pool.apipe(wants)
+del cycle
+end = time.monotonic() + 30
+while not seen and time.monotonic() < end:
+    time.sleep(0.01)
+gc.collect()
+print("seen", seen, pool())
+with ergon.Pool({place!r}) as another:  # the engine is as well as before
+    print(another.pipe(pow, 2, 10))
+"""
+
+
+def test_a_pool_that_is_collected_while_it_answers(tmp_path):
+    """The thread that answers may be the one that lets go of the pool last, which ends that very thread."""
+    for n in range(3):
+        said = run(tmp_path, COLLECTED.format(n=n, place=place(modules="ship")))
+        assert "seen [True" in said and "None" in said and said.endswith("1024\n"), said
