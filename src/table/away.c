@@ -61,12 +61,14 @@ void erg_away_want(struct erg_table *t, struct erg_away *a) {
     ask(t, flag(a, ERG_AWAY_WANTED));
 }
 
-int erg_away_wait(struct erg_table *t, const struct erg_away *away, int64_t timeout_ns) {
+int erg_away_wait(struct erg_table *t, erg_handle task, const struct erg_away *away,
+                  int64_t timeout_ns) {
     struct erg_away *a = (struct erg_away *)away; /* for the types' sake: nothing is written */
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : erg_clock_ns() + (uint64_t)timeout_ns;
     for (;;) {
         uint32_t s = atomic_load_explicit(&a->state, memory_order_acquire);
-        if ((s & ERG_AWAY_PHASE) != ERG_AWAY_THERE)
+        /* In this order: what is read from a block that was freed is not slept on. */
+        if ((s & ERG_AWAY_PHASE) != ERG_AWAY_THERE || erg_record_here(t, task))
             return 0;
         if (atomic_load_explicit(&t->forked, memory_order_relaxed))
             return ERG_ECLOSED;
@@ -74,10 +76,8 @@ int erg_away_wait(struct erg_table *t, const struct erg_away *away, int64_t time
         if (now >= deadline)
             return ERG_ETIMEOUT;
         int code = erg_futex_wait(&a->state, s, timeout_ns < 0 ? -1 : (int64_t)(deadline - now));
-        if (erg_away_phase(a) != ERG_AWAY_THERE)
-            return 0;
         if (code < 0)
-            return code;
+            return erg_record_here(t, task) ? 0 : code;
     }
 }
 

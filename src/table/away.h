@@ -59,9 +59,10 @@ int erg_record_here(const struct erg_table *t, erg_handle handle);
 /* Asks for it. Idempotent. */
 void erg_away_want(struct erg_table *t, struct erg_away *a);
 /* Waits until it is settled; it was asked for before. 0, ERG_ETIMEOUT, ERG_EINTR, ERG_ECLOSED in a forked child.
- * timeout_ns < 0: for ever. Nothing is written: with a timeout it may be called although others may free the record
- * meanwhile; whether they did, the record's handle tells afterwards. */
-int erg_away_wait(struct erg_table *t, const struct erg_away *away, int64_t timeout_ns);
+ * timeout_ns < 0: for ever. task: the record it is the result of. Nothing is written: with a timeout it may be called although
+ * others may free the record meanwhile. Then `away` may hold anything, and the handle tells that there is nothing to wait for. */
+int erg_away_wait(struct erg_table *t, erg_handle task, const struct erg_away *away,
+                  int64_t timeout_ns);
 /* Asks, and has the record pushed to the completion ring once it is settled. 1: it is already; 0. */
 int erg_away_notify(struct erg_table *t, struct erg_away *a);
 

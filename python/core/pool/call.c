@@ -411,11 +411,12 @@ enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *
                                  const char **bytes, size_t *len) {
     struct erg_away *away = erg_record_away(core->table, record);
     if (away && erg_away_phase(away) == ERG_AWAY_THERE) {
+        erg_handle task = away->task;
         int rc;
         erg_away_want(core->table, away);
         Py_BEGIN_ALLOW_THREADS
             do
-                rc = erg_away_wait(core->table, away, -1);
+                rc = erg_away_wait(core->table, task, away, -1);
             while (rc == ERG_EINTR);
         Py_END_ALLOW_THREADS
     }
@@ -660,7 +661,7 @@ static int wait_for_value(struct pl_core *core, erg_handle handle, int64_t slice
     int rc;
     erg_away_want(core->table, away);
     Py_BEGIN_ALLOW_THREADS
-        rc = erg_away_wait(core->table, away, slice);
+        rc = erg_away_wait(core->table, handle, away, slice);
     Py_END_ALLOW_THREADS
     return rc;
 }
