@@ -1,5 +1,6 @@
 """Packages that are built on dill, on the alias: klepto's own tests, the pools of multiprocess, joblib's."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from ergon.aliases import folder
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = {"klepto": "0.2.8", "pox": "0.3.7", "multiprocess": "0.70.19", "joblib": "1.5.2"}
+PACKAGES = {"klepto": "0.2.8", "pox": "0.3.7", "multiprocess": "0.70.19", "joblib": "1.5.2", "datasets": "4.4.1"}
 
 
 @pytest.fixture
@@ -138,3 +139,120 @@ def test_joblib_with_dill_as_its_pickler(run, tmp_path):
     )
     done = run(["joblib"], path)
     assert done.stdout == "DONE\n", done.stderr
+
+
+# The pickler of Hugging Face's datasets, which names what a transformation is by a hash of its pickle: the module alone, because
+# the package wants much that has nothing to do with it.
+DATASETS = """
+    import collections, dataclasses, functools, hashlib, importlib.util, json, operator, re, sys, types, warnings
+    import dill
+    from packaging import version
+
+    package, where = sys.argv[1:3]
+    for name in ("datasets", "datasets.utils", "datasets.config", "datasets.fingerprint"):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = []
+    sys.modules["datasets"].config = sys.modules["datasets.config"]
+    sys.modules["datasets.config"].DILL_VERSION = version.parse("0.4.0")
+    spec = importlib.util.spec_from_file_location("datasets.utils._dill", package + "/datasets/utils/_dill.py")
+    module = sys.modules["datasets.utils._dill"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dumps = module.dumps
+
+    class Hasher:
+        hash = staticmethod(lambda obj: hashlib.sha256(dumps(obj)).hexdigest())
+
+    sys.modules["datasets.fingerprint"].Hasher = Hasher
+    same = lambda one, other: Hasher.hash(one) == Hasher.hash(other)
+    place = lambda text, file: eval(compile(text, file, "eval"), globals())
+
+    used, unused, words = 3, 4, {"b", "a", "c"}
+
+    def add(x, y=2): return x + y + used
+
+    def outer(n, store=[]):
+        cache = {"n": n}
+        def inner(x): return cache["n"] + x + add(x)
+        return inner
+
+    def count(n): return 0 if n == 0 else 1 + count(n - 1)
+
+    class Model:
+        names = ["a"]
+        def __init__(self, n): self.n = n
+        def __call__(self, x): return self.n * x + used
+        @property
+        def double(self): return 2 * self.n
+        @classmethod
+        def make(cls): return cls(2)
+
+    class Special(Model):
+        def __call__(self, x): return super().__call__(x) + 1
+
+    @dataclasses.dataclass
+    class Options:
+        size: int = 3
+        names: list = dataclasses.field(default_factory=list)
+
+    Pair = collections.namedtuple("Pair", "x y")
+    things = {
+        "function": add, "lambda": lambda x: x in words, "closure": outer(3), "recursive": count, "instance": Model(3), "bound": Model(4).__call__,
+        "derived": Special(5), "class": Model, "derived class": Special, "partial": functools.partial(add, y=5), "pattern": re.compile("a+"),
+        "options": Options(4, ["x"]), "dict": {"b": 1, "a": {3, 1, 2}}, "mixed": {1: "a", "b": 2, None: 3}, "sets": {frozenset({1}), 1, "a"},
+        "getter": operator.itemgetter(1, 2), "nested": [lambda: outer, {"x": (add, Model)}], "pair": Pair, "pairs": [Pair(1, 2)],
+        "cached": functools.lru_cache(add), "module": json, "property": Model.double, "made": Model.make,
+    }
+    hashes, wrong = {}, []
+    for name, thing in things.items():
+        try:
+            hashes[name] = Hasher.hash(thing)
+        except Exception as error:
+            wrong.append((name, repr(error)))
+            continue
+        if Hasher.hash(thing) != hashes[name]:
+            wrong.append((name, "differs the second time"))
+
+    facts = {}
+    facts["lambdas of different places"] = same(place("lambda x: x + used", "<one>"), place("lambda x: x + used", "<other>"))
+    facts["lambdas that differ"] = not same(place("lambda x: x + used", "<one>"), place("lambda x: x - used", "<one>"))
+    facts["order of dicts"] = same({"a": 1, "b": 2}, {"b": 2, "a": 1}) and same({1: 1, "b": 2}, {"b": 2, 1: 1})
+    facts["equal texts that are two"] = same(["ab" * 3, "ab" * 3], ["".join(["abab", "ab"]), "ababab"])
+    before = Hasher.hash(add), Hasher.hash(outer(3)), Hasher.hash(Model(3))
+    unused = 5
+    facts["other globals do not count"] = before == (Hasher.hash(add), Hasher.hash(outer(3)), Hasher.hash(Model(3)))
+    used = 4
+    facts["globals count"] = all(one != other for one, other in zip(before, (Hasher.hash(add), Hasher.hash(outer(3)), Hasher.hash(Model(3)))))
+    used = 3
+    facts["they load"] = (dill.loads(dumps(add))(1), dill.loads(dumps(outer(3)))(1), dill.loads(dumps(Special(5)))(2)) == (6, 10, 14)
+    facts["closures that refer to themselves"] = dill.loads(dumps(count))(5) == 5
+    print(json.dumps({"hashes": hashes, "wrong": wrong, "facts": facts, "file": dill.__file__}))
+"""
+
+
+def test_the_pickler_of_datasets(run, peer_package, tmp_path):
+    """What holds of hashes with dill holds with the alias: in one process, and in another with other hash seeds."""
+    path = program(tmp_path, DATASETS)
+    package = str(peer_package("datasets", PACKAGES["datasets"]))
+    found = {}
+    for where in ("alias", "dill"):
+        for seed in ("1", "2"):
+            environment = {**os.environ, "PYTHONHASHSEED": seed}
+            environment["PYTHONPATH"] = str(tmp_path / "alias" if where == "alias" else peer_package("dill", "0.4.0"))
+            done = subprocess.run(
+                [sys.executable, path, package, where], capture_output=True, text=True, timeout=60, env=environment
+            )
+            assert done.returncode == 0, done.stderr
+            found[where, seed] = json.loads(done.stdout)
+    for seed in ("1", "2"):
+        mine, theirs = found["alias", seed], found["dill", seed]
+        assert "alias" in mine["file"] and "dill-0.4.0" in theirs["file"]
+        assert {name for name, _ in mine["wrong"]} <= {name for name, _ in theirs["wrong"]}, mine["wrong"]
+        failed = {name for name, holds in mine["facts"].items() if not holds}
+        assert failed <= {name for name, holds in theirs["facts"].items() if not holds}
+    differs = {
+        where: {
+            name for name, text in found[where, "1"]["hashes"].items() if found[where, "2"]["hashes"].get(name) != text
+        }
+        for where in ("alias", "dill")
+    }
+    assert differs["alias"] <= differs["dill"]
