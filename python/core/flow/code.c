@@ -163,6 +163,7 @@ static void code_free(struct fl_code *c) {
     PyMem_Free(c->succ[0]);
     PyMem_Free(c->succ[1]);
     PyMem_Free(c->join);
+    PyMem_Free(c->spare);
     PyMem_Free(c);
 }
 

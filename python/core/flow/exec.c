@@ -47,8 +47,11 @@ int fl_absorb(struct fl_run *run) {
 struct fl_frame *fl_frame_new(struct fl_run *run, struct fl_code *code, PyObject *globals,
                               PyObject *func) {
     int n = code->nlocalsplus + code->code->co_stacksize + 1;
-    struct fl_frame *f = PyMem_Calloc(1, sizeof *f + (size_t)n * sizeof(PyObject *));
-    if (!f) {
+    struct fl_frame *f = code->spare;
+    if (f) { /* nothing is in its slots */
+        code->spare = NULL;
+        memset(f, 0, sizeof *f);
+    } else if (!(f = PyMem_Calloc(1, sizeof *f + (size_t)n * sizeof(PyObject *)))) {
         PyErr_NoMemory();
         return NULL;
     }
@@ -69,7 +72,10 @@ void fl_frame_free(struct fl_frame *f) {
     Py_XDECREF(f->globals);
     Py_XDECREF(f->builtins);
     Py_XDECREF(f->func);
-    PyMem_Free(f);
+    if (f->code->spare)
+        PyMem_Free(f);
+    else
+        f->code->spare = f;
 }
 
 int fl_handle(struct fl_run *run, struct fl_frame *f) {
@@ -116,11 +122,15 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
     f->at = at;
     f->ip = at + 1 + fl_caches[op];
     switch (op) { /* the most frequent ones, without a call */
-    case LOAD_FAST:
-        if (!f->slots[arg])
+    case LOAD_FAST: {
+        PyObject *o = f->slots[arg];
+        if (!o)
             break;
-        fl_push(f, Py_NewRef(fl_see(run, f->slots[arg])));
+        if (!PyLong_CheckExact(o)) /* of a number there is no other */
+            o = fl_see(run, o);
+        fl_push(f, Py_NewRef(o));
         return 0;
+    }
     case LOAD_CONST:
         fl_push(f, Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg)));
         return 0;
@@ -164,6 +174,8 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
         binaryfunc call = arg == 0 || arg == 13    ? m->nb_add
                           : arg == 10 || arg == 23 ? m->nb_subtract
                           : arg == 5 || arg == 18  ? m->nb_multiply
+                          : arg == 6 || arg == 19  ? m->nb_remainder
+                          : arg == 2 || arg == 15  ? m->nb_floor_divide
                                                    : NULL;
         PyObject *r = call ? call(a, b) : NULL;
         if (!r)
@@ -176,7 +188,10 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
         PyObject *b = *fl_at(f, 1), **at = fl_at(f, 2), *a = *at;
         if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b))
             break;
-        PyObject *r = PyLong_Type.tp_richcompare(a, b, arg & 7);
+        long x, y;
+        PyObject *r = (arg & 7) == Py_EQ && core_long_small(a, &x) && core_long_small(b, &y)
+                          ? PyBool_FromLong(x == y)
+                          : PyLong_Type.tp_richcompare(a, b, arg & 7);
         if (!r)
             return -1;
         Py_DECREF(fl_pop(f));

@@ -164,6 +164,7 @@ struct fl_code {
     int32_t *join;    /* postdominators, made when first needed; NULL before */
     int nlocalsplus;
     int local; /* defined inside a function: its effects are ordered, its calls no barriers */
+    struct fl_frame *spare; /* one that is not in use, or NULL */
     int known; /* it is of a library that changes nothing but what it is given; -1: not looked at yet */
 };
 /* Translates c->bytes: fills c->raw and c->unit. 0, or -1 without memory. */
