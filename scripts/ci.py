@@ -20,7 +20,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAKE = ["make", "--no-print-directory"]
-WAITING = {"faults", "hosts", "process"}  # tests/…: programs and hosts that are started, killed and waited for
+WAITING = {"faults", "hosts", "peers", "process"}  # tests/…: programs and hosts that are started, killed, waited for
 
 
 def python_tests(tier: str) -> list[list[str]]:

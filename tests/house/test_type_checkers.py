@@ -73,24 +73,30 @@ with ergon.ThreadPool(2) as pool:
 """
 
 
-def errors(tmp_path, program):
-    (tmp_path / "program.py").write_text(program)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all, so that what mypy knows of the package is found out once."""
+    return tmp_path_factory.mktemp("typed")
+
+
+def errors(folder, program):
+    (folder / "program.py").write_text(program)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "program.py"],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "MYPYPATH": str(ROOT / "python")},
     )
     assert done.returncode in (0, 1), done.stderr
     return [line for line in done.stdout.splitlines() if ": error: " in line]
 
 
-def test_what_calls_give_is_known(tmp_path):
-    assert errors(tmp_path, PROGRAM) == []
+def test_what_calls_give_is_known(folder):
+    assert errors(folder, PROGRAM) == []
 
 
-def test_wrong_calls_are_found(tmp_path):
-    found = [line.split(":")[1] for line in errors(tmp_path, WRONG)]
+def test_wrong_calls_are_found(folder):
+    found = [line.split(":")[1] for line in errors(folder, WRONG)]
     assert found == ["4", "5", "6", "7"]
