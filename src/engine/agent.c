@@ -542,6 +542,7 @@ void erg_agent_free(struct erg_agent *a) {
     erg_map_fini(&a->blobs);
     erg_map_fini(&a->values);
     erg_map_fini(&a->dropped);
+    erg_map_fini(&a->giving);
     if (a->tasks)
         munmap(a->tasks, a->tasks_bytes);
     if (a->bell >= 0)

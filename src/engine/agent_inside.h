@@ -71,6 +71,7 @@ struct erg_agent {
     struct erg_map blobs;   /* uid -> offset of struct erg_blob_head */
     struct erg_map values;  /* id -> record that is DONE */
     struct erg_map dropped; /* offset of a blob's head that workers still look at -> 0 */
+    struct erg_map giving; /* offset of a blob's head that is being sent to others -> to how many */
     uint32_t batch[AGENT_BATCH];
     size_t batch_len;
 };

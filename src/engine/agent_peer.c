@@ -60,6 +60,7 @@ struct known {
 struct erg_peers {
     int listener; /* -1 */
     int has_key;
+    uint32_t own;       /* number */
     int64_t full_until; /* INT64_MAX: it is not */
     unsigned char key[ERG_AUTH_KEY];
     struct known *known;
@@ -347,9 +348,16 @@ static void connected(struct peer *p) {
 
 int erg_peers_fetch(struct erg_agent *a, const struct erg_msg_ids *ids) {
     uint32_t kind = ERG_FETCH_KIND(ids->what), number = ERG_FETCH_AGENT(ids->what);
-    struct peer *p = peers_of(a) ? link_to(a, number) : NULL;
+    struct erg_peers *s = peers_of(a);
+    int own = s && s->own == number && number != 0;
+    struct peer *p = s && !own ? link_to(a, number) : NULL;
     for (uint32_t i = 0; i < ids->n; i++) {
         uint64_t id = erg_msg_id(ids, i);
+        if (own) { /* whether what the client has just sent is here */
+            say_fetched(a, kind, id,
+                        erg_agent_has(a, kind, id) ? ERG_FETCH_DONE : ERG_FETCH_MISSING);
+            continue;
+        }
         struct wish *w = p && !is_wished(p, kind, id) ? malloc(sizeof *w) : NULL;
         if (!w) {
             say_fetched(a, kind, id, ERG_FETCH_CUT);
@@ -374,6 +382,7 @@ int erg_peers_on_peer(struct erg_agent *a, const unsigned char *body, size_t len
         return code;
     if (m.port == 0) {
         memcpy(s->key, m.key, sizeof s->key);
+        s->own = (uint32_t)m.agent;
         s->has_key = 1;
         return 0;
     }

@@ -241,8 +241,52 @@ static int send_value(struct erg_agent *a, uint64_t id) {
                             erg_msg_value_encode(&m, head), NULL, 0, NULL, NULL, NULL);
 }
 
+static void sweep_blobs(struct erg_agent *a);
+
+/* While an object is being sent, our own mark in its head keeps it. */
+static void given(void *ctx, void *user) {
+    struct erg_agent *a = ctx;
+    uint64_t offset = (uintptr_t)user, n = 1;
+    erg_map_take(&a->giving, offset, &n);
+    if (n > 1 && erg_map_set(&a->giving, offset, n - 1) == 0)
+        return;
+    struct erg_blob_head *head = erg_table_at(a->table, offset);
+    atomic_store_explicit(&head->held[a->m->number], 0, memory_order_release);
+    sweep_blobs(a);
+}
+
+/* An object as BLOB. ERG_ENOTFOUND as well when it refers to others. */
+static int give_blob(struct erg_agent *a, struct erg_session *to, uint64_t uid) {
+    struct erg_parcel_out out;
+    uint64_t offset, n = 0;
+    if (!erg_map_get(&a->blobs, uid, &offset) || offset == NO_ROOM)
+        return ERG_ENOTFOUND;
+    struct erg_blob_head *head = erg_table_at(a->table, offset);
+    if (erg_parcel_pack(a->table, erg_table_at(a->table, head->offset), (size_t)head->len, NULL,
+                        NULL, &out) < 0)
+        return ERG_ENOTFOUND;
+    struct erg_msg_blob m = {.uid = uid, .fresh = head->fresh, .payload = out.payload};
+    unsigned char *bytes = malloc(erg_msg_blob_size(&m));
+    int code = ERG_ENOMEM;
+    erg_map_get(&a->giving, offset, &n);
+    if (bytes)
+        code = erg_map_set(&a->giving, offset, n + 1);
+    if (code == 0) {
+        uint32_t serial = atomic_load(&a->m->slot->serial);
+        atomic_store_explicit(&head->held[a->m->number], serial * 2 + 1, memory_order_release);
+        code = erg_session_send(to, lane_for(out.payload.data_len), ERG_MSG_BLOB, bytes,
+                                erg_msg_blob_encode(&m, bytes), out.pieces, out.n, given, a,
+                                (void *)(uintptr_t)offset);
+        if (code < 0)
+            given(a, (void *)(uintptr_t)offset);
+    }
+    free(bytes);
+    erg_parcel_out_fini(&out);
+    return code;
+}
+
 int erg_agent_give(struct erg_agent *a, struct erg_session *to, uint32_t kind, uint64_t id) {
-    return kind == ERG_DROP_VALUE ? give_value(a, to, id) : ERG_ENOTFOUND;
+    return kind == ERG_DROP_VALUE ? give_value(a, to, id) : give_blob(a, to, id);
 }
 
 int erg_agent_has(struct erg_agent *a, uint32_t kind, uint64_t id) {

@@ -74,7 +74,7 @@ static inline int give_buffers(struct erg_member *m, uint32_t index, const struc
     return ERG_OUT_OK;
 }
 
-/* The number of its arguments, of the results it comes after, and the first and last bytes of all buffers. */
+/* The number of its arguments, of the objects and results it refers to, and the first and last bytes of all buffers. */
 static inline int64_t add_up(struct erg_table *t, const unsigned char *bytes, size_t len) {
     int64_t sum;
     uint32_t n;
@@ -84,6 +84,9 @@ static inline int64_t add_up(struct erg_table *t, const unsigned char *bytes, si
         const unsigned char *b = erg_table_at(t, refs[i].offset);
         if (erg_ref_is_buffer(&refs[i])) {
             sum += b[0] + b[refs[i].len - 1];
+        } else if (atomic_load(&refs[i].flags) & ERG_REF_BLOB) {
+            const struct erg_blob_head *head = erg_table_at(t, refs[i].offset);
+            sum += add_up(t, erg_table_at(t, head->offset), (size_t)head->len);
         } else {
             struct erg_record *r = erg_table_record(t, ERG_HANDLE_INDEX(refs[i].offset));
             sum += add_up(t, erg_record_bytes(t, r, &r->result), r->result.len);
@@ -227,6 +230,7 @@ struct places {
     /* to be set before it is opened */
     uint64_t arena_bytes;
     size_t init_len; /* of start-up words for workers there */
+    uint16_t port; /* the first of some that agents may listen on for each other; 0: they do not */
 };
 
 /* A pool of agents that are started with these arguments, and so many local workers. */
@@ -235,7 +239,7 @@ static inline void places_open(struct places *s, int processes, const char *cons
     struct erg_place_spec specs[PLACES_MAX];
     static const char *const names[PLACES_MAX] = {"exec:a", "exec:b", "exec:c", "exec:d"};
     char *argv[PLACES_MAX][3];
-    *s = (struct places){.arena_bytes = s->arena_bytes, .init_len = s->init_len};
+    *s = (struct places){.arena_bytes = s->arena_bytes, .init_len = s->init_len, .port = s->port};
     char *init = calloc(1, s->init_len + 1);
     memset(specs, 0, sizeof specs);
     for (int i = 0; i < n; i++) {
@@ -249,6 +253,8 @@ static inline void places_open(struct places *s, int processes, const char *cons
         specs[i].tag = "letters";
         specs[i].reach = (struct erg_reach_spec){.kind = ERG_REACH_EXEC, .argv = argv[i]};
         specs[i].reconnect_ns = place_reconnect_ns;
+        specs[i].port_low = s->port;
+        specs[i].port_high = s->port ? (uint16_t)(s->port + 50) : 0;
     }
     struct erg_pool_spec spec = {.processes = processes, .places = specs, .places_len = n};
     spec.arena_bytes = s->arena_bytes;

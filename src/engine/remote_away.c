@@ -245,11 +245,14 @@ int erg_away_missing(struct place *p, uint32_t index) {
     struct erg_remote *r = p->remote;
     uint32_t n;
     int missing = 0;
-    if (r->held == 0 && r->coming == 0)
+    if (r->held == 0 && r->coming == 0 && r->peers == 0)
         return 0;
     struct erg_ref *refs = refs_of(r, index, &n);
     for (uint32_t i = 0; i < n; i++) {
-        if (!(atomic_load_explicit(&refs[i].flags, memory_order_relaxed) & ERG_REF_TASK))
+        uint32_t flags = atomic_load_explicit(&refs[i].flags, memory_order_relaxed);
+        if (flags & ERG_REF_BLOB)
+            missing |= erg_peer_wait(p, refs[i].offset);
+        if (!(flags & ERG_REF_TASK))
             continue;
         struct sent *s = erg_site_sent(p, ERG_DROP_VALUE, refs[i].offset);
         struct erg_away *a = away_of(r, &refs[i]);
@@ -258,7 +261,7 @@ int erg_away_missing(struct place *p, uint32_t index) {
             continue;
         }
         missing = 1;
-        if (erg_peer_fetch(p, ERG_DROP_VALUE, a->task, a->bytes))
+        if (erg_peer_fetch(p, ERG_DROP_VALUE, a->task, 0, a->bytes))
             continue;
         struct place *q = &r->places[a->place];
         s = erg_site_sent(q, ERG_DROP_VALUE, a->task);

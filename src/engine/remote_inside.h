@@ -39,6 +39,7 @@ struct sent {
     int fetching;    /* it was asked for */
     uint32_t from;   /* it is coming straight from the agent of that number: not there yet; 0 */
     int rooted;      /* it cannot be given to other places by this one */
+    int spreading;   /* it was sent, and others wait until the place says that it has it */
     uint64_t bytes;  /* `from`: how much that is */
 };
 
@@ -263,6 +264,10 @@ int erg_site_name_ref(void *ctx, const struct erg_ref *ref, struct erg_entry *en
 /* NULL: it was not sent, or is there no more. */
 struct sent *erg_site_sent(struct place *p, uint32_t kind, uint64_t id);
 struct sent *erg_site_sent_new(struct place *p, uint32_t kind, uint64_t id, uint64_t offset);
+/* The place has it no more, or never had. */
+void erg_site_unsent(struct place *p, struct sent *s);
+/* No place drops the object's head from now on but all of them. */
+void erg_site_mark_blob(struct erg_remote *r, uint64_t offset);
 /* What nobody needs over there is dropped. */
 void erg_site_sweep(struct place *p, int64_t now);
 /* The agent is gone, and what it had with it. */
@@ -303,15 +308,19 @@ void erg_away_lose(struct place *p, struct sent *s);
 /* The place, among p and those with room, that has most of what the task reads. */
 struct place *erg_away_nearest(struct place *p, uint32_t index,
                                uint32_t (*room_of)(const struct place *));
-/* 1: something that the task reads is neither at p nor here; it is being fetched. */
+/* 1: something that the task reads is neither at p nor here, or shall not go there from here; it is being fetched. */
 int erg_away_missing(struct place *p, uint32_t index);
 /* Something came, or was lost: tasks that waited for it are sent. */
 void erg_away_unpark(struct erg_remote *r);
 
 /* remote_peer.c: lock held */
-/* The value or object (enum erg_drop_kind) shall come to p straight from a place that has it. 1: it will, or there will be one
- * to fetch it from: look again when erg_away_unpark does; 0: it has to go another way. */
-int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t bytes);
+/* The value or object (enum erg_drop_kind; `offset` of an object's head) shall come to p straight from a place that has it. 1:
+ * it will, or there will be one to fetch it from: look again when erg_away_unpark does; 0: it has to go another way. */
+int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t offset, uint64_t bytes);
+/* The same for the object with that head, which lies here: 0, also when p has it, or is one of those it is to spread from. */
+int erg_peer_wait(struct place *p, uint64_t offset);
+/* The object was sent to p. */
+void erg_peer_spread(struct place *p, struct sent *s, uint64_t bytes);
 /* It is not waited for any more. */
 void erg_peer_forget(struct place *p, struct sent *s);
 int erg_peer_on_message(struct place *p, uint16_t type, const unsigned char *body, size_t len,

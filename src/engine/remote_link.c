@@ -271,6 +271,7 @@ static void on_broken(struct place *p, int64_t now, const char *words) {
     case ERG_PLACE_UP:
         snprintf(p->failure.text, sizeof p->failure.text, "%s", words);
         set_state(p, ERG_PLACE_BROKEN, now);
+        erg_away_unpark(p->remote); /* who waits to fetch something from there need not */
         p->reconnect_until = reconnect_until(p, now);
         p->backoff = BACKOFF_FIRST;
         p->start_at = now + p->backoff;

@@ -86,7 +86,8 @@ int erg_site_send_func(struct packing *k, uint64_t offset) {
 }
 
 /* The mark of the place member in the object's head: it is not freed before all places have dropped it. */
-static void mark_blob(struct erg_remote *r, struct erg_blob_head *head) {
+void erg_site_mark_blob(struct erg_remote *r, uint64_t offset) {
+    struct erg_blob_head *head = erg_table_at(r->table, offset);
     uint32_t serial = atomic_load(&r->m->slot->serial);
     atomic_store_explicit(&head->held[r->m->number], serial * 2 + 1, memory_order_release);
 }
@@ -97,7 +98,7 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
     struct erg_blob_head *head = erg_table_at(r->table, offset);
     *id = head->uid;
     struct sent *s = erg_site_sent(p, ERG_DROP_BLOB, *id);
-    if (s)
+    if (s && !s->from)
         return erg_leased_needs(k->lease, s);
     struct erg_parcel_out out;
     int code = erg_parcel_pack(r->table, erg_table_at(r->table, head->offset), head->len,
@@ -106,15 +107,20 @@ static int send_blob(struct packing *k, uint64_t offset, uint64_t *id) {
         return code;
     struct erg_msg_blob m = {.uid = *id, .fresh = head->fresh, .payload = out.payload};
     unsigned char *bytes = malloc(erg_msg_blob_size(&m));
-    s = bytes ? erg_site_sent_new(p, ERG_DROP_BLOB, *id, offset) : NULL;
-    code = ERG_ENOMEM;
     if (s)
+        erg_peer_forget(p, s); /* as in send_value */
+    else if (bytes)
+        s = erg_site_sent_new(p, ERG_DROP_BLOB, *id, offset);
+    code = ERG_ENOMEM;
+    if (s && bytes)
         code = erg_site_send_parcel(p, lane_of(s, erg_msg_blob_size(&m), out.payload.data_len),
                                     ERG_MSG_BLOB, bytes, erg_msg_blob_encode(&m, bytes), &out);
     free(bytes);
     erg_parcel_out_fini(&out);
-    if (code == 0)
-        mark_blob(r, head);
+    if (code == 0) {
+        erg_site_mark_blob(r, offset);
+        erg_peer_spread(p, s, m.payload.data_len);
+    }
     return was_sent(k, s, code);
 }
 
@@ -168,7 +174,7 @@ int erg_site_name_ref(void *ctx, const struct erg_ref *ref, struct erg_entry *en
 
 /* --- tidying ------------------------------------------------------------------------------------------------------- */
 
-static void sent_drop(struct place *p, struct sent *s) {
+void erg_site_unsent(struct place *p, struct sent *s) {
     struct erg_remote *r = p->remote;
     uint64_t unused;
     erg_map_take(&p->sent[s->kind], s->id, &unused);
@@ -196,7 +202,7 @@ void erg_site_drop_all(struct place *p) {
                 struct sent *s = (struct sent *)(uintptr_t)cell.value;
                 if (s->away)
                     erg_away_lose(p, s);
-                sent_drop(p, s);
+                erg_site_unsent(p, s);
             }
         }
         erg_map_fini(&p->sent[kind]);
@@ -250,7 +256,7 @@ void erg_site_sweep(struct place *p, int64_t now) {
             send_drop(p, kind, due, n, 1);
             send_drop(p, kind, due, n, 0);
             for (uint32_t i = 0; i < n; i++)
-                sent_drop(p, due[i]);
+                erg_site_unsent(p, due[i]);
         } while (n == SWEPT_AT_ONCE);
     }
 }

@@ -5,8 +5,9 @@
  * will have then is entered as sent, with `from` until it says FETCHED; tasks that need it are parked meanwhile. What fails
  * is forgotten, and the tasks are looked at again: another place may have it, or it comes through us.
  *
- * When many places want the same, only so many fetch from one at a time: the others wait, and those that have it serve
- * them. So it spreads as over a tree, whatever its nodes' speed, and a node that dies is just one that does not serve. */
+ * When many places want the same, only so many fetch from one at a time, or are sent it by us: the others wait, and those
+ * that have it serve them. So it spreads as over a tree, whatever its nodes' speed, and a node that dies is just one that
+ * does not serve. */
 #include "engine/remote_inside.h"
 
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 
 #define CUT_NS                                                                                     \
     (60 * SECOND) /* so long nothing is fetched from an agent that could not be reached */
-enum { FETCHERS = 2 };
+enum { FETCHERS = 2, SPREAD_LEAST = 256 << 10 };
 
 /* A loopback address is another's only on the same machine. */
 static int can_reach(struct place *p, const struct place *from, int64_t now) {
@@ -61,21 +62,21 @@ static int introduce(struct place *p, const struct place *to) {
     return code;
 }
 
-int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t bytes) {
+int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t offset, uint64_t bytes) {
     struct place *from = best_source(p, kind, id);
     unsigned char head[64];
     if (!from)
         return 0;
     if (from->serving >= FETCHERS)
         return 1;
-    struct sent *s = introduce(p, from) == 0 ? erg_site_sent_new(p, kind, id, 0) : NULL;
+    struct sent *s = introduce(p, from) == 0 ? erg_site_sent_new(p, kind, id, offset) : NULL;
     if (!s)
         return 0;
     struct erg_msg_ids m = {.what = ERG_FETCH_FROM(from->peer, kind), .n = 1, .ids = &id};
-    uint64_t unused;
+    if (kind == ERG_DROP_BLOB)
+        erg_site_mark_blob(p->remote, offset);
     if (erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head)) < 0) {
-        erg_map_take(&p->sent[kind], id, &unused);
-        free(s);
+        erg_site_unsent(p, s);
         return 0;
     }
     s->from = from->peer;
@@ -83,6 +84,36 @@ int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t bytes) 
     from->serving++;
     p->remote->coming++;
     return 1;
+}
+
+int erg_peer_wait(struct place *p, uint64_t offset) {
+    struct erg_remote *r = p->remote;
+    struct erg_blob_head *head = erg_table_at(r->table, offset);
+    struct sent *s = erg_site_sent(p, ERG_DROP_BLOB, head->uid);
+    if (s || r->peers == 0)
+        return s && s->from;
+    uint64_t bytes = erg_payload_size(erg_table_at(r->table, head->offset), (size_t)head->len);
+    if (bytes < SPREAD_LEAST)
+        return 0;
+    if (erg_peer_fetch(p, ERG_DROP_BLOB, head->uid, offset, bytes))
+        return 1;
+    int64_t now = erg_remote_now();
+    int n = 0;
+    for (int i = 0; i < r->nplaces; i++) {
+        struct place *q = &r->places[i];
+        s = erg_site_sent(q, ERG_DROP_BLOB, head->uid);
+        n += s && s->spreading && q->state == ERG_PLACE_UP && can_reach(p, q, now);
+    }
+    return n >= FETCHERS;
+}
+
+void erg_peer_spread(struct place *p, struct sent *s, uint64_t bytes) {
+    unsigned char head[64];
+    struct erg_msg_ids m = {.what = ERG_FETCH_FROM(p->peer, s->kind), .n = 1, .ids = &s->id};
+    if (p->peer == 0 || bytes < SPREAD_LEAST)
+        return;
+    s->spreading =
+        erg_site_send(p, ERG_LANE_BULK, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head)) == 0;
 }
 
 static struct place *place_of(struct erg_remote *r, uint32_t peer) {
@@ -129,8 +160,12 @@ static int on_peer(struct place *p, const unsigned char *body, size_t len, struc
 }
 
 static void fetched(struct place *p, struct sent *s, uint32_t why) {
-    uint64_t unused;
     uint32_t from = s->from;
+    if (s->spreading) { /* it has what we sent it */
+        s->spreading = 0;
+        s->arrived |= why == ERG_FETCH_DONE;
+        return;
+    }
     erg_peer_forget(p, s);
     if (why == ERG_FETCH_DONE) {
         s->arrived = s->small = 1;
@@ -144,8 +179,7 @@ static void fetched(struct place *p, struct sent *s, uint32_t why) {
         there->rooted = 1;
     else if (source)
         erg_map_set(&p->cut, from, (uint64_t)(erg_remote_now() + CUT_NS));
-    erg_map_take(&p->sent[s->kind], s->id, &unused);
-    free(s);
+    erg_site_unsent(p, s);
 }
 
 static int on_fetched(struct place *p, const unsigned char *body, size_t len,
@@ -157,7 +191,7 @@ static int on_fetched(struct place *p, const unsigned char *body, size_t len,
         code = erg_error_set(err, ERG_EPROTOCOL, "its agent has fetched what cannot be");
     for (uint32_t i = 0; i < m.n && code == 0; i++) {
         struct sent *s = erg_site_sent(p, kind, erg_msg_id(&m, i));
-        if (s && s->from) /* else it was sent meanwhile */
+        if (s && (s->from || s->spreading)) /* else it was sent meanwhile */
             fetched(p, s, m.what >> 8);
     }
     if (code == 0)

@@ -42,6 +42,66 @@ static void two_agents_work(void **state) {
     places_close(&s);
 }
 
+/* Results that stay, and objects, go from one agent to the other: over our links come names alone. */
+static void agents_give_to_each_other(void **state) {
+    (void)state;
+    enum { N = 40, LEN = 100000 };
+    static const char *const four[] = {"--place-agent", "--place-agent", "--place-agent",
+                                       "--place-agent"};
+    erg_handle made[N], sums[N];
+    struct places s = {.port = (uint16_t)(24000 + getpid() % 4000)};
+    struct erg_place_info info;
+    uint64_t in = 0, out = 0, direct = 0, object, payload, size;
+    places_open(&s, 0, four, 4);
+    places_up(&s, 8);
+    uint64_t give = function(&s, 'b'), add = function(&s, '+');
+    size = payload_len(sizeof(int64_t), 1);
+    assert_int_equal(erg_arena_alloc(s.m, erg_blob_head_size(s.t), &object, NULL), 0);
+    assert_int_equal(erg_arena_alloc(s.m, size, &payload, NULL), 0);
+    struct erg_blob_head *head = erg_table_at(s.t, object);
+    memset((void *)head, 0, erg_blob_head_size(s.t));
+    *head = (struct erg_blob_head){.uid = 77, .offset = payload, .len = size};
+    int64_t thousand = 1000;
+    struct erg_ref *refs = payload_make(erg_table_at(s.t, payload), &thousand, sizeof thousand, 1);
+    assert_int_equal(buffer_make(s.m, refs, 20 * LEN, 3), 0);
+    for (int i = 0; i < N; i++) {
+        struct order o = {.number = i, .buffers = 2, .len = LEN};
+        uint32_t index = task_make(&s, give, &o, 0, 0, NULL, 0);
+        erg_table_record(s.t, index)->first = ERG_CALL_STAYS;
+        made[i] = task_go(&s, index);
+    }
+    for (int i = 0; i < N; i++) {
+        erg_handle both[3] = {made[i], made[(i + 1) % N], made[(i + 2) % N]};
+        uint32_t index = task_make(&s, add, &(struct order){0}, 0, 0, both, i % 2 ? 3 : 2);
+        if (i % 2) { /* the object in the place of the third */
+            struct erg_record *r = erg_table_record(s.t, index);
+            uint32_t n;
+            struct erg_ref *last =
+                &erg_payload_refs(erg_record_bytes(s.t, r, &r->args), r->args.len, &n)[2];
+            last->offset = object;
+            atomic_store(&last->flags, ERG_REF_BLOB | ERG_REF_TAKEN);
+        }
+        sums[i] = task_go(&s, index);
+    }
+    for (int i = 0; i < N; i++)
+        assert_int_equal(task_number(&s, sums[i]),
+                         i + (i + 1) % N + 2 * 2 + (i % 2 ? 1000 + 2 * 3 : 0));
+    for (int i = 0; i < 4; i++) {
+        place_state(&s, i, &info);
+        in += info.bytes_in;
+        out += info.bytes_out;
+        direct += info.bytes_direct;
+    }
+    assert_true(direct >= 2 * LEN);
+    assert_true(in < LEN * (N / 4));
+    assert_true(out < 2 * 20 * LEN + LEN);
+    for (int i = 0; i < N; i++) {
+        task_free(&s, sums[i]);
+        task_free(&s, made[i]);
+    }
+    places_close(&s);
+}
+
 static void chunks_come_back(void **state) {
     (void)state;
     enum { CHUNKS = 8, ITEMS = 1000 };
@@ -382,6 +442,7 @@ int main(int argc, char **argv) {
     place_program(argc, argv);
     begin_tests(argc, argv);
     const struct CMUnitTest tests[] = {
+        WITH(agents_give_to_each_other),
         WITH(two_agents_work),
         WITH(chunks_come_back),
         WITH(a_lost_agent_is_named),

@@ -165,7 +165,8 @@ static inline uint64_t erg_msg_id(const struct erg_msg_ids *ids, uint32_t i) {
 }
 
 /* FETCH that tells an agent to get what the ids name from another one, and to say FETCHED when it has it, or will not: the number
- * of that agent (PEER; below 2^28), and enum erg_drop_kind. Between agents the number is 0. */
+ * of that agent (PEER; below 2^28), and enum erg_drop_kind. Its own number: it says FETCHED as soon as it has what was sent to
+ * it before. Between agents the number is 0. */
 #define ERG_FETCH_FROM(agent, kind) ((uint32_t)(agent) << 4 | (uint32_t)(kind))
 #define ERG_FETCH_AGENT(what) ((what) >> 4)
 #define ERG_FETCH_KIND(what) ((what)&15u)

@@ -133,6 +133,51 @@ def test_one_value_for_many_places(ports):
         assert came + went < 1_000_000 and direct >= 4 * BIG
 
 
+def test_one_object_for_many_places(ports):
+    """This program sends it to two of them; they pass it on. A small one goes straight to all."""
+    with ergon.Pool(*[place(c, ports) for c in "abcdef"], require="all") as pool:
+        for seed in (1, 2):
+            shared = pool.put(make(20_000_000, seed))
+            before = counts(pool)
+            sums = [at(pool, i).submit(total, shared) for i in range(6)]
+            assert {f.result() for f in sums} == {expected(seed, n=20_000_000)}
+            came, went, direct = since(pool, before)
+            assert came < 1_000_000 and went < 50_000_000 and direct >= 80_000_000
+            again = counts(pool)
+            assert {at(pool, i).pipe(total, shared) for i in range(6)} == {expected(seed, n=20_000_000)}
+            assert sum(since(pool, again)) < 100_000
+            del shared, sums
+        small = pool.put(make(100_000))
+        before = counts(pool)
+        assert {at(pool, i).pipe(total, small) for i in range(6)} == {expected(1, n=100_000)}
+        assert since(pool, before)[2] == 0
+
+
+def test_objects_that_refer_to_others(ports):
+    """Such an object cannot be passed on, and what it refers to can."""
+    with ergon.Pool(*[place(c, ports) for c in "abcd"], require="all") as pool:
+        inner = pool.put(make(1_000_000, 4))
+        outer = pool.put([make(1_000_000, 5), inner])
+        sums = [at(pool, i).submit(lambda pair: total(*pair), outer) for i in range(4)]
+        assert {f.result() for f in sums} == {expected(4, 5, n=1_000_000)}
+
+
+def test_places_that_are_killed_while_an_object_spreads(ports):
+    with ergon.Pool(*[place(c, ports) for c in "abcdef"], require="all") as pool:
+        shared = pool.put(make(40_000_000))
+        sums = [at(pool, i).options(retries=1).submit(total, shared) for i in range(6)]
+        wait_until(lambda: counts(pool)[1] >= 40_000_000)
+        os.kill(pool.stats["hosts"][0]["pid"], signal.SIGKILL)
+        right = 0
+        for f in sums:
+            try:
+                assert f.result(60) == expected(1, n=40_000_000)
+                right += 1
+            except WorkerLost as lost:
+                assert "PLACE=a" in str(lost)
+        assert right >= 5
+
+
 def test_strangers_get_nothing(ports, tmp_path):
     key = tmp_path / "key"
     key.write_text("ab" * 32)
@@ -216,6 +261,19 @@ def test_between_hosts(hosts):
         assert "127.0.0.1:2100" not in hosts["h1"].exec("cat", "/proc/net/tcp")
         assert listening((21000, 21010), hosts["h1"].address) == [21000]
     wait_until(lambda: not listening((21000, 21001), hosts["h1"].address))
+
+
+@pytest.mark.slow
+def test_an_object_for_many_hosts(make_hosts):
+    hosts = make_hosts(4)
+    with ergon.Pool(*far(n=4), require="all") as pool:
+        pool.map(total, [make(800)] * 8, chunksize=1)  # everything else is there
+        shared = pool.put(make(20_000_000))
+        wire = crossed(hosts)
+        sums = [at(pool, i).submit(total, shared) for i in range(4)]
+        assert {f.result() for f in sums} == {expected(1, n=20_000_000)}
+        assert 20_000_000 < crossed(hosts) - wire < 50_000_000
+        assert counts(pool)[2] >= 40_000_000
 
 
 @pytest.mark.slow
