@@ -38,7 +38,7 @@ def test_a_link_that_is_gone_for_long(hosts):
 # --- processes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["attached", "ssh", "zygote", "worker", "agent"])
+@pytest.mark.parametrize("who", ["attached", "ssh", "keeper", "zygote", "worker", "agent"])
 def test_each_process_in_turn_is_killed(hosts, who, rounds):
     """Under load: all is done in the end, once where nothing that ran was killed, and nothing stays."""
     for _ in rounds:
