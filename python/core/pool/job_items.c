@@ -1,8 +1,8 @@
 /* Chunks of a pool whose workers are threads of this process: nothing is pickled. The items of a chunk are references in
- * an array, and so are the results, each put where its item's number says.
+ * an array, and so are the results, each where its item was.
  *
- * The block belongs to the chunks that were made of it (a cut makes two of one) and, while it runs one, to the thread. An
- * item is kept until all of them are done, a result until the map takes it. All of it under the GIL. */
+ * The block belongs to the chunks that were made of it (a cut makes two of one) and, while it runs one, to the thread. When
+ * an item is done, its result takes the place of its first argument; the map takes it out. All of it under the GIL. */
 #include "pool.h"
 
 #include <string.h>
@@ -32,13 +32,10 @@ static void drop(PyObject **objects, size_t n) {
 void pl_items_free(struct pl_items *items) {
     if (!items)
         return;
-    for (uint32_t i = 0; items->results && i < items->count; i++)
-        if (items->results[i])
-            Py_DECREF(PL_RESULT_OBJECT(items->results[i]));
-    drop(items->args, (size_t)items->count * items->width);
+    for (size_t i = 0; i < (size_t)items->count * items->width; i++)
+        Py_XDECREF(PL_RESULT_OBJECT(items->args[i]));
     Py_DECREF(items->callable);
     PyMem_Free(items->args);
-    PyMem_Free(items->results);
     PyMem_Free(items);
 }
 
@@ -54,22 +51,23 @@ int pl_items_take_all(struct pl_job *job, struct pl_chunk *chunk, PyObject *list
         return 0;
     struct erg_record *record = erg_table_record(job->core->table, chunk->record);
     uint32_t ready = atomic_load_explicit(&record->ndone, memory_order_acquire);
-    PyObject **results = chunk->args->items->results + record->first;
-    int rc = 0;
-    while (rc == 0 && chunk->read < ready && !PL_IS_RAISED(results[chunk->read])) {
-        PyObject *result = results[chunk->read];
-        if ((rc = PyList_Append(list, result)) < 0)
-            break;
-        results[chunk->read++] = NULL;
+    struct pl_items *items = chunk->args->items;
+    PyObject **at = items->args + (size_t)(record->first + chunk->read) * items->width;
+    for (; chunk->read < ready && !PL_IS_RAISED(*at); at += items->width) {
+        PyObject *result = *at;
+        if (PyList_Append(list, result) < 0)
+            return -1;
+        *at = NULL;
+        chunk->read++;
         job->delivered++;
         Py_DECREF(result);
     }
-    return rc;
+    return 0;
 }
 
 PyObject *pl_items_take(struct pl_items *items, uint32_t item) {
-    PyObject *result = items->results[item];
-    items->results[item] = NULL;
+    PyObject **at = items->args + (size_t)item * items->width, *result = *at;
+    *at = NULL;
     if (!PL_IS_RAISED(result))
         return result;
     result = PL_RESULT_OBJECT(result);
@@ -86,13 +84,22 @@ static int holds(struct pl_core *core, PyObject *obj) {
                : pl_reference_holds(core, obj);
 }
 
+/* As pl_job_pull, which a list needs no call for. */
+static inline int pull(struct pl_job *job, PyObject **args) {
+    if (!job->source || job->exhausted || job->pulled >= PySequence_Fast_GET_SIZE(job->source))
+        return pl_job_pull(job, args);
+    args[0] = Py_NewRef(PySequence_Fast_GET_ITEM(job->source, job->pulled));
+    job->pulled++;
+    return 1;
+}
+
 /* Pulls items until there are `most`, or one that has to go by itself: its arguments, the first of which waits for a
  * future, are in the array behind the others then. 1; 0: that was all; 2: such a one; -1: it is not even a call, with an
  * exception. */
 static int fill(struct pl_job *job, struct pl_items *items, uint32_t most) {
     while (items->count < most) {
         PyObject **args = items->args + (size_t)items->count * items->width;
-        if (!pl_job_pull(job, args))
+        if (!pull(job, args))
             return 0;
         if (items->star) {
             Py_SETREF(args[0], PySequence_Tuple(args[0]));
@@ -116,9 +123,7 @@ static int enter(struct pl_job *job, struct pl_items *items, Py_ssize_t position
         return 0;
     }
     struct pl_argblock *block = PyMem_Calloc(1, sizeof *block);
-    items->results = block ? PyMem_Calloc(items->count, sizeof *items->results) : NULL;
-    if (!items->results) {
-        PyMem_Free(block);
+    if (!block) {
         pl_items_free(items);
         PyErr_NoMemory();
         return -1;

@@ -514,9 +514,9 @@ void pl_argblock_unref(struct pl_core *core, struct pl_argblock *args);
  * Items of a chunk by reference, and what became of them. */
 struct pl_items {
     PyObject *callable;
-    PyObject **args; /* `width` for each item; strong */
-    PyObject *
-        *results; /* strong; NULL: not there, or taken; what was raised is marked: PL_RAISED */
+    /* `width` for each item; strong. Of one that is done the first is its result, marked if it was raised (PL_RAISED) and
+     * NULL once it was taken; the others are NULL. */
+    PyObject **args;
     uint32_t count, width;
     int star;   /* an item is the tuple of its arguments */
     int settle; /* handles stand in some of them */

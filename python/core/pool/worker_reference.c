@@ -176,14 +176,18 @@ enum erg_outcome pl_worker_run_items(struct pl_worker *worker, struct erg_record
     block->refs++; /* the owner may give the task up and free it meanwhile */
     while (!worker->sent && take(record, &item)) {
         PyObject *result = run_item(worker, items, item);
-        if (result)
-            items->results[item] = result;
-        else if ((result = raised(worker, record, &outcome)))
-            items->results[item] = PL_RAISED(result);
-        else
-            break;
+        if (!result) {
+            if (!(result = raised(worker, record, &outcome)))
+                break;
+            result = PL_RAISED(result);
+        }
+        PyObject **args = items->args + (size_t)item * items->width, *first = args[0];
+        args[0] = result;
         /* release: for a reader that does not hold the GIL when it looks how far we are */
         atomic_store_explicit(&record->ndone, ++done, memory_order_release);
+        Py_DECREF(first);
+        for (uint32_t i = 1; i < items->width; i++)
+            Py_CLEAR(args[i]);
         if (done % LOOK_EVERY == 0)
             let_others_in(&since);
     }
