@@ -248,7 +248,8 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     struct fl_functional *f = (struct fl_functional *)functional;
     struct fl_sig sig;
     s->st->calls++;
-    if (PyThreadState_Get()->c_tracefunc && !s->passing) /* who traces wants to see every line */
+    if (PyThreadState_Get()->c_tracefunc && !f->is_async &&
+        !s->passing) /* who traces wants to see every line */
         return call_here(f, args, nargs, kwnames);
     if (s->passing) { /* native code of a pass came here by a way we do not know */
         PyErr_SetNone(s->st->stop);

@@ -411,6 +411,19 @@ CASES = {
         run()
         sys.settrace(None)
         print(seen)
+
+        @functional
+        async def later(x):
+            return x + 1
+
+        @schedule
+        def waits():
+            return [later(i) + 1 for i in range(3)]
+
+        sys.settrace(trace)
+        found = [2, 3, 4] if PLAIN else waits()
+        sys.settrace(None)
+        print(found)
         """,
     ),
     "results that are read-only": (
