@@ -62,14 +62,26 @@ struct side {
     uint32_t n;
 };
 
+static void send_on(struct side *s, enum erg_lane lane, uint16_t type, const unsigned char *head,
+                    size_t len, const void *data, size_t data_len) {
+    struct iovec piece = {(void *)data, data_len};
+    erg_session_send(s->session, lane, type, head, len, &piece, data_len > 0, NULL, NULL, NULL);
+}
+
+/* As it is, whoever says it. */
+static void say(struct side *s, uint16_t type, const unsigned char *head, size_t len,
+                const void *data, size_t data_len) {
+    send_on(s, ERG_LANE_FIRST, type, head, len, data, data_len);
+}
+
+/* Now and then as it should not be, where the side lies. */
 static void send_bytes(struct side *s, uint16_t type, unsigned char *head, size_t len,
                        const void *data, size_t data_len) {
-    struct iovec piece = {(void *)data, data_len};
     int honest = s->odds == UINT32_MAX;
     if (!honest && one_in(s->odds * 2))
         flip(head, len);
-    erg_session_send(s->session, !honest && one_in(4) ? ERG_LANE_BULK : ERG_LANE_FIRST, type, head,
-                     len, &piece, data_len > 0, NULL, NULL, NULL);
+    send_on(s, !honest && one_in(4) ? ERG_LANE_BULK : ERG_LANE_FIRST, type, head, len, data,
+            data_len);
 }
 
 /* --- an agent that lies --------------------------------------------------------------------------------------------- */
@@ -181,8 +193,7 @@ static void agent_heard(struct side *s, uint16_t type, const unsigned char *body
     unsigned char head[256];
     if (type == ERG_MSG_OPEN) {
         struct erg_msg_ready ready = {.slots = 2, .cores = 2, .host = {"liar", 4}};
-        erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_READY, head,
-                         erg_msg_ready_encode(&ready, head), NULL, 0, NULL, NULL, NULL);
+        say(s, ERG_MSG_READY, head, erg_msg_ready_encode(&ready, head), NULL, 0);
     }
     s->over |= type == ERG_MSG_BYE;
     struct erg_msg_ids wanted;
@@ -430,12 +441,9 @@ static void say_first_with(struct side *s, char letter, int64_t grace_ns, uint16
     struct erg_msg_open open = {
         .processes = 1, .grace_ns = grace_ns, .port_low = port, .port_high = port};
     struct erg_msg_func func = {.uid = 1, .payload = {.stream_len = sizeof data}};
-    struct iovec piece = {data, sizeof data};
     data[FRONT] = (unsigned char)letter;
-    erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_OPEN, head,
-                     erg_msg_open_encode(&open, head), NULL, 0, NULL, NULL, NULL);
-    erg_session_send(s->session, ERG_LANE_FIRST, ERG_MSG_FUNC, head,
-                     erg_msg_func_encode(&func, head), &piece, 1, NULL, NULL, NULL);
+    say(s, ERG_MSG_OPEN, head, erg_msg_open_encode(&open, head), NULL, 0);
+    say(s, ERG_MSG_FUNC, head, erg_msg_func_encode(&func, head), data, sizeof data);
 }
 
 static void say_first(struct side *s, char letter, int64_t grace_ns) {
@@ -734,7 +742,7 @@ static void leaving_holds_up_nobody(void **state) {
     while ((int64_t)erg_clock_ns() < since + 300 * MS) /* the task has begun by then */
         assert_true(side_turn(&a, 50));
     assert_true(count_ours(NULL) > 0);
-    erg_session_send(a.session, ERG_LANE_FIRST, ERG_MSG_BYE, NULL, 0, NULL, 0, NULL, NULL, NULL);
+    say(&a, ERG_MSG_BYE, NULL, 0, NULL, 0);
     while (side_turn(&a, 100))
         continue;
     side_close(&a);
