@@ -167,14 +167,15 @@ void erg_page_hosts(struct erg_page *page) {
     if (!hosts) {
         return;
     }
-    fputs(
-        "<section id=\"hosts\">\n<h2>Other hosts</h2>\n<p class=\"note\">One row a host, however "
-        "many "
-        "workers it has. Sent are the arguments of the tasks that ran there, fetched their results."
-        "</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>host</th><th class=\"n\">tasks</th>"
-        "<th class=\"n\">of all</th><th class=\"n\">sent</th><th class=\"n\">fetched</th>"
-        "</tr></thead>\n<tbody>\n",
-        page->out);
+    fputs("<section id=\"hosts\">\n<h2>Other hosts</h2>\n<p class=\"note\">One row a host, however "
+          "many "
+          "workers it has. Sent are the arguments of the tasks that ran there, fetched their "
+          "results, "
+          "except those that stayed there until somebody needed them.</p>\n<div "
+          "class=\"scroll\"><table>\n<thead><tr><th>host</th><th class=\"n\">tasks</th>"
+          "<th class=\"n\">of all</th><th class=\"n\">sent</th><th class=\"n\">fetched</th>"
+          "</tr></thead>\n<tbody>\n",
+          page->out);
     for (uint32_t w = 0; w < page->trace->workers_count; w++) {
         if (is_host(page, w)) {
             host_row(page, w);
