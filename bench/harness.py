@@ -341,6 +341,8 @@ def print_answer(answer: dict) -> None:
         print(f"target: {answer['peer']} + {figure(answer['margin'], unit)}: {verdict}")
     elif answer["ratio"] is not None:
         print(f"target: {answer['peer']} / {answer['target']:g}: {verdict} with {times(answer['ratio'])}")
+    if answer["aim"]:
+        print(f"aim: {answer['aim']}")
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

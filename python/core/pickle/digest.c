@@ -13,7 +13,7 @@ enum {
 };
 
 /* What all names begin with: those of another way to make them are others. */
-static const char version[] = "ergon.pickle.digest 2\n";
+static const char version[] = "ergon.pickle.digest 3\n";
 
 void *pk_room_for(void *array, size_t n, size_t *cap, size_t size) {
     if (n < *cap)
@@ -79,7 +79,8 @@ static int push(struct pk_hash_sink *self, size_t start, uint32_t next) {
     if (!levels)
         return -1;
     self->levels = levels;
-    levels[self->nlevels++] = (struct pk_level){start, next, NULL};
+    size_t nopen = self->open ? (size_t)PyDict_GET_SIZE(self->open) : 0;
+    levels[self->nlevels++] = (struct pk_level){start, nopen, SIZE_MAX, next, NULL};
     return 0;
 }
 
@@ -95,11 +96,18 @@ int pk_level_open(struct pickler *p) {
     return push(self, len, p->next);
 }
 
+/* What was referred to in a level that has ended. */
+static void pass_reach(struct pk_hash_sink *self, size_t reach) {
+    if (self->nlevels > 0 && reach < top(self)->reach)
+        top(self)->reach = reach;
+}
+
 void pk_level_name(struct pickler *p, unsigned char *name) {
     struct pk_hash_sink *self = pk_hash_sink_of(p);
-    size_t len = length(p);
+    size_t len = length(p), reach = top(self)->reach;
     p->cur = (unsigned char *)self->base.buf + top(self)->start;
     finish(self, len, name);
+    pass_reach(self, reach);
 }
 
 static int write_name(struct pickler *p, const unsigned char *name) {
@@ -117,6 +125,61 @@ static int keep_name(struct pk_hash_sink *self, PyObject *obj, const unsigned ch
     return 0;
 }
 
+/* --- frozen dataclasses ------------------------------------------------------------------------------------- */
+
+static int end_open(struct pk_hash_sink *self, PyObject *obj) {
+    PyObject *key = PyLong_FromVoidPtr(obj);
+    int rc = key ? PyDict_DelItem(self->open, key) : -1;
+    Py_XDECREF(key);
+    return rc;
+}
+
+int pk_level_enter(struct pickler *p, PyObject *obj) {
+    struct pk_hash_sink *self = pk_hash_sink_of(p);
+    if (!self->open && !(self->open = PyDict_New()))
+        return -1;
+    size_t nopen = (size_t)PyDict_GET_SIZE(self->open);
+    PyObject *key = PyLong_FromVoidPtr(obj), *number = NULL;
+    int rc = key ? PyDict_GetItemRef(self->open, key, &number) : -1;
+    if (rc > 0) {
+        unsigned char reference[9] = {PK_OP_OPEN};
+        size_t which = PyLong_AsSize_t(number);
+        pass_reach(self, which);
+        pk_le64(reference + 1, nopen - which);
+        rc = pk_write(p, reference, sizeof reference) < 0 ? -1 : 1;
+    } else if (rc == 0 && pk_level_open(p) == 0 && (number = PyLong_FromSize_t(nopen))) {
+        rc = PyDict_SetItem(self->open, key, number) < 0 || pk_push_call(p, pk_level_close, obj) < 0
+                 ? -1
+                 : 0;
+    } else {
+        rc = -1;
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(number);
+    return rc;
+}
+
+PyObject *pk_level_state(struct pickler *p, PyObject *obj, PyObject *state) {
+    int type = p->flags & PK_CANONICAL ? pk_level_type(p, Py_TYPE(obj)) : PK_MUTABLE;
+    if (type == PK_FROZEN_DATACLASS && PyList_CheckExact(state))
+        return PyList_AsTuple(state);
+    if (type != PK_DTYPE || !PyTuple_CheckExact(state))
+        return Py_NewRef(state);
+    Py_ssize_t n = PyTuple_GET_SIZE(state);
+    PyObject *made = PyTuple_New(n);
+    for (Py_ssize_t i = 0; made && i < n; i++) {
+        PyObject *item = PyTuple_GET_ITEM(state, i), *pairs = NULL;
+        if (PyDict_CheckExact(item) && (pairs = PyDict_Items(item)))
+            PyTuple_SET_ITEM(made, i, PyList_AsTuple(pairs));
+        else if (!PyDict_CheckExact(item))
+            PyTuple_SET_ITEM(made, i, Py_NewRef(item));
+        Py_XDECREF(pairs);
+        if (!PyTuple_GET_ITEM(made, i))
+            Py_CLEAR(made);
+    }
+    return made;
+}
+
 /* Only its container has it, and the frame: it is met again only if all of the container is. */
 static int met_once(PyObject *obj) {
 #ifdef Py_GIL_DISABLED
@@ -130,12 +193,17 @@ static int met_once(PyObject *obj) {
 int pk_level_close(struct pickler *p, PyObject *obj) {
     struct pk_hash_sink *self = pk_hash_sink_of(p);
     struct pk_level *level = top(self);
+    if (self->open && pk_level_type(p, Py_TYPE(obj)) == PK_FROZEN_DATACLASS &&
+        end_open(self, obj) < 0)
+        return -1;
+    size_t reach = level->reach;
     if (!level->hash && length(p) - level->start <= SHORT) {
         self->nlevels--;
+        pass_reach(self, reach);
         return 0;
     }
     unsigned char name[PK_NAME];
-    int same = level->next == p->next;
+    int same = level->next == p->next && reach >= level->nopen;
     pk_level_name(p, name);
     if (same && !met_once(obj) && keep_name(self, obj, name) < 0)
         return -1;
@@ -188,16 +256,33 @@ static int adds_nothing(PyTypeObject *type) {
     return 0;
 }
 
-/* NumPy's scalars and dtypes, not what a class statement made of them, nor records: these have dicts in them. */
-static int is_numpy_value(PyTypeObject *type) {
-    if (strncmp(type->tp_name, "numpy.", 6) != 0 || strstr(type->tp_name, "oid") ||
-        strstr(type->tp_name, "record"))
-        return 0;
-    for (PyTypeObject *base = type; base; base = base->tp_base)
-        if (strcmp(base->tp_name, "numpy.generic") == 0 ||
-            strcmp(base->tp_name, "numpy.dtype") == 0)
-            return 1;
-    return 0;
+/* NumPy's scalars and dtypes, not what a class statement made of them, nor records, which change. */
+static uint32_t numpy_value(PyTypeObject *type) {
+    if (strncmp(type->tp_name, "numpy.", 6) != 0)
+        return PK_MUTABLE;
+    int record = strstr(type->tp_name, "oid") || strstr(type->tp_name, "record");
+    for (PyTypeObject *base = type; base; base = base->tp_base) {
+        if (strcmp(base->tp_name, "numpy.dtype") == 0)
+            return PK_DTYPE;
+        if (strcmp(base->tp_name, "numpy.generic") == 0)
+            return record ? PK_MUTABLE : PK_IMMUTABLE;
+    }
+    return PK_MUTABLE;
+}
+
+/* The class itself was made by @dataclass(frozen=True), with its __eq__: a subclass of one may set what it likes. */
+static int is_frozen_dataclass(PyTypeObject *type) {
+    PyObject *dict = core_type_dict(type), *flag = NULL;
+    PyObject *params = dict ? PyDict_GetItemString(dict, "__dataclass_params__") : NULL;
+    int rc = params != NULL;
+    for (int i = 0; rc && i < 2; i++) {
+        rc = PyObject_GetOptionalAttrString(params, i ? "eq" : "frozen", &flag) > 0 &&
+             flag == Py_True;
+        Py_CLEAR(flag);
+    }
+    PyErr_Clear();
+    Py_XDECREF(dict);
+    return rc;
 }
 
 int pk_level_type(struct pickler *p, PyTypeObject *type) {
@@ -205,8 +290,10 @@ int pk_level_type(struct pickler *p, PyTypeObject *type) {
     uint32_t never;
     if (pk_memo_find(&self->types, (PyObject *)type, &never))
         return (int)never;
-    never = (uint32_t)(pk_never_changes(p->st, type) || is_library_value(p->st, type) ||
-                       adds_nothing(type) || is_numpy_value(type));
+    if (pk_never_changes(p->st, type) || is_library_value(p->st, type) || adds_nothing(type))
+        never = PK_IMMUTABLE;
+    else
+        never = is_frozen_dataclass(type) ? PK_FROZEN_DATACLASS : numpy_value(type);
     if (pk_memo_put(&self->types, (PyObject *)type, never) < 0)
         PyErr_Clear(); /* it is asked again */
     return (int)never;
@@ -256,6 +343,7 @@ static void end(struct pk_hash_sink *self) {
     pk_memo_fini(&self->named);
     pk_memo_fini(&self->types);
     pk_memo_fini(&self->pure);
+    Py_CLEAR(self->open);
     PyMem_Free(self->levels);
     PyMem_Free(self->names);
     PyMem_Free(self->items);

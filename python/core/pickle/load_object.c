@@ -37,15 +37,23 @@ static int append_to_other(struct unpickler *u, PyObject *target, Py_ssize_t fro
     return rc;
 }
 
+/* The class of a list that was just made says nothing of its own about attributes or extend(). */
+static int extends_as_list(struct pk_state *st, PyObject *obj) {
+    PyTypeObject *type = Py_TYPE(obj);
+    return PyList_Check(obj) && PyList_GET_SIZE(obj) == 0 &&
+           type->tp_getattro == PyObject_GenericGetAttr &&
+           core_type_lookup(type, PK_STR(extend)) == core_type_lookup(&PyList_Type, PK_STR(extend));
+}
+
 /* Values from `from` on go into the list below them. */
 int pk_load_appends(struct unpickler *u, Py_ssize_t from) {
     if (from - u->fence < 1)
         return pk_bad(u, "the stack of values is empty");
     Py_ssize_t n = u->sp - from;
     PyObject *list = u->stack[from - 1];
-    if (!PyList_CheckExact(list))
+    if (!PyList_CheckExact(list) && !extends_as_list(u->st, list))
         return n ? append_to_other(u, list, from) : 0;
-    if (n == 1) {
+    if (n == 1 && PyList_CheckExact(list)) {
         int rc = PyList_Append(list, u->stack[from]);
         pk_drop_to(u, from);
         return rc;

@@ -154,6 +154,10 @@ void pk_tell_path(struct pickler *p) {
     PyObject *exception = PyErr_GetRaisedException();
     if (!exception)
         return;
+    if (Py_IS_TYPE(exception, (PyTypeObject *)PyExc_RecursionError) && p->nested > 0) {
+        PyErr_SetRaisedException(exception); /* save_set.c knows more about it */
+        return;
+    }
     if (Py_IS_TYPE(exception, (PyTypeObject *)PyExc_RecursionError)) {
         too_deep(p, exception);
         Py_DECREF(exception);

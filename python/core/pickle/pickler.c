@@ -1,4 +1,4 @@
-#include "pickler.h"
+#include "digest.h"
 
 enum { MAX_FRAMES = 1 << 23 };
 
@@ -592,6 +592,8 @@ static int begin_level(struct pickler *p, PyObject *obj) {
     int rc = pk_level_known(p, obj);
     if (rc)
         return rc;
+    if (pk_level_type(p, Py_TYPE(obj)) == PK_FROZEN_DATACLASS)
+        return pk_level_enter(p, obj);
     return pk_level_open(p) < 0 ? -1 : pk_push_call(p, pk_level_close, obj);
 }
 

@@ -176,7 +176,11 @@ int pk_level_known(struct pickler *p, PyObject *obj);
 /* What is written until the close is obj, in full, and may become a name. */
 int pk_level_open(struct pickler *p);
 int pk_level_close(struct pickler *p, PyObject *obj);
-/* Instances of the type never change: what pk_never_changes() says, asked once. */
+/* The same as known, open and a frame for the close, of a frozen dataclass. */
+int pk_level_enter(struct pickler *p, PyObject *obj);
+/* obj's state as it is written: without containers that are made anew each time it is asked for. New reference. */
+PyObject *pk_level_state(struct pickler *p, PyObject *obj, PyObject *state);
+/* PK_MUTABLE (0) or how instances of the type do not change (digest.h), asked once. */
 int pk_level_type(struct pickler *p, PyTypeObject *type);
 /* obj's digest, made apart from everything else: what sets are ordered by (save_set.c). p need not be canonical; scratch is what
  * canonical picklers share then. New reference. */

@@ -140,8 +140,9 @@ struct pk_state {
     struct pk_track *track; /* classes that travelled by value (track.c) */
     struct pk_blob *blobs;  /* PK_BLOBS classes as bytes (class_blob.c) */
     struct pickler *spare;  /* a pickler to use again; NULL while it is in use */
-    uint64_t seed;          /* of the hashes of values.h: this process's own */
-    Py_ssize_t code_slot;   /* index of the room's co_extra entry */
+    int deep_sets; /* sets nested too deep were met: what RecursionError is about (save_set.c) */
+    uint64_t seed; /* of the hashes of values.h: this process's own */
+    Py_ssize_t code_slot; /* index of the room's co_extra entry */
     struct pk_type_note save_notes[PK_TYPE_NOTES];
     struct pk_type_note load_notes[PK_TYPE_NOTES];
 };

@@ -95,9 +95,10 @@ static int belongs_here(PyTypeObject *type) {
 }
 
 static int judge(struct pk_state *st, PyTypeObject *type) {
+    if (pk_wants_reducer(type))
+        return PK_HOW_OURS;
     if (!finds_as_object(st, type) || PyType_IsSubtype(type, &PyType_Type) ||
-        !inherits(st, type, PK_STR___class__) || !inherits(st, type, PK_STR___reduce_ex__) ||
-        pk_wants_reducer(type))
+        !inherits(st, type, PK_STR___class__) || !inherits(st, type, PK_STR___reduce_ex__))
         return PK_HOW_GENERIC;
     if (belongs_here(type))
         return PK_HOW_OURS;
@@ -187,13 +188,17 @@ static int save_state_later(struct pickler *p, PyObject *obj) {
 }
 
 /* A frame for the state that the class's own __getstate__ gave. */
-static int push_given_state(struct pickler *p, PyObject *state) {
-    if (state == Py_None)
+static int push_given_state(struct pickler *p, PyObject *obj, PyObject *given) {
+    if (given == Py_None)
         return 0;
-    if (pk_push_write(p, (char[]){OP_BUILD}, 1) < 0 || pk_push_save(p, state, NULL, NULL) < 0)
-        return -1;
-    p->frames[p->nframes - 1].flags = PK_FF_ATTRS;
-    return 0;
+    PyObject *state = pk_level_state(p, obj, given);
+    int rc = state && pk_push_write(p, (char[]){OP_BUILD}, 1) == 0
+                 ? pk_push_save(p, state, NULL, NULL)
+                 : -1;
+    Py_XDECREF(state);
+    if (rc == 0)
+        p->frames[p->nframes - 1].flags = PK_FF_ATTRS;
+    return rc;
 }
 
 /* What the class's method of this name says about obj: new reference; NULL: exception. */
@@ -291,7 +296,7 @@ static int save_newobj(struct pickler *p, PyObject *obj, PyObject *args, PyObjec
     for (Py_ssize_t i = 0; at_once && i < PyTuple_GET_SIZE(args); i++)
         at_once = pk_is_atom(PyTuple_GET_ITEM(args, i));
     if (state)
-        rc = push_given_state(p, state);
+        rc = push_given_state(p, obj, state);
     else if (core_type_has_dict(type) || core_type_lookup(type, PK_STR(__slotnames__)))
         after = at_once && !items;
     if (rc == 0 && !state && !after)

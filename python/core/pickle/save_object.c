@@ -95,10 +95,14 @@ static int push_state(struct pickler *p, const struct reduced *r, PyObject *obj)
             return -1;
         return 0;
     }
-    if (pk_push_write(p, (char[]){OP_BUILD}, 1) < 0 || pk_push_save(p, r->state, NULL, NULL) < 0)
-        return -1;
-    p->frames[p->nframes - 1].flags = PK_FF_ATTRS;
-    return 0;
+    PyObject *state = obj ? pk_level_state(p, obj, r->state) : Py_NewRef(r->state);
+    int rc = state && pk_push_write(p, (char[]){OP_BUILD}, 1) == 0
+                 ? pk_push_save(p, state, NULL, NULL)
+                 : -1;
+    Py_XDECREF(state);
+    if (rc == 0)
+        p->frames[p->nframes - 1].flags = PK_FF_ATTRS;
+    return rc;
 }
 
 /* --- arguments that contain the object itself ---------------------------------------------------------------
@@ -475,8 +479,7 @@ static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     PyTypeObject *type = Py_TYPE(obj);
     /* An array's own way is a copy; ours is a buffer, where buffers are taken. */
     if (!(p->flags & PK_BYREF) &&
-        (how == PK_HOW_OURS || pk_wants_reducer(type) ||
-         (p->hooks->buffer && strcmp(type->tp_name, "array.array") == 0))) {
+        (how == PK_HOW_OURS || (p->hooks->buffer && strcmp(type->tp_name, "array.array") == 0))) {
         PyObject *value = our_reduction(p, obj);
         if (value || PyErr_Occurred())
             return value;

@@ -71,7 +71,8 @@ static PyObject *make_key(struct pickler *p, PyObject *obj) {
     if (p->flags & PK_CANONICAL) {
         if (p->nested < SCRATCH_DEPTH)
             return pk_digest_nested(p, obj, p->scratch);
-        PyErr_SetString(PyExc_ValueError, "nested too deep to be ordered by");
+        p->st->deep_sets = 1;
+        PyErr_SetString(PyExc_RecursionError, "nested too deep to be ordered by");
         return NULL;
     }
     PyObject *made = plain_key(p, obj);
@@ -209,6 +210,20 @@ static int sort_by_key(struct pickler *p, PyObject *items) {
     return -1;
 }
 
+/* Sets too deep in each other to be ordered: 1, and the exception is for the caller of dumps() or digest(). */
+static int refused_depth(struct pickler *p, PyObject *set) {
+    struct pk_state *st = p->st;
+    int refused = st->deep_sets && PyErr_ExceptionMatches(PyExc_RecursionError);
+    if (p->nested > 0)
+        return refused;
+    st->deep_sets = 0;
+    if (refused)
+        pk_cannot(p, set,
+                  "sets nested more than 64 deep, with objects in the innermost ones, "
+                  "cannot be ordered; use lists or tuples for some of them");
+    return refused;
+}
+
 static PyObject *ordered_items(struct pickler *p, PyObject *set) {
     PyObject *items = PySequence_List(set);
     if (!items || PyList_GET_SIZE(items) < 2)
@@ -219,6 +234,10 @@ static PyObject *ordered_items(struct pickler *p, PyObject *set) {
         return NULL;
     }
     int rc = sort_by_key(p, items);
+    if (rc < 0 && refused_depth(p, set)) {
+        Py_DECREF(items);
+        return NULL;
+    }
     /* Objects that are compared by identity, or cannot be pickled at all, keep the order they have; the error
      * comes again, with its path, when they are written. */
     if (rc < 0 && PyErr_ExceptionMatches(PyExc_Exception))

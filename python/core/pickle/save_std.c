@@ -200,6 +200,8 @@ static int save_type_variable(struct pickler *p, PyObject *obj) {
 /* Types of the standard library that are known by name. 1: written, 0: not one of them, -1 */
 static int save_named(struct pickler *p, PyObject *obj) {
     const char *name = Py_TYPE(obj)->tp_name;
+    if (*name != 'f' && *name != 'c' && *name != 'T' && *name != 't' && *name != '_')
+        return 0; /* of most types that is enough */
     if (strcmp(name, "functools._lru_cache_wrapper") == 0)
         return save_lru_cache(p, obj);
     if (strcmp(name, "cached_property") == 0 &&

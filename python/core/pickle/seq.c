@@ -112,7 +112,8 @@ static inline struct pk_value_slot *find(struct pk_values *values, uint32_t hash
             continue;
         const struct pk_value_entry *entry = &values->entries[slot->entry - 1];
         const uint64_t *there = values->outlines + entry->at;
-        if (entry->kind == kind && there[0] == n && memcmp(there + 1, words, n * 8) == 0)
+        if (entry->kind == kind && there[0] == n &&
+            (n == 0 || memcmp(there + 1, words, n * 8) == 0))
             return slot;
     }
 }

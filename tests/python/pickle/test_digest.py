@@ -1,6 +1,7 @@
 """Names of values."""
 
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -300,9 +301,38 @@ SHARED = {
     "float64": lambda: numpy.float64(1.5),
     "datetime64": lambda: numpy.datetime64("2020-01-01"),
     "dtype": lambda: numpy.dtype("f8").newbyteorder(),
+    "structured dtype": lambda: numpy.dtype([("a", "i4"), ("b", "f8", (2,)), ("c", [("d", "S3")])]),
+    "frozen dataclass": lambda: Frozen(separate("x" * 99), (1, Slotted(b"z" * 99, 2.5))),
+    "slotted dataclass": lambda: Slotted(separate("x" * 99), Frozen(1, "y" * 99)),
     "datetime64 dtype": lambda: numpy.dtype("M8[7D]"),
 }
 Point = collections.namedtuple("Point", "x y")
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: object
+    b: object = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    a: object
+    b: object = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ByIdentity:
+    a: object = None
+
+
+@dataclasses.dataclass
+class Thawed:
+    a: object = None
+
+
+class Heir(Frozen):
+    """Not a dataclass of its own: its instances may be given other attributes."""
 
 
 class Text(str):
@@ -340,3 +370,63 @@ def test_named_tuples_inside_what_they_contain():
     loop = Point([], 1)
     loop.x.append(loop)
     assert digest(loop) == digest(loop) != digest(Point([], 1))
+
+
+@pytest.mark.parametrize("make", [ByIdentity, Thawed, lambda: Heir(1)])
+def test_dataclasses_that_are_no_values(make):
+    one = make()
+    assert digest([one, one]) != digest([one, make()])
+
+
+def test_frozen_dataclasses_are_gone_through_once():
+    for kind in Frozen, Slotted:
+
+        def layers(levels, kind=kind):
+            value = kind("a text", 1)
+            for _ in range(levels):
+                value = kind(value, (value, "a text that is long enough to be named"))
+            return value
+
+        def seconds(levels, layers=layers):
+            value = layers(levels)
+            return min(timeit.repeat(lambda: digest(value), number=10, repeat=5))
+
+        assert seconds(200) < 12 * seconds(100)
+        assert len({digest(layers(levels)) for levels in (60, 60, 61)}) == 2
+
+
+def test_frozen_dataclasses_that_contain_themselves():
+    def ring(n, text):
+        nodes = [Frozen(text + str(i)) for i in range(n)]
+        for i, node in enumerate(nodes):
+            object.__setattr__(node, "b", (nodes[(i + 1) % n], TEXT))
+        return nodes
+
+    for n in (1, 2, 5):
+        one, other = ring(n, "a"), ring(n, "a")
+        assert digest(one[0]) == digest(other[0]) == digest(one[0])
+        assert digest([one[0], one[0]]) == digest([one[0], other[0]])
+        assert digest(one[0]) != digest(ring(n, "b")[0])
+    parent = Frozen("parent")
+    object.__setattr__(parent, "b", tuple(Frozen(parent, i) for i in range(50)))
+    assert digest(parent) == digest(parent) != digest(parent.b[0])
+
+
+def test_structured_dtypes_differ():
+    kinds = [[("a", "i4")], [("b", "i4")], [("a", "i8")], [("a", "i4"), ("b", "i4")], [(("title", "a"), "i4")]]
+    assert len({digest(numpy.dtype(kind)) for kind in kinds}) == len(kinds)
+    assert digest(numpy.zeros(3, kinds[3])) == digest(numpy.zeros(3, list(kinds[3])))
+
+
+def test_sets_too_deep_to_be_ordered_are_refused():
+    def deep(levels):
+        value = frozenset({datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)})
+        for i in range(levels):
+            value = frozenset({value, datetime.date(2021, 1, 1 + i % 9)})
+        return value
+
+    for name in digest, ep.dumps:
+        assert name([deep(40)]) == name([deep(40)])
+        with pytest.raises(ep.PicklingError, match=r"obj\[0\].*more than 64 deep"):
+            name([deep(80)])
+        assert name({datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)})

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import enum
 import io
 import operator
@@ -173,6 +174,40 @@ def test_names():
             ep.digest(fails)
 
     refleaks.check(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: object
+
+
+def test_equal_values():
+    """What is taken back, what is found again, and what is kept to find it."""
+    ring, sets = Frozen(0), frozenset({1j, 2j})
+    object.__setattr__(ring, "a", (ring, ring))
+    for _ in range(80):
+        sets = frozenset({sets, 3j})
+
+    def copies():
+        def pair(i):
+            return (f"text {i}", b"%d" % i, float(i), 2 ** (60 + i), frozenset({f"text {i}", i}), ("é€" * i, "\udc80"))
+
+        value = [pair(i % 50) for i in range(150)] + [(pair(3), tuple(map(pair, range(20))))]
+        for protocol in range(2, 6):
+            assert ep.loads(ep.dumps(value, protocol)) == value
+        pickler = ep.Pickler(io.BytesIO())
+        for _ in range(3):
+            pickler.dump(value)
+        other = ep.Pickler(io.BytesIO())
+        other.memo = pickler.memo
+        other.dump(value)
+        ep.digest([ring, Frozen(pair(1)), ring])
+        for refuse in ep.dumps, ep.digest:
+            with contextlib.suppress(ep.PicklingError):
+                refuse(sets)
+                raise AssertionError("was pickled")
+
+    refleaks.check(copies)
 
 
 class WithIds(ep.Pickler):
