@@ -191,6 +191,7 @@ struct erg_remote {
     struct erg_keeper keeper;
     char *const *keeper_argv;       /* NULL: none */
     int64_t keeper_at, keeper_wait; /* when the next one may be started */
+    int64_t tell_at;                /* it is told nothing before */
 };
 
 /* remote.c */

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #define WAIT_FIRST (1 * SECOND)
+#define TELL_AGAIN (50 * MS)
 #define WAIT_MOST (300 * SECOND)
 
 static void start(struct erg_remote *r, int64_t now) {
@@ -39,12 +40,14 @@ void erg_will_look(struct place *p, int64_t now) {
         return;
     if (r->keeper.process.pid == 0 && wanted)
         start(r, now);
-    if (r->keeper.process.pid == 0)
+    if (r->keeper.process.pid == 0 || now < r->tell_at)
         return;
     int code = erg_keeper_tell(&r->keeper, p->number, wanted ? &p->reach : NULL, p->tag,
                                erg_site_lease_ns(p));
     if (code == 0)
         p->willed = wanted;
+    else /* its socket is full, or we are out of descriptors */
+        r->tell_at = now + TELL_AGAIN;
 }
 
 void erg_will_on_event(struct erg_remote *r) {
