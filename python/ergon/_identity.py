@@ -64,6 +64,12 @@ def _is_atom(value):
     return type(value) in _ATOMS or isinstance(value, type)
 
 
+def _parts(value):
+    """What it refers to and could be told from a copy."""
+    children = _inside(value)
+    return () if _ATOMS.issuperset(map(type, children)) else [c for c in children if not _is_atom(c)]
+
+
 def _graph(result):
     """Its objects, how often each is referred to by others of them, and those that stand in it by themselves, not only as what
     a view looks into. No more than so many."""
@@ -103,13 +109,17 @@ def _shared(nodes, times, fresh):
     for node, count in itertools.islice(zip(nodes, _counts(nodes), strict=True), 1, None):
         if count > times[id(node)] + _OWN:
             found.append(node)
-    if found:
-        seen = {id(node) for node in found}
-        for node in found:
-            for child in _inside(node):
-                if not _is_atom(child) and id(child) not in seen:
-                    seen.add(id(child))
-                    found.append(child)
+    return _and_inside(found)
+
+
+def _and_inside(found):
+    """Those, and what they refer to."""
+    seen = {id(node) for node in found}
+    for node in found:
+        for child in _parts(node):
+            if id(child) not in seen:
+                seen.add(id(child))
+                found.append(child)
     return found
 
 
@@ -196,7 +206,8 @@ def _steps(value, module):
     if kind is types.FunctionType:
         yield from _of_function(value, module)
     elif isinstance(value, tuple) or kind is list:
-        yield from enumerate(kind.__iter__(value))
+        if not _ATOMS.issuperset(map(type, kind.__iter__(value))):
+            yield from enumerate(kind.__iter__(value))
         if kind is tuple or kind is list:
             return
     elif kind is dict:
@@ -294,16 +305,20 @@ def _must_be_here(result, found, met):
             todo.append(value.base)
         if type(value) is types.FunctionType and found.keys() & {id(c) for c in value.__closure__ or ()}:
             return True
-        todo.extend(child for child in _inside(value) if not _is_atom(child))
+        todo.extend(_parts(value))
     return False
 
 
 def stream(result, fresh, function, args, kwargs):
     """In the worker: what stands for the result: (bytes, buffers); None: the result itself. Raises Here."""
-    nodes, times, standing = _graph(result)
-    shared = _shared(nodes, times, fresh)
-    if _overlap(nodes, times, standing):
-        raise Here
+    shared = _core._shared(result)
+    if shared is not None:  # no views, no functions
+        shared = _and_inside(shared if fresh else [result, *shared])
+    else:
+        nodes, times, standing = _graph(result)
+        shared = _shared(nodes, times, fresh)
+        if _overlap(nodes, times, standing):
+            raise Here
     if not shared:
         return None
     found = _places({id(value) for value in shared}, args, kwargs, function)

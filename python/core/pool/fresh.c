@@ -106,16 +106,22 @@ static int enter(struct walk *w, PyObject *o) {
     return PyObject_IS_GC(o) && type->tp_traverse ? type->tp_traverse(o, visit, w) : 0;
 }
 
+/* 0: all of it was met; else it cannot be told. */
+static int follow(struct walk *w, PyObject *result) {
+    int rc = push(w, result);
+    while (rc == 0 && w->count)
+        rc = enter(w, w->todo[--w->count]);
+    PyMem_Free(w->todo);
+    return rc;
+}
+
 int pl_is_fresh(PyObject *result) {
     if (is_atom(result))
         return 1;
     if (!core_only_ref(result))
         return 0;
     struct walk w = {0};
-    int rc = push(&w, result);
-    while (rc == 0 && w.count)
-        rc = enter(&w, w.todo[--w.count]);
-    PyMem_Free(w.todo);
+    int rc = follow(&w, result);
     erg_map_fini(&w.open);
     return rc == 0 && w.missing == 0;
 }
@@ -127,4 +133,22 @@ PyObject *pl_fresh(PyObject *module, PyObject *box) {
         return NULL;
     }
     return PyBool_FromLong(pl_is_fresh(PyList_GET_ITEM(box, 0)));
+}
+
+PyObject *pl_shared(PyObject *module, PyObject *result) {
+    (void)module;
+    struct walk w = {0};
+    if (is_atom(result))
+        return PyList_New(0);
+    if (follow(&w, result) != 0) {
+        erg_map_fini(&w.open);
+        Py_RETURN_NONE;
+    }
+    PyObject *found = PyList_New(0);
+    struct erg_map_cell cell;
+    for (size_t at = 0; found && erg_map_next(&w.open, &at, &cell);)
+        if (cell.value && PyList_Append(found, (PyObject *)(uintptr_t)cell.key) < 0)
+            Py_CLEAR(found);
+    erg_map_fini(&w.open);
+    return found;
 }

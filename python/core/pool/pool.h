@@ -72,6 +72,8 @@ PyObject *pl_exception_from_parts(PyObject *parts);
  * be told from it. 0: something else does, or it cannot be told (functions, views of memory). Raises nothing. */
 int pl_is_fresh(PyObject *result);
 PyObject *pl_fresh(PyObject *module, PyObject *box); /* of what is in a list of one */
+/* List of those inside it, and not itself, that something else refers to as well; None: it cannot be told. */
+PyObject *pl_shared(PyObject *module, PyObject *result);
 
 /* --- trace.c ------------------------------------------------------------------------------------------------- */
 struct pl_trace_event {

@@ -418,6 +418,9 @@ static PyMethodDef methods[] = {
      "_fresh($module, box, /)\n--\n\nWhether what stands in the list, alone, is referred to by "
      "nothing else; nor is what "
      "it refers to."},
+    {"_shared", pl_shared, METH_O,
+     "_shared($module, value, /)\n--\n\nWhat stands in it and is referred to from elsewhere; None "
+     "if it cannot be told."},
     {"_pool_by_uid", pl_pool_by_uid, METH_O,
      "_pool_by_uid($module, uid, /)\n--\n\nThe pool a pickled pool stands for."},
     {"_agent_main", pl_agent_main, METH_VARARGS,

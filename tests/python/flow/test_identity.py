@@ -364,8 +364,12 @@ def test_what_is_new_is_told_in_c_as_in_python(seed):
         views = any(type(node) is numpy.ndarray and node.base is not None for node in nodes)
         empty = any(type(node) is tuple and not node for node in nodes)
         assert told == seen or (seen and views and not told) or (empty and told), (nodes, kept)
+        shared = _core._shared(box[0])  # without those inside them
+        if shared is not None:
+            seen = {id(node) for node in _identity._shared(nodes, times, True) if node != ()}
+            assert {id(node) for node in _identity._and_inside(shared) if node != ()} == seen
         fresh += told
-        del kept, nodes, times
+        del kept, nodes, times, shared
     assert 50 < fresh < 190
 
 
