@@ -483,6 +483,7 @@ _NAMED: dict[str, Any] = {
     "threading.Thread": _idle_thread,
     "concurrent.futures._base.Future": _future,
     "logging.FileHandler": _file_handler,
+    "ctypes.CDLL": _never("a library is loaded into this process: load it where it is needed"),
     "_csv.Dialect": _dialect,
     "_csv.reader": _never("a reader goes through a file of this process: send the rows, or the file"),
     "_csv.writer": _never("a writer writes to a file of this process: make one where it is needed"),
@@ -519,6 +520,11 @@ _NAMELESS: dict[str, type] = {
 
 
 def nameless(cls: type) -> tuple | None:
+    meta: Any = type(cls)
+    if cls.__module__ == "_ctypes" or any(base.__module__ == "_ctypes" for base in meta.__mro__):
+        from . import _ctypes_classes
+
+        return _ctypes_classes.reduction(cls)
     return (nameless_type, (cls.__name__,)) if _NAMELESS.get(cls.__name__) is cls else None
 
 

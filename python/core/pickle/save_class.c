@@ -379,10 +379,20 @@ static int save_singleton_type(struct pickler *p, PyObject *obj) {
     return 1;
 }
 
-/* Types of the interpreter that have no name anywhere: known by one in ergon._reducers. 1: written, 0, -1 */
+static int is_of_ctypes(PyTypeObject *cls) {
+    PyObject *mro = Py_TYPE(cls) != &PyType_Type ? Py_TYPE(cls)->tp_mro : NULL;
+    for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); i++)
+        if (strncmp(((PyTypeObject *)PyTuple_GET_ITEM(mro, i))->tp_name, "_ctypes.", 8) == 0)
+            return 1;
+    return 0;
+}
+
+/* Types of the interpreter that have no name anywhere, and those of ctypes, which are more than their namespace: known
+ * to ergon._reducers. 1: written, 0, -1 */
 static int save_nameless(struct pickler *p, PyObject *obj) {
     if (PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE) &&
-        !PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_IMMUTABLETYPE))
+        !PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_IMMUTABLETYPE) &&
+        !is_of_ctypes((PyTypeObject *)obj))
         return 0;
     PyObject *module = PyImport_ImportModule("ergon._reducers");
     PyObject *value = module ? PyObject_CallMethod(module, "nameless", "O", obj) : NULL;

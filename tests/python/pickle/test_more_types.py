@@ -2,11 +2,15 @@
 
 import concurrent.futures
 import csv
+import ctypes
 import io
 import logging
 import logging.handlers
 import os
 import struct
+import subprocess
+import sys
+import textwrap
 import threading
 import weakref
 
@@ -248,3 +252,116 @@ def test_detect_has_a_trace_too():
     lines = io.StringIO()
     assert ep.detect.trace([Plain(), 1], lines) == ep.trace([Plain(), 1], io.StringIO()) > 10
     assert "Plain object" in lines.getvalue()
+
+
+# Run as the main module: what is defined here travels by value.
+STRUCTURES = """
+    import ctypes, sys
+    import ergon, ergon.pickle as ep
+
+    class Point(ctypes.Structure):
+        "A point."
+        _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
+        def total(self): return self.x + self.y
+
+    class Packed(ctypes.Structure):
+        class Inner(ctypes.Union):
+            _fields_ = [("number", ctypes.c_uint32), ("bytes", ctypes.c_uint8 * 4)]
+        _pack_ = 1
+        _anonymous_ = ["inner"]
+        _fields_ = [("flag", ctypes.c_uint8), ("inner", Inner), ("bits", ctypes.c_uint16, 3), ("points", Point * 2)]
+
+    class Node(ctypes.Structure):
+        pass
+    Node._fields_ = [("value", ctypes.c_int), ("next", ctypes.POINTER(Node))]
+
+    class Wide(Point):
+        _fields_ = [("z", ctypes.c_int)]
+        def total(self): return super().total() + self.z
+
+    class Big(ctypes.BigEndianStructure):
+        _fields_ = [("n", ctypes.c_uint16)]
+
+    class Meters(ctypes.c_double):
+        def feet(self): return self.value / 0.3048
+
+    class Triple(ctypes.Array):
+        _type_, _length_ = ctypes.c_int, 3
+
+    Function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Point), use_errno=True)
+    packed = Packed(1, bits=5, points=(Point(1, 2.5), Point(3, 4.5)))
+    packed.number = 0x01020304
+
+    def check(Point, Packed, Node, Wide, Big, Meters, Triple, Function, packed, wide, meters, triple, big, array):
+        assert Point(1, 2).total() == 3 and Point.__doc__ == "A point." and ctypes.sizeof(Point) == 16
+        assert Packed.Inner is type(packed.inner) and ctypes.sizeof(Packed) == 1 + 4 + 2 + 32
+        assert (packed.flag, list(packed.bytes), packed.bits, packed.points[1].total()) == (1, [4, 3, 2, 1], 5, 7.5)
+        assert type(packed.points[0]) is Point and Wide.__bases__ == (Point,) and wide.total() == 6
+        node = Node(1)
+        node.next = ctypes.pointer(Node(2))
+        assert node.next.contents.value == 2 and Node._fields_[1][1] is ctypes.POINTER(Node)
+        assert bytes(Big(1)) == bytes(big) == b"\\0\\1" and round(meters.feet()) == 10 and list(triple) == [1, 2, 3]
+        assert Function._argtypes_ == (ctypes.POINTER(Point),) and Function(lambda p: p.contents.x)(Point(7)) == 7
+        assert type(array) is ctypes.c_int * 3 and list(array) == [4, 5, 6]
+
+    things = (Point, Packed, Node, Wide, Big, Meters, Triple, Function, packed, Wide(1, 2, 3), Meters(3.048), Triple(1, 2, 3), Big(1),
+              (ctypes.c_int * 3)(4, 5, 6))
+    check(*things)
+    if __name__ == "__main__":
+        back = ep.copy(things)
+        check(*back)
+        assert back[:8] == things[:8] and type(back[8]) is Packed  # they came home
+        ep.dump((things, check), open(sys.argv[1], "wb"))
+        with ergon.ProcessPool(1) as pool:
+            assert [type(one) for one in pool.map(lambda thing: check(*things) or thing, things)] == list(map(type, things))
+        try:
+            ep.dumps(ctypes.pointer(Point(1, 2)))
+        except ValueError as error:
+            assert "pointers" in str(error)
+        else:
+            raise AssertionError
+"""
+
+
+def test_structures_of_ctypes(tmp_path):
+    program, data = tmp_path / "program.py", tmp_path / "data"
+    program.write_text(textwrap.dedent(STRUCTURES))
+    for command in (
+        [str(program), str(data)],
+        ["-c", f"import ergon.pickle as ep; things, check = ep.load(open({str(data)!r}, 'rb')); check(*things)"],
+    ):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+
+def test_types_that_ctypes_makes():
+    for made in (
+        ctypes.c_int * 3,
+        ctypes.POINTER(ctypes.c_char * 2),
+        ctypes.CFUNCTYPE(None, ctypes.c_int),
+        type(ctypes.Structure),
+        ctypes.c_int16.__ctype_be__,
+    ):
+        assert ep.copy(made) is made
+
+
+def test_structures_that_are_called_the_same(tmp_path):
+    text = """
+import ctypes, sys
+import ergon.pickle as ep
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.KIND)]
+ep.dump(Point(3), open(sys.argv[1], "wb"))
+"""
+    for kind in ("c_int", "c_double"):
+        subprocess.run([sys.executable, "-c", text.replace("KIND", kind), str(tmp_path / kind)], check=True, timeout=60)
+    for _ in range(2):
+        number, real = (ep.loads((tmp_path / kind).read_bytes()) for kind in ("c_int", "c_double"))
+        assert (number.x, real.x) == (3, 3.0) and type(number.x) is int and type(real.x) is float
+    assert type(real) is type(ep.loads((tmp_path / "c_double").read_bytes()))
+
+
+@pytest.mark.parametrize("library", [ctypes.CDLL(None), ctypes.pythonapi])
+def test_libraries_stay_where_they_are(library):
+    with pytest.raises(ep.PicklingError, match=r"obj\['library'\]: a library is loaded into this process"):
+        ep.dumps({"library": library})
