@@ -228,7 +228,7 @@ class _Reach:
         """Of a module that workers import, or (module None) of one whose functions travel with their globals."""
         if module is not None:
             self.witnesses.append((SIZE, space, None, None))
-        for name in names & space.keys():
+        for name in (names | {"__getattr__"}) & space.keys():
             value = space[name]
             if module is not None and not (name.startswith("__") and name.endswith("__")):
                 self._item(module, "", name, value, space, name)
@@ -279,7 +279,7 @@ class _Reach:
         known = _place(cls) is not None
         names = frozenset()
         for name, value in vars(cls).items():
-            plain = _inner(value)
+            plain = value.fget if isinstance(value, property) else _inner(value)
             if isinstance(value, _DESCRIPTORS) or name in ("__dict__", "__weakref__", "__module__", "__doc__"):
                 continue
             if isinstance(plain, types.FunctionType):
