@@ -213,6 +213,28 @@ def fetched(pool) -> None:
     pool.pipe(tasks.noise, SIZE)
 
 
+def passed_on(directly: bool):
+    """Work by a pool of two hosts, on links of 50 MB/s: what one has made is needed by the other."""
+    size = 64 << 20
+
+    def run(pool, names) -> float:
+        made = pool.options(resources={"host": names[0]}).submit(tasks.noise, size)
+        while not made.done():
+            time.sleep(0.001)
+        start = time.perf_counter()
+        if pool.options(resources={"host": names[1]}).submit(len, made).result() != size:
+            raise AssertionError("something was lost on the way")
+        return time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def enter():
+        ports = "&data_ports=21000-21010" if directly else ""
+        with far(2, 0, 400_000) as names, opened(*[f"ssh://{name}?slots=1{ports}" for name in names]) as pool:
+            yield lambda: run(pool, names)
+
+    return enter
+
+
 def connected(n: int):
     """A pool of n hosts whose links take 100 ms there and back, until all of them are there."""
 
@@ -295,6 +317,7 @@ def question(key, what, unit, contenders, target, **rest):
 
 PPFT = "ppft, server on loopback"
 CAT = "cat, through ssh"
+THROUGH = "through the program"
 
 QUESTIONS = [
     question(
@@ -380,6 +403,14 @@ QUESTIONS = [
         "%",
         {"ergon": idle(lambda pool: singly(pool, tasks.nap, 16_000))},
         0.05,
+        reps=3,
+    ),
+    question(
+        "between",
+        "64 MB from one host to another, links of 50 MB/s, `data_ports`",
+        "ms",
+        {"ergon": passed_on(True), THROUGH: passed_on(False)},
+        1.4,
         reps=3,
     ),
     question(

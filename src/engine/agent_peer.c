@@ -25,7 +25,8 @@
 #define SILENCE_NS (5 * SECOND)  /* of somebody who has something to send */
 #define IDLE_NS (10 * SECOND)    /* a link that nobody uses; the one that asks closes it first */
 #define TICK_NS (20 * MS)
-#define FULL_NS (100 * MS)           /* without descriptors the port is left alone for so long */
+#define FULL_NS (100 * MS) /* without descriptors the port is left alone for so long */
+enum { MANY = ERG_PEERS_MAX * 3 / 4 };
 #define TURN_BYTES ((size_t)4 << 20) /* written to one link before others have their turn */
 
 struct wish {
@@ -259,9 +260,24 @@ static const struct erg_session_ops session_ops = {on_message, on_bulk, on_done,
 
 /* --- links ------------------------------------------------------------------------------------------------------------ */
 
+/* There are many: the one that has been idle for longest goes, when links are next looked at. */
+static void make_room(struct erg_peers *s) {
+    struct peer *idle = NULL;
+    for (int i = 0; i < s->n; i++) {
+        struct peer *p = s->links[i];
+        if (p->greeted && !p->over && !p->wishes && erg_session_queued(p->session) == 0 &&
+            (!idle || p->moved_at < idle->moved_at))
+            idle = p;
+    }
+    if (idle)
+        idle->over = 1;
+}
+
 static struct peer *link_new(struct erg_agent *a, int fd, int serves, uint32_t number) {
     struct erg_peers *s = a->peers;
     int one = 1;
+    if (s->n >= MANY)
+        make_room(s);
     struct peer *p = s->n < ERG_PEERS_MAX ? calloc(1, sizeof *p) : NULL;
     if (!p || erg_session_new(&session_ops, p, 0, &p->session) < 0) {
         free(p);

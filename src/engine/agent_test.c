@@ -603,6 +603,29 @@ static void knock(uint16_t port, const unsigned char key[32], uint32_t rounds) {
     ask_nonsense(&s, rounds);
 }
 
+/* More than an agent has links for come and say nothing more: those that came first make room. */
+static void crowd_in(struct side *s, uint16_t port) {
+    enum { CROWD = 70 };
+    static struct side crowd[CROWD];
+    struct erg_reached r;
+    struct erg_reach_spec spec = {.kind = ERG_REACH_TCP,
+                                  .name = "a peer",
+                                  .host = "127.0.0.1",
+                                  .port = port,
+                                  .key = peers_key};
+    for (int i = 0; i < CROWD; i++) {
+        memset(&crowd[i], 0, sizeof crowd[i]);
+        if (erg_reach(&spec, -1, &r, &err) < 0)
+            fail_msg("%d: %s", i, err.text);
+        assert_int_equal(side_open(&crowd[i], r.fd_in, r.fd_out, r.auth, NULL), 0);
+        while (!crowd[i].greeted)
+            assert_true(side_turn(&crowd[i], 100));
+        assert_true(side_turn(s, 0));
+    }
+    for (int i = 0; i < CROWD; i++)
+        side_close(&crowd[i]);
+}
+
 /* An agent connects to us, and is told what it did not ask for, or in a way that it cannot use. */
 static void lie_to_one_that_asks(int listener, uint16_t type, uint64_t id) {
     static struct side s;
@@ -654,6 +677,9 @@ static void other_agents_that_lie(void **state) {
     introduce(&s, 3, some_port(NULL)); /* nobody is there */
     for (uint64_t i = 1; i <= 4; i++)
         give_thing(&s, i % 2 ? ERG_MSG_VALUE : ERG_MSG_BLOB, i, 90000);
+    for (int k = 0; k < 3; k++)
+        assert_true(side_turn(&s, 1));
+    crowd_in(&s, s.port);
     for (uint32_t i = 0; i < rounds; i++) {
         for (int k = 0; k < 3; k++)
             assert_true(side_turn(&s, 1));
