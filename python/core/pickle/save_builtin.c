@@ -179,10 +179,11 @@ static inline int save_text(struct pickler *p, PyObject *obj, enum pk_value_kind
     if (slot->entry)
         return pk_get(p, p->values.entries[slot->entry - 1].index);
     size_t at = p->keeps ? (size_t)obj : (size_t)(p->cur - (unsigned char *)p->sink->buf);
-    if (write_text(p, kind, text) < 0 || pk_write_put(p) < 0)
-        return -1;
+    if (write_text(p, kind, text) < 0 || pk_write_put(p) < 0 ||
+        (!once && pk_memo_put(&p->memo, obj, p->next - 1) < 0))
+        return -1; /* what is known by an object has to be kept first */
     pk_values_fill(&p->values, slot, hash, kind, at, p->next - 1);
-    return once ? 0 : pk_memo_put(&p->memo, obj, p->next - 1);
+    return 0;
 }
 
 /* Nobody looks for it by its address. */
