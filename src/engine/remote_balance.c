@@ -93,6 +93,11 @@ static int is_pure(struct erg_remote *r, const struct leased *l) {
            !(erg_record_state(record) & ERG_STATE_CANCEL);
 }
 
+/* Its arguments, or a result it reads, may still be sent from memory that is freed once it was run elsewhere. */
+static int on_its_way(const struct leased *l) {
+    return l->lane == ERG_LANE_BULK && erg_session_queued(l->place->session) > 0;
+}
+
 /* The oldest are what runs there, or should. How many were left there. */
 static uint32_t leave_late(struct place *p, uint32_t idle, int64_t now) {
     struct erg_remote *r = p->remote;
@@ -102,7 +107,7 @@ static uint32_t leave_late(struct place *p, uint32_t idle, int64_t now) {
         struct leased *l = erg_leased_at(r, i);
         i = l->after;
         looked += !l->left;
-        if (!is_pure(r, l))
+        if (!is_pure(r, l) || on_its_way(l))
             continue;
         if (elsewhere < 0)
             elsewhere = mean_elsewhere(p);

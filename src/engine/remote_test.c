@@ -440,6 +440,61 @@ static void what_is_pure_and_late_is_begun_anew(void **state) {
     places_close(&s);
 }
 
+/* Is one of them not done long after the others? */
+static int some_wait(struct places *s, const erg_handle *tasks, int n) {
+    int waiting = n;
+    for (int64_t since = (int64_t)erg_clock_ns(), seen = n;
+         waiting > 0 && (int64_t)erg_clock_ns() - since < 1500 * MS; seen = waiting) {
+        doze(5 * MS);
+        waiting = 0;
+        for (int i = 0; i < n; i++)
+            waiting +=
+                erg_record_phase(erg_table_record(s->t, ERG_HANDLE_INDEX(tasks[i]))) != ERG_DONE;
+        if (waiting != seen)
+            since = (int64_t)erg_clock_ns();
+    }
+    return waiting > 0;
+}
+
+/* Large arguments are sent from the task's own memory: while they are, it is not begun anew elsewhere, where it would end
+ * and have that memory freed. */
+static void what_is_on_its_way_is_not_begun_anew(void **state) {
+    (void)state;
+    enum { N = 12, BYTES = 4 << 20 };
+    erg_handle tasks[N];
+    struct places s = {0};
+    struct erg_place_info a, b;
+    places_open(&s, 4, two_agents, 1);
+    places_up(&s, 6);
+    uint64_t nap = function(&s, 's');
+    struct order o = {.number = 5 * MS};
+    do { /* until it is known how long they take there, and has none */
+        for (int i = 0; i < N; i++)
+            tasks[i] = task_go(&s, task_make(&s, nap, &o, 0, 0, NULL, 0));
+        for (int i = 0; i < N; i++)
+            assert_int_equal(task_end(&s, tasks[i]), 5 * MS);
+        place_state(&s, 0, &a);
+    } while (a.tasks < 20 || a.leased > 0);
+    kill(a.pid, SIGSTOP);
+    int sent = 0;
+    for (int round = 0; round < 50 && !sent; round++) {
+        for (int i = 0; i < N; i++) {
+            uint32_t index = task_make(&s, nap, &o, 1, BYTES, NULL, 0);
+            erg_table_record(s.t, index)->first = ERG_CALL_PURE;
+            tasks[i] = task_go(&s, index);
+        }
+        if ((sent = some_wait(&s, tasks, N)))
+            kill(a.pid, SIGCONT);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(task_end(&s, tasks[i]), 5 * MS);
+    }
+    kill(a.pid, SIGCONT);
+    assert_true(sent);
+    EVENTUALLY((place_state(&s, 0, &b), b.leased == 0));
+    assert_int_equal(b.tasks_lost, 0);
+    places_close(&s);
+}
+
 int main(int argc, char **argv) {
     place_program(argc, argv);
     begin_tests(argc, argv);
@@ -457,6 +512,7 @@ int main(int argc, char **argv) {
         WITH(terminated_while_it_sends),
         WITH(no_room_to_note_what_stays),
         WITH(what_is_pure_and_late_is_begun_anew),
+        WITH(what_is_on_its_way_is_not_begun_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
