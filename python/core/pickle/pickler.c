@@ -253,7 +253,8 @@ static int step_dict(struct pickler *p, struct pk_frame *f) {
     if (PyDict_GET_SIZE(dict) != (Py_ssize_t)p->frames[depth - 1].n)
         return dict_changed();
     for (Py_ssize_t prev = pos; PyDict_Next(dict, &pos, &key, &value); prev = pos) {
-        int rc = p->persistent_id ? 0 : pk_save_atom(p, key);
+        int large = PyBytes_CheckExact(key) && PyBytes_GET_SIZE(key) >= PK_BUFFER_THRESHOLD;
+        int rc = p->persistent_id || large ? 0 : pk_save_atom(p, key);
         if (rc > 0 && (rc = pk_save_atom(p, value)) > 0 && !p->persistent_id)
             continue;
         f = &p->frames[depth - 1];
@@ -261,12 +262,12 @@ static int step_dict(struct pickler *p, struct pk_frame *f) {
         f->prev = prev;
         if (rc < 0)
             return -1;
-        if (pk_is_atom(key) && !p->persistent_id) {
+        if (pk_is_atom(key) && !p->persistent_id && !large) {
             if (pk_save_object(p, value) < 0)
                 return -1;
         } else {
             f->aux = Py_NewRef(value);
-            if (pk_save_object(p, key) < 0)
+            if (pk_save(p, key) < 0)
                 return -1;
             if (p->nframes == depth)
                 return 0; /* comes back for the value */

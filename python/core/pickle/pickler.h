@@ -207,6 +207,8 @@ int pk_seq_close(struct pickler *p, PyObject *obj, const struct pk_seq *seq);
 int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq);
 
 /* --- save_builtin.c --- */
+/* From here on bytes go out of band when the task's user takes buffers. They are copied without the GIL. */
+enum { PK_BUFFER_THRESHOLD = 32 * 1024 };
 /* 1 and *index if an equal text is in the memo, 0, -1; str and bytes only */
 int pk_text_index(struct pickler *p, PyObject *obj, uint32_t *index);
 /* obj, which p->memo keeps, was given this index. */

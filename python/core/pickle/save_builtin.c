@@ -1,9 +1,6 @@
 /* Built-in values: strings, bytes, big ints. Sets have a file of their own. */
 #include "pickler.h"
 
-/* From here on bytes go out of band when the task's user takes buffers. */
-enum { BUFFER_THRESHOLD = 32 * 1024 };
-
 /* From here on texts (code points) and bytes have names of their own in canonical pickles. */
 enum { NAMED_FROM = 1024 };
 
@@ -293,7 +290,7 @@ static int save_bytes(struct pickler *p, PyObject *obj) {
     }
     if (p->proto < 3)
         return save_old_bytes(p, obj);
-    if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
+    if (len >= PK_BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
         Py_INCREF(obj);
         rc = bytes_out_of_band(p, obj);
         Py_DECREF(obj);
@@ -318,7 +315,7 @@ int pk_save_bytearray(struct pickler *p, PyObject *obj) {
             Py_BuildValue("(y#)", PyByteArray_AS_STRING(obj), PyByteArray_GET_SIZE(obj)));
     }
     size_t len = (size_t)PyByteArray_GET_SIZE(obj);
-    if (len >= BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
+    if (len >= PK_BUFFER_THRESHOLD && p->hooks->buffer && (p->flags & PK_BARE)) {
         PyObject *buffer = PyPickleBuffer_FromObject(obj);
         int rc = buffer ? p->hooks->buffer(p->hooks->ctx, buffer) : -1;
         Py_XDECREF(buffer);

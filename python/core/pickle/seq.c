@@ -2,6 +2,8 @@
  *
  * An outline is made of words. An item is one word, its kind in the lowest byte: the index of what is in the memo, or a small int, or None
  * and the like; floats and larger ints have their value in the words after that. */
+#include <math.h>
+
 #include "pickler.h"
 
 enum { O_INDEX, O_SMALL, O_FLOAT, O_INT, O_NONE, O_TRUE, O_FALSE, O_EMPTY };
@@ -16,7 +18,12 @@ static inline uint64_t word_of(unsigned kind, uint64_t value) {
     return value << 8 | kind;
 }
 
-/* Words of an atom that is neither text nor bytes nor a large int; 0: it is one. There must be room for two. */
+/* A NaN is not equal to itself: two tuples of NaNs are two keys of a dict. */
+static inline int is_nan(PyObject *item) {
+    return PyFloat_CheckExact(item) && isnan(PyFloat_AS_DOUBLE(item));
+}
+
+/* Words of an atom that is neither text nor bytes nor a large int nor a NaN; 0: it is one. There must be room for two. */
 static inline size_t outline_atom(PyObject *item, uint64_t *at) {
     PyTypeObject *type = Py_TYPE(item);
     long value;
@@ -26,7 +33,7 @@ static inline size_t outline_atom(PyObject *item, uint64_t *at) {
         at[0] = word_of(O_SMALL, (uint32_t)value);
         return 1;
     }
-    if (type == &PyFloat_Type) {
+    if (type == &PyFloat_Type && !is_nan(item)) {
         double number = PyFloat_AS_DOUBLE(item);
         at[0] = O_FLOAT;
         memcpy(at + 1, &number, sizeof number);
@@ -66,7 +73,7 @@ static int outline_int(struct pk_values *values, PyObject *item, size_t *n) {
     return 1;
 }
 
-/* 1: done, 0: the memo has it not (objects that travel by a name of their own, or as a buffer), -1 */
+/* 1: done, 0: the memo has it not (NaNs, objects that travel by a name of their own, or as a buffer), -1 */
 static int outline_item(struct pickler *p, PyObject *item, size_t *n) {
     struct pk_values *values = &p->values;
     PyTypeObject *type = Py_TYPE(item);
@@ -212,22 +219,17 @@ static inline size_t save_item(struct pickler *p, PyObject *item, uint64_t *word
     return 1;
 }
 
-/* Atoms but for large ints. */
+/* Atoms but for large ints and NaNs. */
 static int is_small(PyObject *item) {
     long value;
-    return pk_is_atom(item) &&
+    return pk_is_atom(item) && !is_nan(item) &&
            (!PyLong_CheckExact(item) || (core_long_small(item, &value) && value == (int32_t)value));
 }
 
-int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
+static int save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
     uint64_t words[2 * FEW];
     size_t n = 0, more;
     uint32_t index = 0;
-    if (seq->n > FEW || p->persistent_id || p->keeps)
-        return 0;
-    for (Py_ssize_t i = 0; i < seq->n; i++)
-        if (!is_small(PyTuple_GET_ITEM(tuple, i)))
-            return 0;
     if (seq->n > 3 && pk_put(p, OP_MARK) < 0)
         return -1;
     for (Py_ssize_t i = 0; i < seq->n; i++, n += more)
@@ -235,4 +237,17 @@ int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
             return -1;
     int rc = known(p, seq, words, n, &index);
     return finish(p, tuple, seq, rc, index) < 0 ? -1 : 1;
+}
+
+int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
+    if (seq->n > FEW || p->persistent_id || p->keeps)
+        return 0;
+    for (Py_ssize_t i = 0; i < seq->n; i++)
+        if (!is_small(PyTuple_GET_ITEM(tuple, i)))
+            return 0;
+    Py_INCREF(
+        tuple); /* large bytes are copied without the GIL: its container may drop it meanwhile */
+    int rc = save_few(p, tuple, seq);
+    Py_DECREF(tuple);
+    return rc;
 }

@@ -4,7 +4,8 @@
  * A text is known by the place in the stream where it was written: nothing of it is kept. A tuple or frozenset is known by
  * its *outline*: its items, when all of them are in the memo: atoms in
  * full and everything else as its index there. Two tuples are written as one exactly if they have the same
- * outline: the same atoms bit by bit, equal immutable values and the same mutable objects. The outline of a tuple is known at its end; if the
+ * outline: the same atoms bit by bit, equal immutable values and the same mutable objects; what has a NaN in it has none, as no NaN equals
+ * another. The outline of a tuple is known at its end; if the
  * pickle has it already, nothing in the tuple was new, and what was written of it is taken back (seq.c).
  *
  * Streams that are not there until the end (of a Pickler object, over several dumps) or that have no texts as such (protocols below

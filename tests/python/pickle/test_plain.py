@@ -1,5 +1,7 @@
 """Plain data, against the standard pickle in both directions."""
 
+import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -203,6 +205,19 @@ def test_containers_that_change_while_they_are_pickled():
     members = {1, 2}
     members.add(Meddles(members.clear))
     assert ep.loads(ep.dumps(members)) == {1, 2, "meddled"}
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_arguments_that_a_thread_changes_while_they_are_written(kind):
+    script = pathlib.Path(__file__).with_name("changing_script.py")
+    done = subprocess.run(
+        [sys.executable, str(script), kind],
+        env=os.environ | {"PYTHONMALLOC": os.environ.get("PYTHONMALLOC", "debug")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.slow

@@ -330,6 +330,16 @@ def test_tuples_in_what_they_contain():
         assert ep.dumps(back) == ep.dumps(pickle.loads(ep.dumps(value)))
 
 
+@pytest.mark.parametrize("make", [lambda nan: (1, nan), lambda nan: (2**40, "a", nan), lambda nan: frozenset([nan])])
+def test_not_a_number_is_not_equal_to_another(make):
+    one, other = (make(float("nan")) for _ in range(2))
+    for way in (pickle.loads, ep.loads):
+        assert sorted(way(ep.dumps({one: 1, other: 2})).values()) == [1, 2]
+        assert len(way(ep.dumps({(one, "x"), (other, "x")}))) == 2
+    first, second = ep.loads(ep.dumps([one, one]))
+    assert first is second
+
+
 def test_buffers_are_not_taken_back():
     array = bytearray(b"x" * 100)
     wrapped = pickle.PickleBuffer(array)
