@@ -46,6 +46,8 @@ def test_finds_a_process():
 def test_finds_an_orphan_that_uses_this_tree(environment, ours):
     before = leaks.Snapshot()
     code = "import ergon, time, os; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True); time.sleep(600)"
+    if environment is not None and "PYTHONPATH" in os.environ:
+        environment = {**environment, "PYTHONPATH": os.environ["PYTHONPATH"]}  # some interpreters find ergon there
     read, write = os.pipe()
     middle = subprocess.Popen([sys.executable, "-c", code], stdout=write, env=environment)
     os.close(write)
