@@ -101,10 +101,10 @@ static int outline_item(struct pickler *p, PyObject *item, size_t *n) {
 }
 
 static inline uint32_t hash_words(uint64_t seed, unsigned kind, const uint64_t *words, size_t n) {
-    uint64_t h = seed ^ (n << 2 | kind) * PK_ODD;
+    uint64_t odd = seed ^ PK_ODD, h = seed ^ (n << 2 | kind) * PK_ODD;
     for (size_t i = 0; i + 1 < n; i += 2)
-        h = pk_fold(words[i] ^ h, words[i + 1] ^ PK_ODD);
-    h = pk_fold((n & 1 ? words[n - 1] : n) ^ h, PK_ODD ^ seed);
+        h = pk_fold(words[i] ^ h, words[i + 1] ^ odd);
+    h = pk_fold((n & 1 ? words[n - 1] : n) ^ h, odd);
     return (uint32_t)(h ^ h >> 32);
 }
 

@@ -80,7 +80,7 @@ static inline uint64_t pk_read32(const unsigned char *at) {
     return value;
 }
 
-/* Both halves of the product, folded. */
+/* Both halves of the product, folded. Both factors have to have the seed in them: nothing of the other is left where one is 0. */
 static inline uint64_t pk_fold(uint64_t a, uint64_t b) {
     unsigned __int128 product = (unsigned __int128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
@@ -91,11 +91,11 @@ static inline uint64_t pk_fold(uint64_t a, uint64_t b) {
 /* Sixteen bytes a step; what is left over is read again together with what is before it. */
 static inline uint32_t pk_hash(uint64_t seed, unsigned kind, const void *data, size_t len) {
     const unsigned char *at = data;
-    uint64_t a, b, h = seed ^ (len << 2 | kind) * PK_ODD;
+    uint64_t a, b, odd = seed ^ PK_ODD, h = seed ^ (len << 2 | kind) * PK_ODD;
     if (len >= 16) {
         const unsigned char *last = at + len - 16;
         for (; at < last; at += 16)
-            h = pk_fold(pk_read64(at) ^ h, pk_read64(at + 8) ^ PK_ODD);
+            h = pk_fold(pk_read64(at) ^ h, pk_read64(at + 8) ^ odd);
         a = pk_read64(last);
         b = pk_read64(last + 8);
     } else if (len >= 8) {
@@ -108,7 +108,7 @@ static inline uint32_t pk_hash(uint64_t seed, unsigned kind, const void *data, s
         a = len ? (uint64_t)at[0] << 16 | (uint64_t)at[len / 2] << 8 | at[len - 1] : 0;
         b = 0;
     }
-    h = pk_fold(a ^ h, b ^ PK_ODD ^ seed);
+    h = pk_fold(a ^ h, b ^ odd);
     return (uint32_t)(h ^ h >> 32);
 }
 

@@ -9,6 +9,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 
 import ergon.pickle as ep
 import hypothesis
@@ -338,6 +339,25 @@ def test_not_a_number_is_not_equal_to_another(make):
         assert len(way(ep.dumps({(one, "x"), (other, "x")}))) == 2
     first, second = ep.loads(ep.dumps([one, one]))
     assert first is second
+
+
+def test_nobody_can_choose_values_that_collide():
+    """The constant of the hash, where it would leave nothing of the rest."""
+    odd, n = 0x9E3779B97F4A7C15, 20_000
+
+    def seconds(values):
+        begun = time.perf_counter()
+        ep.dumps(values)
+        return time.perf_counter() - begun
+
+    def texts(second):
+        return [struct.pack("<4Q", i, second, 2, 3) for i in range(n)]
+
+    def tuples(second):
+        return [(i << 64 | second << 128 | 7 << 192,) for i in range(1, n)]
+
+    for make in texts, tuples:
+        assert min(seconds(make(odd)) for _ in range(3)) < 20 * min(seconds(make(1)) for _ in range(3))
 
 
 def test_buffers_are_not_taken_back():
