@@ -538,6 +538,7 @@ def _enter(state):
                 known.setdefault(id(_read(place)), set()).add(digest)
         for n in todo:
             module, path, name, digest = places[n]
+            _applied.pop((module, path, name), None)  # an interruption may leave anything there
             if module is None:
                 _PROCESS[name](values[n])
             else:

@@ -33,9 +33,11 @@ struct fl_around {
     struct fl_witness *list;
     Py_ssize_t n;
     struct fl_sig small, large; /* contents */
-    uint64_t process, began; /* st->process.version; st->sessions when large ones were looked at */
-    uint64_t pass;           /* looked at in that pass */
-    struct fl_session *session; /* … of that session; only compared */
+    uint64_t process,
+        began; /* st->process.version; serial of the session that looked at large ones */
+    uint64_t session, pass;  /* looked at in that pass of that session: its serial */
+    uint64_t made;           /* counts how often all of this was replaced */
+    uint64_t met, sent_with; /* counts kinds; as many there were when `sent` was made */
 };
 
 /* --- the process ------------------------------------------------------------------------------------------ */
@@ -246,24 +248,28 @@ static int same(const struct fl_sig *a, const struct fl_sig *b) {
     return a->a == b->a && a->b == b->b;
 }
 
-/* 1: all is as it was, 0, -1 (something cannot be pickled any more). */
-static int still(struct fl_session *s, struct fl_around *a) {
+/* 1: all is as it was, 0, -1 (something cannot be pickled any more). Pickling lets other threads in: what they have put here
+ * meanwhile is for their calls. */
+static int still(struct fl_session *s, struct fl_around *a, uint64_t process) {
     struct fl_sig now;
-    if (a->process != s->st->process.version)
+    uint64_t made = a->made;
+    if (a->process != process || a->sent_with != a->met)
         return 0;
     for (Py_ssize_t i = 0; i < a->n; i++)
         if (!holds(&a->list[i]))
             return 0;
     if (contents(s->st, a, W_SMALL, &now) < 0)
         return -1;
-    if (!same(&now, &a->small))
+    if (a->made != made || !same(&now, &a->small))
         return 0;
     if (a->began == s->serial)
         return 1;
-    a->began = s->serial;
     if (contents(s->st, a, W_LARGE, &now) < 0)
         return -1;
-    return same(&now, &a->large);
+    if (a->made != made || !same(&now, &a->large))
+        return 0;
+    a->began = s->serial;
+    return 1;
 }
 
 static void drop_witnesses(struct fl_around *a) {
@@ -320,9 +326,28 @@ static int read_witnesses(struct fl_around *a, PyObject *from) {
 
 /* --- what workers are given ------------------------------------------------------------------------------------ */
 
-static int make(struct fl_session *s, struct fl_functional *f) {
+/* All of it is replaced at once: other threads' sessions may make it anew for calls of the same functional meanwhile. */
+static void install(struct fl_around *a, const struct fl_around *made) {
+    struct fl_around old = *a;
+    a->sent = made->sent;
+    a->list = made->list;
+    a->n = made->n;
+    a->small = made->small;
+    a->large = made->large;
+    a->process = made->process;
+    a->began = made->began;
+    a->sent_with = made->sent_with;
+    a->session = 0;
+    a->made++;
+    Py_XDECREF(old.sent);
+    drop_witnesses(&old);
+}
+
+/* New reference. */
+static PyObject *make(struct fl_session *s, struct fl_functional *f, uint64_t process) {
     struct flow_state *st = s->st;
     struct fl_around *a = f->around;
+    struct fl_around fresh = {.process = process, .began = s->serial, .sent_with = a->met};
     PyThreadState *thread = PyThreadState_Get();
     PyThreadState_EnterTracing(thread); /* profilers do not see us */
     PyObject *module = PyImport_ImportModule("ergon._around");
@@ -334,20 +359,22 @@ static int make(struct fl_session *s, struct fl_functional *f) {
     PyObject *sent, *witnesses;
     int rc = made && PyArg_ParseTuple(made, "OO", &sent, &witnesses) ? 0 : -1;
     if (rc == 0)
-        rc = read_witnesses(a, witnesses);
+        rc = read_witnesses(&fresh, witnesses);
     if (rc == 0)
-        rc = contents(st, a, W_SMALL, &a->small);
+        rc = contents(st, &fresh, W_SMALL, &fresh.small);
     if (rc == 0)
-        rc = contents(st, a, W_LARGE, &a->large);
-    if (rc == 0) {
-        Py_XSETREF(a->sent, Py_NewRef(sent));
-        a->process = st->process.version;
-        a->began = s->serial;
+        rc = contents(st, &fresh, W_LARGE, &fresh.large);
+    PyObject *r = rc == 0 ? Py_NewRef(sent) : NULL;
+    if (r) {
+        fresh.sent = Py_NewRef(r);
+        install(a, &fresh);
     } else {
+        drop_witnesses(&fresh);
+        a->made++;
         Py_CLEAR(a->sent);
     }
     Py_XDECREF(made);
-    return rc;
+    return r;
 }
 
 /* Classes of the program's own among the arguments: their methods may look at anything. 1: there was a new one. */
@@ -379,6 +406,7 @@ static int look_at_kinds(struct flow_state *st, struct fl_around *a, PyObject *c
         PySet_Clear(a->kinds);
     for (Py_ssize_t i = 0; i < n; i++)
         rc |= new_kind(st, a, args[i], 3);
+    a->met += rc;
     return rc;
 }
 
@@ -395,22 +423,24 @@ PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const 
         f->around = a;
     }
     int more = look_at_kinds(s->st, a, args, nargs);
-    if (!more && a->sent && s->passing && a->session == s && a->pass == s->pass)
-        return a->sent;
+    if (!more && a->sent && s->passing && a->session == s->serial && a->pass == s->pass &&
+        a->sent_with == a->met)
+        return Py_NewRef(a->sent);
     if (look_at_process(s) < 0)
         return NULL;
-    int rc = a->sent && !more ? still(s, a) : 0;
+    uint64_t process = s->st->process.version; /* of this thread: others count it up for theirs */
+    int rc = a->sent && !more ? still(s, a, process) : 0;
+    if (rc < 0 && !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
     if (rc < 0)
         PyErr_Clear();
-    if (rc <= 0 && make(s, f) < 0)
-        return NULL;
-    a->session = s;
-    a->pass = s->pass;
-    return a->sent;
-}
-
-PyObject *fl_around_sent(PyObject *functional) {
-    return ((struct fl_functional *)functional)->around->sent;
+    uint64_t made = a->made + (rc <= 0);
+    PyObject *sent = rc > 0 ? Py_NewRef(a->sent) : make(s, f, process);
+    if (sent && a->made == made) {
+        a->session = s->serial;
+        a->pass = s->pass;
+    }
+    return sent;
 }
 
 int fl_around_traverse(const struct fl_around *a, visitproc visit, void *arg) {

@@ -87,6 +87,7 @@ int fl_entry_signature(struct fl_session *s, struct fl_run *run, PyObject *funct
     Py_ssize_t k = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     PyObject *sent = fl_around(s, functional, args, nargs + k);
     struct pl_fn *fn = sent ? pl_fn_get(s->core, sent) : NULL;
+    Py_XSETREF(s->sent, sent);
     if (!fn)
         return -1;
     if (fn->has_callee) {
@@ -136,11 +137,15 @@ static int submit(struct fl_session *s, PyObject *functional, PyObject *const *a
                   Py_ssize_t nargs, PyObject *kwnames, struct pl_options *options,
                   struct pl_task *task) {
     PyObject *resources = ((struct fl_functional *)functional)->resources;
+    PyObject *sent = Py_NewRef(s->sent);
+    int rc = 0;
     if (resources &&
         (pl_options_resources(options, resources) < 0 || pl_options_resolve(s->core, options) < 0))
-        return -1;
-    return pl_call_submit(s->core, fl_around_sent(functional), args, nargs, kwnames, options, NULL,
-                          task);
+        rc = -1;
+    if (rc == 0)
+        rc = pl_call_submit(s->core, sent, args, nargs, kwnames, options, NULL, task);
+    Py_DECREF(sent);
+    return rc;
 }
 
 struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,

@@ -413,11 +413,10 @@ int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional
 
 /* --- around.c ------------------------------------------------------------------------------------------------------ */
 struct fl_around;
-/* What workers are given for the functional, so that it sees there what it would see here: borrowed. NULL: exception; the call has
- * to be made here. */
+/* What workers are given for the functional, so that it sees there what it would see here: new reference. NULL: exception; the
+ * call has to be made here. */
 PyObject *fl_around(struct fl_session *session, PyObject *functional, PyObject *const *args,
                     Py_ssize_t nargs);
-PyObject *fl_around_sent(PyObject *functional); /* what it gave last: borrowed */
 void fl_around_moved(
     struct flow_state *st); /* what workers begin with is something else from now on */
 int fl_around_traverse(const struct fl_around *around, visitproc visit, void *arg);

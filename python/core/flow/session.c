@@ -343,6 +343,7 @@ void fl_session_end(struct fl_session *s) {
         s->st->wasted++;
         fl_entry_free(s, e);
     }
+    Py_XDECREF(s->sent);
     Py_XDECREF(s->pool);
     Py_XDECREF(s->helper);
     Py_XDECREF(s->raised);

@@ -56,6 +56,7 @@ struct fl_session {
     unsigned arrived; /* entries done since the last pass */
     struct fl_entry *awaited;
     struct fl_place place;
+    PyObject *sent;        /* what workers are given for the call that was compared last; strong */
     PyObject *const *args; /* of the call that is waited for */
     uint64_t sites[16];    /* bits of the places passes met calls at */
     unsigned at_place;     /* functional calls from this place in a row */
@@ -73,14 +74,14 @@ static inline int fl_is_cheap(const struct fl_functional *f) {
 uint64_t fl_site_meet(struct fl_run *run);
 /* Where the real function is; 0: native code calls, and no pass has met that there. */
 uint64_t fl_site_real(const struct fl_session *s);
-/* What an equal call has in common. */
+/* What an equal call has in common; leaves in session->sent what workers are given for it. */
 int fl_entry_signature(struct fl_session *s, struct fl_run *run, PyObject *functional,
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                        struct fl_sig *sig);
 /* The oldest that is the same call, or NULL; `unmet`: and that this pass has not met. */
 struct fl_entry *fl_entry_find(struct fl_session *s, PyObject *functional, const struct fl_sig *sig,
                                int unmet, uint64_t site);
-/* Begins the call in a worker or on the event loop. NULL with an exception. */
+/* Begins the call, the one compared last, in a worker or on the event loop. NULL with an exception. */
 struct fl_entry *fl_entry_enter(struct fl_session *s, PyObject *functional,
                                 const struct fl_sig *sig, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames);

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
 
 import ergon
 import pytest
-from ergon import _around
+from ergon import _around, _core
+from ergon.errors import TaskInterrupted
 
 _BEGIN = """
 import os, sys, ergon
@@ -479,6 +481,36 @@ CASES = {
         print(run())
         """,
     ),
+    "threads that see different things": (
+        {
+            "mod": "import contextvars, decimal, time\n"
+            "VAR = contextvars.ContextVar('VAR')\n"
+            "def f(x):\n    time.sleep(0.001)\n    return VAR.get(), decimal.getcontext().prec, x\n"
+        },
+        """
+        import decimal, mod, threading
+        f = functional(mod.f)
+        found = {10: set(), 20: set()}
+        sys.setswitchinterval(1e-5)
+
+        @schedule
+        def run(k):
+            return [f(k + i) for i in range(6)]
+
+        def work(k):
+            mod.VAR.set(k)
+            decimal.getcontext().prec = k
+            for i in range(100):
+                found[k].update(run(k * 1000 + i))
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in found]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print({k: sorted(v) for k, v in found.items()})
+        """,
+    ),
 }
 
 
@@ -490,6 +522,33 @@ def test_workers_see_what_the_program_sees(name, tmp_path):
     (tmp_path / "main.py").write_text(_BEGIN + textwrap.dedent(main) + _END)
     plain = _run(tmp_path, True)
     assert plain and _run(tmp_path, False) == plain
+
+
+def test_what_an_interruption_left_half_set_is_set_again(monkeypatch):
+    for name, value in {"_applied": {}, "_own": {}, "_now": None}.items():
+        monkeypatch.setattr(_around, name, value)
+    module = types.ModuleType("ergon_test_half")
+    module.TABLE = {}
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def state(value):
+        place = (module.__name__, "", "TABLE", _core.digest(value, size=16))
+        return (place[3], b"", (place,), ergon.dumps([value]))
+
+    one, other = state({1: "one"}), state({2: "other"})
+    _around.call(one, len, [])
+    assert module.TABLE == {1: "one"}
+
+    def interrupted(now, value):
+        now.clear()
+        raise TaskInterrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_around, "_become", interrupted)
+        with pytest.raises(TaskInterrupted):
+            _around.call(other, len, [])
+    _around.call(one, len, [])
+    assert module.TABLE == {1: "one"}
 
 
 def test_what_is_as_it_was_is_not_made_again(monkeypatch):
