@@ -481,6 +481,23 @@ CASES = {
         print(run())
         """,
     ),
+    "functions as arguments that hold much": (
+        {"mod": "N = 1\ndef f(g, x):\n    return len(g()), x + N\n"},
+        """
+        import mod
+        f = functional(mod.f)
+        data = [[[j] for j in range(200)] for _ in range(200)]
+
+        @schedule
+        def run():
+            held = list(data)
+            return [f(lambda: held, i) for i in range(3)]
+
+        print(run())
+        mod.N = 5
+        print(run())
+        """,
+    ),
     "threads that see different things": (
         {
             "mod": "import contextvars, decimal, time\n"
