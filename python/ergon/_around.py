@@ -446,10 +446,13 @@ def _current(owner, key):
     return vars(owner).get(key) if isinstance(owner, type) else owner.get(key)
 
 
-def make(function, kinds, before):
-    """(what to send for the function, witnesses). kinds: types of arguments it was called with. before: what was sent."""
+def make(function, kinds, codes, before):
+    """(what to send for the function, witnesses).
+
+    kinds: types of arguments it was called with. codes: functions by value among them, empty. before: what was sent.
+    """
     reach = _Reach()
-    reach.run([*kinds, function])  # which comes first: what arguments lead to may be too much to look at
+    reach.run([*kinds, *codes, function])  # which comes first: what arguments lead to may be too much to look at
     items = reach.items
     items.update((place, _USUAL) for place in (reach.usual & _sent) - items.keys())
     sent = before.args[0] if function_of(before) is not before else None

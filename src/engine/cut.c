@@ -31,7 +31,8 @@ static uint32_t begun(const struct erg_cut *best) {
 }
 
 static int64_t ran(const struct erg_cut *best) {
-    return (int64_t)(erg_clock_ns() - best->record->start_ns);
+    uint64_t start = __atomic_load_n(&best->record->start_ns, __ATOMIC_ACQUIRE);
+    return start ? (int64_t)(erg_clock_ns() - start) : 0; /* 0: it has only just been claimed */
 }
 
 uint32_t erg_cut_take(const struct erg_cut *best, const struct erg_balance *balance, uint32_t *from,

@@ -30,6 +30,8 @@ struct fl_witness {
 struct fl_around {
     PyObject *sent;  /* what workers are given */
     PyObject *kinds; /* set: types of arguments that were looked into */
+    PyObject *
+        codes; /* dict: the same of functions by value: address of the code -> function without what it closes over */
     struct fl_witness *list;
     Py_ssize_t n;
     struct fl_sig small, large; /* contents */
@@ -351,9 +353,11 @@ static PyObject *make(struct fl_session *s, struct fl_functional *f, uint64_t pr
     PyThreadState *thread = PyThreadState_Get();
     PyThreadState_EnterTracing(thread); /* profilers do not see us */
     PyObject *module = PyImport_ImportModule("ergon._around");
-    PyObject *made = module ? PyObject_CallMethod(module, "make", "OOO", f->function, a->kinds,
-                                                  a->sent ? a->sent : f->function)
-                            : NULL;
+    PyObject *codes = module ? PyDict_Values(a->codes) : NULL;
+    PyObject *made = codes ? PyObject_CallMethod(module, "make", "OOOO", f->function, a->kinds,
+                                                 codes, a->sent ? a->sent : f->function)
+                           : NULL;
+    Py_XDECREF(codes);
     PyThreadState_LeaveTracing(thread);
     Py_XDECREF(module);
     PyObject *sent, *witnesses;
@@ -377,26 +381,91 @@ static PyObject *make(struct fl_session *s, struct fl_functional *f, uint64_t pr
     return r;
 }
 
+static int new_kind(struct flow_state *st, struct fl_around *a, PyObject *o, int inside);
+
+/* It travels by value, and there may be a new one in each call: to keep it would keep what it closes over. */
+static int is_by_value(PyObject *function) {
+    PyObject *name = ((PyFunctionObject *)function)->func_qualname;
+    return PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) >= 0;
+}
+
+/* Another one of the same code and globals, with nothing in its cells. New reference. */
+static PyObject *hollow(PyObject *function) {
+    PyObject *r = PyFunction_New(PyFunction_GET_CODE(function), PyFunction_GET_GLOBALS(function));
+    PyObject *cells = PyFunction_GET_CLOSURE(function);
+    Py_ssize_t n = r && cells ? PyTuple_GET_SIZE(cells) : 0;
+    PyObject *empty = n ? PyTuple_New(n) : NULL;
+    for (Py_ssize_t i = 0; empty && i < n; i++) {
+        PyObject *cell = PyCell_New(NULL);
+        if (!cell)
+            Py_CLEAR(empty);
+        else
+            PyTuple_SET_ITEM(empty, i, cell);
+    }
+    if (n && (!empty || PyFunction_SetClosure(r, empty) < 0))
+        Py_CLEAR(r);
+    Py_XDECREF(empty);
+    return r;
+}
+
+/* 1: its code is a new one, or what it closes over leads to a new kind. */
+static int new_function(struct flow_state *st, struct fl_around *a, PyObject *function,
+                        int inside) {
+    int more = 0;
+    PyObject *key = PyLong_FromVoidPtr(PyFunction_GET_CODE(function)); /* which `hollow` holds */
+    if (key && PyDict_Contains(a->codes, key) == 0) {
+        PyObject *kept = hollow(function);
+        more = kept && PyDict_SetItem(a->codes, key, kept) == 0;
+        Py_XDECREF(kept);
+    }
+    Py_XDECREF(key);
+    if (PyErr_Occurred())
+        PyErr_Clear(); /* no memory: it is tried again in the next call */
+    PyObject *cells = PyFunction_GET_CLOSURE(function);
+    for (Py_ssize_t i = 0; inside && cells && i < PyTuple_GET_SIZE(cells); i++) {
+        PyObject *cell = PyTuple_GET_ITEM(cells, i);
+        PyObject *o = PyCell_Check(cell) ? Py_XNewRef(PyCell_GET(cell)) : NULL;
+        more |= o ? new_kind(st, a, o, inside - 1) : 0;
+        Py_XDECREF(o);
+    }
+    PyObject *defaults = Py_XNewRef(PyFunction_GET_DEFAULTS(function));
+    for (Py_ssize_t i = 0; inside && defaults && i < PyTuple_GET_SIZE(defaults); i++)
+        more |= new_kind(st, a, PyTuple_GET_ITEM(defaults, i), inside - 1);
+    Py_XDECREF(defaults);
+    return more;
+}
+
 /* Classes of the program's own among the arguments: their methods may look at anything. 1: there was a new one. */
 static int new_kind(struct flow_state *st, struct fl_around *a, PyObject *o, int inside) {
     PyTypeObject *type = Py_TYPE(o);
-    if (inside && PyList_CheckExact(o))
-        return PyList_GET_SIZE(o) ? new_kind(st, a, PyList_GET_ITEM(o, 0), inside - 1) : 0;
-    if (inside && PyTuple_CheckExact(o))
-        return PyTuple_GET_SIZE(o) ? new_kind(st, a, PyTuple_GET_ITEM(o, 0), inside - 1) : 0;
-    if (inside && PyDict_CheckExact(o)) {
-        PyObject *key, *value;
+    PyObject *first = NULL;
+    if (inside && PyList_CheckExact(o)) {
+        first = PyList_GET_SIZE(o) ? PyList_GET_ITEM(o, 0) : NULL;
+    } else if (inside && PyTuple_CheckExact(o)) {
+        first = PyTuple_GET_SIZE(o) ? PyTuple_GET_ITEM(o, 0) : NULL;
+    } else if (inside && PyDict_CheckExact(o)) {
+        PyObject *key;
         Py_ssize_t at = 0;
-        return PyDict_Next(o, &at, &key, &value) ? new_kind(st, a, value, inside - 1) : 0;
+        if (!PyDict_Next(o, &at, &key, &first))
+            first = NULL;
     }
+    if (first) {
+        Py_INCREF(first); /* the hash of a class may run anything */
+        int more = new_kind(st, a, first, inside - 1);
+        Py_DECREF(first);
+        return more;
+    }
+    if (PyFunction_Check(o) && is_by_value(o))
+        return new_function(st, a, o, inside);
     PyObject *what = PyFunction_Check(o) || PyType_Check(o) ? o : (PyObject *)type;
     if (what == (PyObject *)type && !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
         return 0;
-    if (PySet_Contains(a->kinds, what) > 0)
-        return 0;
-    if (PySet_Add(a->kinds, what) < 0)
+    Py_INCREF(what);
+    int known = PySet_Contains(a->kinds, what) > 0;
+    if (!known && PySet_Add(a->kinds, what) < 0)
         PyErr_Clear(); /* one whose class cannot be hashed */
-    return 1;
+    Py_DECREF(what);
+    return !known;
 }
 
 static int look_at_kinds(struct flow_state *st, struct fl_around *a, PyObject *const *args,
@@ -404,6 +473,8 @@ static int look_at_kinds(struct flow_state *st, struct fl_around *a, PyObject *c
     int rc = 0;
     if (PySet_GET_SIZE(a->kinds) > 1000)
         PySet_Clear(a->kinds);
+    if (PyDict_GET_SIZE(a->codes) > 1000)
+        PyDict_Clear(a->codes);
     for (Py_ssize_t i = 0; i < n; i++)
         rc |= new_kind(st, a, args[i], 3);
     a->met += rc;
@@ -416,9 +487,11 @@ PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const 
     struct fl_around *a = f->around;
     if (!a) {
         a = PyMem_Calloc(1, sizeof *a);
-        if (!a || !(a->kinds = PySet_New(NULL))) {
-            PyMem_Free(a);
-            return a ? NULL : PyErr_NoMemory();
+        if (!a)
+            return PyErr_NoMemory();
+        if (!(a->kinds = PySet_New(NULL)) || !(a->codes = PyDict_New())) {
+            fl_around_free(a);
+            return NULL;
         }
         f->around = a;
     }
@@ -448,6 +521,7 @@ int fl_around_traverse(const struct fl_around *a, visitproc visit, void *arg) {
         return 0;
     Py_VISIT(a->sent);
     Py_VISIT(a->kinds);
+    Py_VISIT(a->codes);
     for (Py_ssize_t i = 0; i < a->n; i++) {
         Py_VISIT(a->list[i].owner);
         Py_VISIT(a->list[i].key);
@@ -462,5 +536,6 @@ void fl_around_free(struct fl_around *a) {
     drop_witnesses(a);
     Py_XDECREF(a->sent);
     Py_XDECREF(a->kinds);
+    Py_XDECREF(a->codes);
     PyMem_Free(a);
 }

@@ -38,6 +38,25 @@ def _run(folder, plain):
 
 # name: ({file: source}, main program)
 CASES = {
+    "a helper that a lambda closes over reads a name": (
+        {"mod": "N = 5\ndef helper(x):\n    return x + N\n"},
+        """
+        import mod
+
+        @functional
+        def call(g, x):
+            return g(x)
+
+        @schedule
+        def run():
+            h = mod.helper
+            return [call(lambda x, h=h: h(x), i) for i in range(4)] + [call(lambda x: h(x), i) for i in range(4)]
+
+        print(run())
+        mod.N = 6
+        print(run())
+        """,
+    ),
     "a name of a module is set between calls": (
         {"mod": "import time\nN = 5\ndef f(x):\n    time.sleep(0.002)\n    return x + N\n"},
         """
@@ -596,3 +615,40 @@ def test_what_is_as_it_was_is_not_made_again(monkeypatch):
     assert main() == (9801, 81, 9)
     assert 1 <= len(made) < 20
     ergon.shutdown()
+
+
+def test_functions_among_arguments_are_not_kept():
+    """Nor is it made again for each of them."""
+    import gc
+    import weakref
+
+    class Large:
+        pass
+
+    made, alive = [], weakref.WeakSet()
+
+    def counted(*args, make=_around.make):
+        made.append(args)
+        return make(*args)
+
+    ergon.configure(workers=[{"type": "multicore", "cores": 2}])
+    apply = ergon.functional(lambda g, x: g(x))
+    apply._remote_only = 1
+
+    @ergon.schedule
+    def main():
+        found = []
+        for i in range(50):
+            one = Large()
+            alive.add(one)
+            found.append(apply(lambda x, i=i: (x + i, one is None), 1))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_around, "make", counted)
+        assert main() == [(i + 1, False) for i in range(50)]
+    assert 1 <= len(made) < 20
+    made.clear()
+    ergon.shutdown()
+    gc.collect()
+    assert len(alive) <= 2
