@@ -19,6 +19,7 @@
 #define LOOK_UP_NS 500000000 /* should_leave() is asked so often while idle */
 #define HELP_SLICE_MIN_NS 50000
 #define HELP_SLICE_MAX_NS 2000000
+#define HELP_DEEP 16 /* tasks one inside of the other */
 
 static int asked_to_leave(struct erg_member *m, const struct erg_worker_ops *ops, void *ctx) {
     return atomic_load_explicit(&m->slot->stop, memory_order_relaxed) ||
@@ -58,6 +59,20 @@ int erg_worker_loop(struct erg_member *m, uint64_t max_tasks, const struct erg_w
     return 0;
 }
 
+/* Something to run while `task` is waited for: anything, as long as that does not pile up. A worker deep inside of tasks runs
+ * only the one it waits for: that one's own come next, and what recurs ends where its recursion does. Who waits for a task that
+ * somebody else runs gets it, because that one can go on in the same way. What has predecessors needs those first,
+ * whichever they are, and what only others may run needs them to get on. */
+static int claim_while_waiting(struct erg_member *m, erg_handle task, uint32_t *index) {
+    uint32_t depth = atomic_load_explicit(&m->slot->depth, memory_order_relaxed);
+    struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(task)];
+    enum erg_record_phase phase = erg_record_phase(r);
+    int ours = m->queues & ERG_QUEUE_BIT(r->queue % ERG_QUEUES);
+    if (depth < HELP_DEEP || phase == ERG_WAITING || (phase == ERG_READY && !ours))
+        return erg_claim_next(m, index);
+    return erg_claim_this(m, task, index);
+}
+
 static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
                 const struct erg_worker_ops *ops, void *ctx) {
     int64_t end = timeout_ns < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + timeout_ns;
@@ -65,7 +80,7 @@ static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
     while (!erg_record_done(m->table, task)) {
         uint32_t index;
         erg_worker_waits(m, ERG_WAITS_NOT); /* first: what is claimed runs, from that moment on */
-        if (erg_claim_next(m, &index) == 1) {
+        if (claim_while_waiting(m, task, &index) == 1) {
             ops->run(ctx, m, index);
             slice = HELP_SLICE_MIN_NS;
             continue;

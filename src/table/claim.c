@@ -90,6 +90,18 @@ int erg_claim_next(struct erg_member *m, uint32_t *index) {
     return 0;
 }
 
+/* Its hint stays behind in the ring, and is dropped by who comes to it. */
+int erg_claim_this(struct erg_member *m, erg_handle task, uint32_t *index) {
+    uint32_t depth = depth_of(m);
+    if (depth >= ERG_CLAIMS_MAX || atomic_load_explicit(&m->table->forked, memory_order_relaxed))
+        return 0;
+    *index = ERG_HANDLE_INDEX(task);
+    struct erg_record *r = &m->table->records[*index];
+    uint64_t s = erg_record_state(r);
+    return ERG_STATE_GEN(s) == ERG_HANDLE_GEN(task) && ERG_STATE_PHASE(s) == ERG_READY &&
+           m->queues & ERG_QUEUE_BIT(r->queue % ERG_QUEUES) && win(m, depth, *index, s);
+}
+
 /* Hands `next` to the others. */
 void erg_claim_drop(struct erg_member *m) {
     erg_handle next = atomic_load_explicit(&m->slot->next, memory_order_relaxed);

@@ -13,7 +13,10 @@
  * tasks a second time). */
 int erg_claim_next(struct erg_member *m, uint32_t *index);
 
-/* The same, waiting: spins up to spin_ns (not at all where enough others do), then sleeps. timeout_ns < 0: for ever. 1: a task; 0: asked to stop, or
+/* Takes this task, if it is READY and of a queue the caller serves. As above. */
+int erg_claim_this(struct erg_member *m, erg_handle task, uint32_t *index);
+
+/* As erg_claim_next, waiting: spins up to spin_ns (not at all where enough others do), then sleeps. timeout_ns < 0: for ever. 1: a task; 0: asked to stop, or
  * the table is closed and the rings it serves are empty; ERG_ETIMEOUT; ERG_EINTR: a signal arrived; ERG_ECLOSED in a
  * forked child. */
 int erg_claim_wait(struct erg_member *m, uint32_t *index, uint64_t spin_ns, int64_t timeout_ns);

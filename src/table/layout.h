@@ -58,7 +58,7 @@ enum {
 #define ERG_MEMBER_NOBODY 0xffffu
 #define ERG_MEMBERS_LIMIT 1024
 #define ERG_CLAIMS_MAX                                                                             \
-    64 /* tasks one member can be inside of at once: a task that waits runs others */
+    512 /* tasks one member can be inside of at once: a task that waits runs others */
 
 enum erg_record_phase { ERG_FREE, ERG_ENTERED, ERG_WAITING, ERG_READY, ERG_RUNNING, ERG_DONE };
 enum erg_outcome {

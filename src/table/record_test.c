@@ -347,11 +347,40 @@ static void completions_ring_once(void **state) {
     rig_close(&rig);
 }
 
+static void one_task_of_many_can_be_taken(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index[3], got;
+    erg_handle handle[3];
+    rig_open(&rig, 100);
+    for (int i = 0; i < 3; i++) {
+        index[i] = rig_new(&rig);
+        handle[i] = rig_handle(&rig, index[i]);
+        erg_record_submit(rig.owner, index[i]);
+    }
+    assert_int_equal(erg_claim_this(rig.worker, handle[1], &got), 1);
+    assert_int_equal(got, index[1]);
+    assert_int_equal(rig_phase(&rig, got), ERG_RUNNING);
+    assert_int_equal(erg_claim_this(rig.worker, handle[1], &got), 0); /* it runs */
+    erg_claim_finish(rig.worker, index[1], ERG_OUT_OK);
+    assert_int_equal(erg_claim_this(rig.worker, handle[1], &got), 0); /* it is done */
+    erg_record_free(rig.owner, index[1]);
+    assert_int_equal(erg_claim_this(rig.worker, handle[1], &got), 0);
+    assert_true(erg_claim_next(rig.worker, &got)); /* the hint it left is nobody's */
+    assert_int_equal(got, index[0]);
+    erg_claim_finish(rig.worker, got, ERG_OUT_OK);
+    assert_true(erg_claim_next(rig.worker, &got));
+    assert_int_equal(got, index[2]);
+    erg_claim_finish(rig.worker, got, ERG_OUT_OK);
+    assert_false(erg_claim_next(rig.worker, &got));
+    rig_close(&rig);
+}
+
 static void a_task_may_run_others_while_it_waits(void **state) {
     (void)state;
     struct rig rig;
     uint32_t outer[ERG_CLAIMS_MAX + 1], got;
-    rig_open(&rig, 200);
+    rig_open(&rig, ERG_CLAIMS_MAX + 100);
     for (int i = 0; i <= ERG_CLAIMS_MAX; i++) {
         outer[i] = rig_new(&rig);
         erg_record_submit(rig.owner, outer[i]);
@@ -453,6 +482,7 @@ int main(void) {
         cmocka_unit_test(an_entered_record_can_be_given_up),
         cmocka_unit_test(completions_ring_once),
         cmocka_unit_test(a_task_may_run_others_while_it_waits),
+        cmocka_unit_test(one_task_of_many_can_be_taken),
         cmocka_unit_test(queues_are_served_by_those_who_may),
         cmocka_unit_test(workers_leave_when_asked),
         cmocka_unit_test(signals_interrupt_a_wait),

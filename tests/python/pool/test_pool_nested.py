@@ -1,6 +1,8 @@
 """Pools in tasks, tasks that use the pool they run in, all mixes: no deadlock, right results."""
 
+import heapq
 import itertools
+import random
 
 import ergon
 import pytest
@@ -77,6 +79,33 @@ def test_deep_recursion_through_the_pool(parallel_pool):
 
 def iterate_own_pool(pool, n):
     return sum(pool.imap(double, range(n))) + sum(pool.uimap(double, range(n)))
+
+
+def tree(pool, n):
+    return 1 if n == 0 else sum(pool.map(tree, [pool] * 2, [n - 1] * 2))
+
+
+def merge_sorted(pool, items):
+    if len(items) <= 4:
+        return sorted(items)
+    half = len(items) // 2
+    return list(heapq.merge(*pool.map(merge_sorted, [pool] * 2, [items[:half], items[half:]])))
+
+
+def test_divide_and_conquer(parallel_pool):
+    """Calls that wait do not pile up on a worker until it takes no more: there are far more of them than it can be inside of."""
+    assert parallel_pool.apipe(tree, parallel_pool, 10).result(120) == 1024
+    items = random.Random(1).sample(range(10**6), 1000)
+    assert parallel_pool.apipe(merge_sorted, parallel_pool, items).result(120) == sorted(items)
+
+
+@pytest.mark.parametrize("workers", ["threads:1", "local:1"])
+def test_recursion_deeper_than_any_stack(workers):
+    with ergon.Pool(workers) as pool:
+        assert pool.apipe(deep, pool, 150).result(120) == 150
+        with pytest.raises(RecursionError):
+            pool.apipe(deep, pool, 5000).result(120)
+        assert pool.apipe(deep, pool, 5).result(120) == 5
 
 
 def test_iterators_of_the_own_pool(parallel_pool):
