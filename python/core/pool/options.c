@@ -97,9 +97,27 @@ int pl_options_resources(struct pl_options *o, PyObject *resources) {
 
 enum { HOSTS_MAX = 64 };
 
+/* Workers on hosts are processes. A worker does not know what else its pool has. */
+static int check_kind(struct pl_core *core, const struct pl_options *o) {
+    const char *kind = NULL;
+    if (!pl_core_pool(core))
+        return 0;
+    if (o->queue == ERG_QUEUE_THREAD && core->threads == 0)
+        kind = "thread";
+    else if (o->queue == ERG_QUEUE_PROCESS && core->processes == 0 && core->places == 0)
+        kind = "process";
+    if (!kind)
+        return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "resources={'kind': '%s'}: no worker of this pool is a %s; leave it out, or open "
+                 "a pool that has both, such as Pool('local:2', 'threads:2')",
+                 kind, kind);
+    return -1;
+}
+
 int pl_options_resolve(struct pl_core *core, struct pl_options *o) {
     if (!o->hosts)
-        return 0;
+        return check_kind(core, o);
     const char *names[HOSTS_MAX];
     Py_ssize_t n = PyTuple_GET_SIZE(o->hosts);
     struct erg_error err = {0};

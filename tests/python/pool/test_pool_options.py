@@ -253,3 +253,21 @@ def test_loading_does_not_count_against_a_timeout(tmp_path, monkeypatch):
             pool.submit(slow_to_import.endless, 1, timeout=0.1).result(60)
     with ergon.ProcessPool(1) as pool, pytest.raises(TaskTimeout):
         pool.submit(slow_to_import.endless, 1, timeout=0.1).result(60)
+
+
+@pytest.mark.parametrize(("pool", "kind"), [(ergon.ThreadPool, "process"), (ergon.ProcessPool, "thread")])
+def test_a_kind_of_worker_the_pool_has_none_of_is_refused(pool, kind):
+    with pool(1) as p:
+        with pytest.raises(ValueError, match=f"no worker of this pool is a {kind}"):
+            p.map(abs, [-1], resources={"kind": kind})
+        with pytest.raises(ValueError, match=f"no worker of this pool is a {kind}"):
+            p.submit(abs, -1, resources={"kind": kind})
+        other = "thread" if kind == "process" else "process"
+        assert p.map(abs, [-1], resources={"kind": other}) == [1]
+
+
+def test_each_kind_of_worker_of_a_mixed_pool_is_served():
+    with ergon.Pool("local:1", "threads:1") as p:
+        mine = os.getpid()
+        assert p.submit(os.getpid, resources={"kind": "thread"}).result() == mine
+        assert p.submit(os.getpid, resources={"kind": "process"}).result() != mine
