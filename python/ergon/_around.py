@@ -16,7 +16,7 @@ import os
 import sys
 import types
 
-from . import _core, _identity
+from . import _core, _identity, _reducers
 
 ENTRY, SIZE, TYPE, FUNCTION, CELL, SMALL, LARGE = range(7)  # enum witness in core/flow/around.c
 
@@ -138,11 +138,26 @@ class _Reach:
         self.usual = set()  # places where workers have the same unless they were told otherwise
         self.seen = {}  # what has been met, which it keeps alive
         self.todo = []
+        self.variables = {}  # id -> context variable
+        self.placed = {}  # id -> places of a context variable that is an attribute there
 
     def run(self, roots):
         self.todo.extend((root, frozenset()) for root in roots)
         while self.todo and len(self.seen) < _LOOKED_AT:
             self._look(*self.todo.pop())
+        for key, variable in self.variables.items():
+            self._variable(variable, self.placed.get(key, ()))
+
+    def _variable(self, variable, places):
+        """Its value, at one place wherever it was met; that it changes counts as a change of the process."""
+        value = variable.get(_ABSENT)
+        found = _reducers._place_of(variable)
+        if found is not None:
+            self.items[None, ":".join(found), "variable"] = _Variable(value, variable)
+        elif places:
+            self.items.update((place, _Variable(value)) for place in places)
+        elif value is not _ABSENT:
+            self.items[None, variable.name, "nameless"] = None
 
     def _look(self, value, names):
         kind = type(value)
@@ -162,6 +177,10 @@ class _Reach:
             self._each(value, names)
         elif kind is dict:
             self._each(value.values(), names)
+        elif kind is contextvars.ContextVar:
+            self.variables[id(value)] = value
+        elif kind is types.BuiltinFunctionType and type(value.__self__) is contextvars.ContextVar:  # its bound method
+            self.todo.append((value.__self__, names))
         elif isinstance(value, (_core.Functional, _core.Schedule, staticmethod, classmethod)):
             self.todo.append((_inner(value), names))
         elif kind is types.MethodType:
@@ -314,7 +333,9 @@ class _Reach:
                 self.usual.add((module, path, name))
                 return
         elif isinstance(value, contextvars.ContextVar):
-            value = _Variable(value.get(_ABSENT))  # that it changes counts as a change of the process
+            self.variables[id(value)] = value
+            self.placed.setdefault(id(value), []).append((module, path, name))
+            return
         elif _is_random(value) or isinstance(value, (property, functools.cached_property, *_DESCRIPTORS)):
             return
         else:
@@ -466,13 +487,16 @@ def make(function, kinds, codes, before):
     places, values, pickled = [], [], {}
     for place, value in items.items():
         digest = _digest(value)
-        if digest is None:
-            continue
-        if not _is_constant(value):
+        if digest is not None and not _is_constant(value):
             try:
                 pickled[id(value)] = len(_core.dumps(value))
-            except Exception:  # workers have one of their own
-                continue
+            except Exception:
+                digest = None
+        if digest is None and type(value) is _Variable:
+            place, value = (None, ":".join(map(str, place)), "nameless"), None
+            digest = _digest(value)
+        if digest is None:  # workers have one of their own
+            continue
         places.append((*place, digest))
         values.append(value)
     witnesses = list(_sized(reach.witnesses, pickled))
@@ -494,13 +518,30 @@ _now = None  # key of what was applied last
 
 
 class _Variable:
-    """The value of a context variable, which itself stays where it is."""
+    """The value of a context variable. variable: None for the one that is at the item's place."""
 
-    def __init__(self, value):
-        self.value = value
+    def __init__(self, value, variable=None):
+        self.value, self.variable = value, variable
 
     def __reduce__(self):
-        return _Variable, (self.value,)
+        return _Variable, (self.value, self.variable)
+
+
+_tokens: dict = {}  # context variable -> of the first time it was set
+
+
+def _set_variable(variable, value):
+    """Raises ValueError where it was set in another context and cannot be taken back."""
+    if value is not _ABSENT:
+        token = variable.set(value)
+        _tokens.setdefault(variable, token)
+    elif (token := _tokens.pop(variable, None)) is not None:
+        variable.reset(token)
+
+
+def _set_nameless(value):
+    """Nothing says which variable of a worker it is, or its value stays where it is: the call is made there."""
+    raise _identity.Here
 
 
 def call(state, function, /, *args, **kwargs):
@@ -578,8 +619,7 @@ def _write(place, value, known):
     owner, name = _owner(place), place[2]
     now = _read(place)
     if isinstance(value, _Variable):
-        if value.value is not _ABSENT:
-            now.set(value.value)
+        _set_variable(now, value.value)
     elif value is _USUAL:
         if (value := _own.get(place, _USUAL)) is not _USUAL:
             setattr(owner, name, value)
@@ -699,4 +739,6 @@ _PROCESS = {
     "errors": _set_errors,
     "printing": _set_printing,
     "locale": _set_locale,
+    "variable": lambda value: _set_variable(value.variable, value.value),
+    "nameless": _set_nameless,
 }

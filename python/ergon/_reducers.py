@@ -213,8 +213,9 @@ def _file_handler(handler: Any, protocol: int, files: int) -> tuple:
 
 
 def _find_attribute(value: Any, name: str) -> tuple[str, str] | None:
-    """Of which loaded module it is an attribute, and how it is called there."""
+    """Of which loaded module it is an attribute, and how it is called there; of the main program only if of no other."""
     modules = [(key, module) for key, module in sys.modules.copy().items() if isinstance(module, types.ModuleType)]
+    modules.sort(key=lambda item: item[0] in ("__main__", "__mp_main__"))
     for key, module in modules:
         if vars(module).get(name) is value:
             return key, name

@@ -457,7 +457,8 @@ static int new_kind(struct flow_state *st, struct fl_around *a, PyObject *o, int
     }
     if (PyFunction_Check(o) && is_by_value(o))
         return new_function(st, a, o, inside);
-    PyObject *what = PyFunction_Check(o) || PyType_Check(o) ? o : (PyObject *)type;
+    int itself = PyFunction_Check(o) || PyType_Check(o) || PyContextVar_CheckExact(o);
+    PyObject *what = itself ? o : (PyObject *)type;
     if (what == (PyObject *)type && !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
         return 0;
     Py_INCREF(what);

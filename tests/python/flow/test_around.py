@@ -286,6 +286,118 @@ CASES = {
         print(run())
         """,
     ),
+    "context variables of the main program": (
+        {
+            "cvm": "import contextvars\nCW = contextvars.ContextVar('CW', default=-1)\n",
+            "mod": "from cvm import CW\ndef by_module(x):\n    return x, CW.get()\n",
+        },
+        """
+        import contextvars, mod
+        from cvm import CW
+
+        CV = contextvars.ContextVar("CV", default=-1)
+        get = CV.get
+
+        def helper():
+            return CV.get()
+
+        class Reader:
+            def read(self):
+                return CV.get()
+
+        def closed():
+            var = CV
+            return functional(lambda x: (x, var.get()))
+
+        @functional
+        def by_name(x):
+            return x, CV.get()
+
+        @functional
+        def imported(x):
+            return x, CW.get()
+
+        @functional
+        def by_default(x, var=CV):
+            return x, var.get()
+
+        @functional
+        def by_helper(x):
+            return x, helper()
+
+        @functional
+        def by_method(x):
+            return x, Reader().read()
+
+        @functional
+        def by_bound(x):
+            return x, get()
+
+        @functional
+        def by_argument(x, var=None):
+            return x, var.get() if var is not None else None
+
+        by_cell, by_module = closed(), functional(mod.by_module)
+        ALL = [by_name, imported, by_default, by_helper, by_method, by_bound, by_cell, by_module]
+
+        @schedule
+        def run(f, *more):
+            out = []
+            for i in range(3):
+                CV.set(i)
+                CW.set(10 * i)
+                out.append(f(i, *more))
+            return out
+
+        @schedule
+        def only(f, *more):
+            return [f(i, *more) for i in range(3)]
+
+        @schedule
+        def mixed():
+            out = []
+            for i in range(3):
+                CW.set(i)
+                out.append((imported(i), by_module(i)))
+                CW.set(-i)
+                out.append((by_module(i), imported(i)))
+            return out
+
+        for f in ALL:
+            print(run(f))
+            token = CV.set(50), CW.set(60)
+            print(only(f))
+            CV.reset(token[0])
+            CW.reset(token[1])
+            print(only(f))
+            print(contextvars.Context().run(only, f))
+        print(run(by_argument, CV), only(by_argument, CV))
+        print(mixed())
+        """,
+    ),
+    "context variables that workers cannot have": (
+        {
+            "mod": "import contextvars\nTABLE = {'a': contextvars.ContextVar('nameless', default=-1)}\n"
+            "VALUE = contextvars.ContextVar('VALUE', default=None)\n"
+            "def f(x):\n    return x, TABLE['a'].get()\n"
+            "def g(x):\n    return x, VALUE.get() is not None\n"
+        },
+        """
+        import mod, threading
+        f, g = functional(mod.f), functional(mod.g)
+
+        @schedule
+        def run(f):
+            return [f(i) for i in range(3)]
+
+        print(run(f), run(g))
+        mod.TABLE["a"].set(4)
+        token = mod.VALUE.set(threading.Lock())
+        print(run(f), run(g))
+        mod.VALUE.reset(token)
+        print(run(g))
+        """,
+    ),
     "names that go and names that come": (
         {
             "mod": "A = 1\ndef f(x):\n    try:\n        return x + A\n    except NameError as error:\n        return str(error)\n"
