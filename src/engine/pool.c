@@ -415,8 +415,12 @@ static int enough_up(struct erg_pool *p, long count) {
         up += there;
         wanted += starting > 0 ? count : there; /* nobody knows yet how many they will be */
     }
-    if (up >= (count < wanted ? count : wanted) && (up > 0 || !p->remote))
+    long needed = count < wanted ? count : wanted;
+    if (up >= needed && (up > 0 || !p->remote))
         return 1;
+    long hopeless = p->threads_failed + (p->broken ? p->want_processes - processes_up(p) : 0);
+    if (hopeless > 0 && wanted - hopeless < needed)
+        return ERG_ELAUNCH;
     return p->broken && (!p->remote || p->places_broken) ? erg_pool_broken_code(p) : 0;
 }
 
@@ -485,6 +489,9 @@ int erg_pool_terminate(struct erg_pool *p, struct erg_error *err) {
         atomic_store(&p->table->header->closed, 1);
         erg_threads_stop(p, 0);
         erg_sched_terminate(p->sched);
+        for (uint32_t i = 0; i < p->workers_max; i++) /* not up yet: unknown to the scheduler */
+            if (p->workers[i].stage == W_STARTING)
+                p->workers[i].kill_at = 0;
         if (p->remote)
             erg_remote_stop(p->remote, 1);
     }
@@ -509,7 +516,8 @@ int erg_pool_restart(struct erg_pool *p, struct erg_error *err) {
     }
     atomic_store(&p->table->header->closed, 0);
     atomic_store(&p->gate, 0);
-    p->broken = p->places_broken = p->places_were_up = 0;
+    p->broken = p->places_broken = p->places_were_up = p->threads_failed = 0;
+    atomic_store(&p->holder->setups_failed, 0);
     erg_pool_set_state(p, P_OPEN, (int64_t)erg_clock_ns());
     erg_sched_reopen(p->sched);
     erg_sched_resize(p->sched, 0, (uint32_t)p->want_processes);

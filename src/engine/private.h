@@ -118,6 +118,7 @@ struct thread_worker {
     int bell_fd; /* its own descriptor */
     int stop_asked;
     erg_handle asked_task;
+    struct erg_error unable; /* why it could not be set up; written before `left` */
     struct thread_worker *next;
 };
 
@@ -125,6 +126,7 @@ struct thread_worker {
 struct table_holder {
     struct erg_table *table;
     _Atomic int refs;
+    _Atomic int setups_failed; /* of threads, in a row */
 };
 
 enum pool_state {
@@ -164,6 +166,7 @@ struct erg_pool {
     uint32_t workers_max;
     struct thread_worker *threads;
     int threads_len;
+    int threads_failed; /* so many could not be set up, since the pool was opened */
     int threads_up;     /* when last looked at */
     int places_up;      /* likewise: workers of places */
     int places_broken;  /* none of them is left */
@@ -242,6 +245,9 @@ int erg_threads_start(struct erg_pool *p, int count,
                       struct erg_error *err);        /* caller's thread, lock not held */
 void erg_threads_stop(struct erg_pool *p, int keep); /* lock held */
 int erg_threads_reap(struct erg_pool *p);            /* lock held; how many are left */
+int erg_threads_broken(const struct erg_pool *p);    /* lock held; none could be set up */
+int erg_threads_unborn(
+    const struct erg_pool *p); /* lock held; all that are left are still in their setup */
 struct thread_worker *erg_threads_by_member(struct erg_pool *p, uint32_t member);
 void erg_threads_give_up(struct erg_pool *p);
 void erg_threads_leave_behind(struct erg_pool *p);

@@ -125,7 +125,8 @@ static void look_at_places(struct erg_pool *p, int64_t now) {
         p->places_up = up;
         erg_pool_news(p);
     }
-    int others = p->want_threads > 0 || (p->want_processes > 0 && !p->broken);
+    int others =
+        (p->want_threads > 0 && !erg_threads_broken(p)) || (p->want_processes > 0 && !p->broken);
     char text[ERG_ERROR_TEXT_SIZE];
     if (up == 0 && starting == 0 && !others && !p->places_broken) {
         erg_error_set(&p->failure, ERG_ELAUNCH, "%s",
@@ -139,6 +140,20 @@ static void look_at_places(struct erg_pool *p, int64_t now) {
         due_at(p, now);
     if (dead)
         due_at(p, now + 100 * MS);
+}
+
+/* Threads that cannot be set up run nothing: who asked for a thread is told, and without other workers everybody is. */
+static void look_at_threads(struct erg_pool *p, int64_t now) {
+    if (p->state > P_CLOSING)
+        return;
+    erg_threads_reap(p);
+    if (!erg_threads_broken(p))
+        return;
+    int others = (p->want_processes > 0 && !p->broken) || (p->remote && !p->places_broken);
+    if (!others && (!p->broken || (p->state == P_OPEN && atomic_load(&p->gate) == 0)))
+        break_pool(p);
+    int more = erg_pool_drain(p, ERG_QUEUE_BIT(ERG_QUEUE_THREAD), ERG_OUT_LOST, p->failure.text);
+    due_at(p, more ? now : now + 100 * MS);
 }
 
 static void apply(struct erg_pool *p, const struct erg_action *a, int64_t now) {
@@ -275,12 +290,13 @@ static void terminate(struct erg_pool *p, int64_t now) {
 static void advance(struct erg_pool *p, int64_t now) {
     switch (p->state) {
     case P_OPEN:
-        erg_threads_reap(p);
         break;
     case P_CLOSING:
         close_down(p, now);
         break;
     case P_LEAVING:
+        if (now - p->state_at > p->grace_ns + ERG_LEAVE_EXTRA_NS && erg_threads_unborn(p))
+            erg_threads_leave_behind(p);
         if (erg_crew_size(p) == 0 && erg_threads_reap(p) == 0 && remote_is_down(p))
             erg_pool_set_state(p, P_DOWN, now);
         else
@@ -301,6 +317,7 @@ void erg_tend(struct erg_pool *p, int64_t now) {
         erg_crew_look(p, now);
         ask_scheduler(p, now);
         erg_crew_send_orders(p, now);
+        look_at_threads(p, now);
         look_at_places(p, now);
         drain_broken(p, now);
     }

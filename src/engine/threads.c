@@ -12,6 +12,7 @@
 #define THREAD_QUEUES                                                                              \
     (ERG_QUEUE_BIT(ERG_QUEUE_ANY) | ERG_QUEUE_BIT(ERG_QUEUE_THREAD) |                              \
      ERG_QUEUE_BIT(ERG_QUEUE_FIRST) | ERG_QUEUE_BIT(ERG_QUEUE_LOCAL))
+enum { SETUPS_MAX = 5 }; /* in a row: as many as a worker process has (sched/place.c) */
 
 void erg_holder_unref(struct table_holder *h) {
     if (atomic_fetch_sub(&h->refs, 1) != 1)
@@ -122,6 +123,26 @@ void erg_threads_stop(struct erg_pool *p, int keep) {
     }
 }
 
+/* Not before as many failed as are wanted: they are started one after the other. */
+int erg_threads_broken(const struct erg_pool *p) {
+    return p->threads_failed > 0 && p->threads_failed >= p->want_threads && p->threads_len == 0;
+}
+
+int erg_threads_unborn(const struct erg_pool *p) {
+    for (struct thread_worker *t = p->threads; t; t = t->next)
+        if (atomic_load(&t->up))
+            return 0;
+    return p->threads_len > 0;
+}
+
+static void note_failure(struct erg_pool *p, const struct thread_worker *t) {
+    if (t->unable.code == 0 || p->state > P_CLOSING)
+        return;
+    p->failure = t->unable;
+    p->threads_failed++;
+    erg_pool_news(p);
+}
+
 int erg_threads_reap(struct erg_pool *p) {
     struct thread_worker *next;
     int up = 0;
@@ -132,6 +153,7 @@ int erg_threads_reap(struct erg_pool *p) {
             continue;
         }
         take_out(p, t);
+        note_failure(p, t);
         thread_unref(t);
     }
     if (up != p->threads_up) { /* somebody may wait for them to come, or to go */
@@ -172,12 +194,26 @@ struct thread_worker *erg_pool_thread_seat(struct erg_pool *p, uint32_t member) 
     return t;
 }
 
+/* A worker process that cannot be set up is started anew a few times; a thread tries again itself. What is wrong with
+ * all of them is found out by all of them together. */
+static int set_up(struct thread_worker *t, struct erg_member *m, const struct erg_worker_ops *ops,
+                  void *ctx, struct erg_error *err) {
+    int rc = 0;
+    for (int tries = 1; ops->setup && (rc = ops->setup(ctx, m, err)) != 0; tries++) {
+        int failed = atomic_fetch_add(&t->holder->setups_failed, 1) + 1;
+        if ((failed >= SETUPS_MAX && tries > 1) || atomic_load(&m->slot->stop))
+            return rc;
+    }
+    atomic_store(&t->holder->setups_failed, 0);
+    return 0;
+}
+
 int erg_pool_thread_main(struct thread_worker *t, const struct erg_worker_ops *ops, void *ctx) {
     struct erg_member *m = NULL;
-    struct erg_error err;
+    struct erg_error err = {0};
     int rc = ops ? erg_member_open(t->holder->table, t->member, &m, &err) : ERG_ESTATE;
-    if (rc == 0 && ops->setup)
-        rc = ops->setup(ctx, m, &err);
+    if (rc == 0)
+        rc = set_up(t, m, ops, ctx, &err);
     if (rc == 0) {
         atomic_store(&t->up, 1);
         ring(t);
@@ -187,6 +223,8 @@ int erg_pool_thread_main(struct thread_worker *t, const struct erg_worker_ops *o
     }
     if (m)
         erg_member_close(m);
+    if (rc != 0 && ops)
+        erg_error_set(&t->unable, ERG_ELAUNCH, "%s", err.text);
     atomic_store(&t->left, 1);
     ring(t);
     thread_unref(t);

@@ -423,6 +423,11 @@ enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *
     return erg_record_result(core->table, record, (const unsigned char **)bytes, len);
 }
 
+/* Text of the engine's; a payload that was being written when the worker died is none of it. */
+static int is_text(const unsigned char *bytes, size_t len) {
+    return len > 0 && len < 1000 && bytes[0] >= ' ';
+}
+
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
     enum core_exc which;
     const char *words;
@@ -430,6 +435,7 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
         return;
     const unsigned char *text;
     size_t len;
+    struct erg_error err = {0};
     switch (erg_record_result(core->table, record, &text, &len)) {
     case ERG_OUT_CANCELLED:
         which = CORE_EXC_TASK_CANCELLED;
@@ -440,13 +446,18 @@ void pl_raise_outcome(struct pl_core *core, struct erg_record *record) {
         words = "the task ran longer than its timeout";
         break;
     default:
-        which = core->pool && !core->gone && erg_pool_check(core->pool, NULL) == ERG_ELAUNCH
-                    ? CORE_EXC_LAUNCH_ERROR
-                    : CORE_EXC_WORKER_LOST;
+        if (pl_core_pool(core) && erg_pool_check(core->pool, &err) == ERG_ELAUNCH) {
+            /* Text of the engine's is about this task; a record by reference has no room for any. */
+            struct erg_error own = {0};
+            if (!pl_record_by_reference(record) && is_text(text, len))
+                erg_error_set(&own, ERG_ELAUNCH, "%.*s", (int)len, text);
+            pl_raise_broken(core, ERG_ELAUNCH, own.text[0] ? &own : &err);
+            return;
+        }
+        which = CORE_EXC_WORKER_LOST;
         words = "the worker that ran the task died";
     }
-    /* Text of the engine's; a payload that was being written when the worker died is none of it. */
-    if (!pl_record_by_reference(record) && len > 0 && len < 1000 && text[0] >= ' ') {
+    if (!pl_record_by_reference(record) && is_text(text, len)) {
         PyObject *str = PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)len, "replace");
         if (str)
             core_raise(core->state->module, which, "%U", str);

@@ -100,6 +100,7 @@ struct pl_core {
     PyObject *fn_names; /* name of a function -> its place in the arena, for traces */
     PyObject
         *thread_setup; /* (function, arguments) each worker thread calls first; strong or NULL */
+    PyObject *unable;  /* the traceback of the latest that raised; strong or NULL */
     PyObject *asked;   /* (place, bytes) -> bytes: what workers elsewhere ask; strong or NULL */
     struct pl_worker *thread_workers;
     _Atomic(struct pl_trace_lost *)
@@ -130,8 +131,11 @@ static inline struct erg_pool *pl_core_pool(const struct pl_core *core) {
  * it frees what they use. Afterwards core->pool may be NULL: ask pl_core_pool again. */
 PyThreadState *pl_engine_enter(struct pool_state *state);
 void pl_engine_leave(struct pool_state *state, PyThreadState *saved);
-/* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child). */
+/* 0 if tasks may be entered, else -1 with PoolClosed set (closed, or a fork's child), or what pl_raise_broken raises. */
 int pl_core_check(struct pl_core *core);
+/* LaunchError, because of what the threads' initializer raised if that is known, or WorkerLost: as rc and err of the engine
+ * say. NULL. */
+PyObject *pl_raise_broken(struct pl_core *core, int rc, const struct erg_error *err);
 /* At the interpreter's end daemon threads that still use a pool end without a word, as SystemExit makes them: 1 if it was
  * set, in the place of an exception that says the pool is gone. */
 int pl_exit_quietly(struct pool_state *state);

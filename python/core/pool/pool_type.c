@@ -520,9 +520,10 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     return none_or_raise(core, rc, &err);
 }
 
-PyDoc_STRVAR(restart_doc,
-             "restart($self, /)\n--\n\n"
-             "Opens a closed or terminated pool again, with fresh workers. Nothing if it is open.");
+PyDoc_STRVAR(restart_doc, "restart($self, /)\n--\n\n"
+                          "Opens a closed or terminated pool again, with fresh workers; likewise "
+                          "one whose workers do not "
+                          "come up.\nNothing if it is open.");
 
 static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
@@ -537,6 +538,8 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     pl_core_ref(core);
     PyThreadState *saved = pl_engine_enter(core->state);
     int rc = erg_pool_join(core->pool, -1, &err);
+    if (rc == ERG_ESTATE) /* it is open, and broken */
+        rc = erg_pool_terminate(core->pool, &err);
     if (rc == 0)
         rc = erg_pool_restart(core->pool, &err);
     pl_engine_leave(core->state, saved);
@@ -568,7 +571,8 @@ static PyObject *pool_resize(struct pl_pool *self, PyObject *args) {
 PyDoc_STRVAR(
     wait_up_doc,
     "_wait_up($self, count, timeout, /)\n--\n\n"
-    "Waits until that many workers are up: True, False after timeout seconds, LaunchError.");
+    "Waits until that many workers are up: True, False after timeout seconds (below 0: never), "
+    "LaunchError.");
 
 static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     int count;
@@ -577,12 +581,12 @@ static PyObject *pool_wait_up(struct pl_pool *self, PyObject *args) {
     if (!core || !PyArg_ParseTuple(args, "id:_wait_up", &count, &timeout))
         return NULL;
     struct erg_error err = {0};
-    int rc = wait_in_slices(self, erg_pool_wait_up, count, timeout < 0 ? 0 : timeout, &err);
+    int rc = wait_in_slices(self, erg_pool_wait_up, count, timeout, &err);
     if (rc == WAIT_RAISED || (ended(self) && pl_core_check(core) < 0))
         return NULL;
     if (rc == ERG_ETIMEOUT)
         Py_RETURN_FALSE;
-    return rc < 0 ? core_raise_error(core->state->module, rc, &err) : Py_NewRef(Py_True);
+    return rc < 0 ? pl_raise_broken(core, rc, &err) : Py_NewRef(Py_True);
 }
 
 /* --- looking --------------------------------------------------------------------------------------------------------- */

@@ -124,6 +124,7 @@ void pl_core_release(struct pl_core *core) {
         Py_XDECREF(core->watched);
         Py_XDECREF(core->fn_names);
         Py_XDECREF(core->thread_setup);
+        Py_XDECREF(core->unable);
         Py_XDECREF(core->asked);
         Py_XDECREF(core->path);
         PyMem_Free(core->orphans);
@@ -222,6 +223,22 @@ int pl_exit_quietly(struct pool_state *state) {
     return 1;
 }
 
+PyObject *pl_raise_broken(struct pl_core *core, int rc, const struct erg_error *err) {
+    core_raise_error(core->state->module, rc, err);
+    if (rc != ERG_ELAUNCH || !core->unable)
+        return NULL;
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *errors = PyImport_ImportModule("ergon.errors");
+    PyObject *cause =
+        errors ? PyObject_CallMethod(errors, "RemoteTraceback", "O", core->unable) : NULL;
+    Py_XDECREF(errors);
+    PyErr_Clear();
+    if (cause)
+        PyException_SetCause(raised, cause);
+    PyErr_SetRaisedException(raised);
+    return NULL;
+}
+
 int pl_core_check(struct pl_core *core) {
     PyObject *module = core->state->module;
     if (core->gone) {
@@ -249,7 +266,7 @@ int pl_core_check(struct pl_core *core) {
     if (rc == ERG_ECLOSED)
         core_raise(module, CORE_EXC_POOL_CLOSED, CLOSED_TEXT);
     else
-        core_raise_error(module, rc, &err);
+        pl_raise_broken(core, rc, &err);
     return -1;
 }
 

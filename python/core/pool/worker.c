@@ -688,6 +688,8 @@ static int op_setup(void *ctx, struct erg_member *member, struct erg_error *err)
     erg_error_set(err, ERG_ELAUNCH, "a worker could not be set up: %s",
                   words ? last_line(words) : "?");
     PyErr_Clear();
+    if (worker->core && !worker->is_process && text)
+        Py_XSETREF(worker->core->unable, Py_NewRef(text));
     Py_XDECREF(text);
     Py_XDECREF(exception);
     return ERG_ELAUNCH;

@@ -93,6 +93,20 @@ def test_terminate_does_not_wait(process_pool):
         assert future.done() and not future.successful()
 
 
+def test_terminate_ends_workers_that_never_get_ready():
+    p = ergon.ProcessPool(2, initializer=time.sleep, initargs=(3600,))
+    deadline = time.monotonic() + 60
+    pids = []
+    while (len(pids) < 2 or not all(pids)) and time.monotonic() < deadline:
+        pids = [worker["pid"] for worker in p.stats["workers"]]
+        time.sleep(0.001)
+    assert all(pids)
+    p.terminate()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 def test_terminate_ends_a_waiting_thread(process_pool):
     import threading
 

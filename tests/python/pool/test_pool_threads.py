@@ -2,6 +2,7 @@
 
 import gc
 import operator
+import os
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ import weakref
 
 import ergon
 import pytest
+from ergon.errors import LaunchError
 
 FAST = 20_000  # enough tiny items for chunks to have grown to hundreds and more
 
@@ -231,3 +233,93 @@ def test_nothing_is_kept(pool):
         assert freed(once())
     gc.collect()
     assert sys.getallocatedblocks() - before < 2000, f"of {3 * 5 * FAST} items"
+
+
+class Licence:
+    """An initializer that fails the first `times` times."""
+
+    def __init__(self, times, error=None):
+        self.left, self.error = times, error or RuntimeError("no such licence")
+
+    def __call__(self):
+        self.left -= 1
+        if self.left >= 0:
+            raise self.error
+
+
+OPENERS = {
+    "ThreadPool": lambda **k: ergon.ThreadPool(2, **k),
+    "threads:1": lambda **k: ergon.Pool("threads:1", **k),
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no such licence"), KeyboardInterrupt("no such licence"), SystemExit("no such licence")]
+)
+def test_threads_whose_initializer_fails_break_the_pool(opener, error):
+    kind = type(error).__name__
+    with OPENERS[opener](initializer=Licence(10**6, error)) as p:
+        for call in (
+            lambda: p.map(abs, [-1] * 5),
+            lambda: p.pipe(abs, -1),
+            lambda: p.submit(abs, -1).result(60),
+            lambda: list(p.imap(abs, [-1])),
+            lambda: p._wait_up(1, 60),
+        ):
+            with pytest.raises(LaunchError, match=f"{kind}: no such licence") as caught:
+                call()
+            assert "__call__" in str(caught.value.__cause__), "where it was raised"
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_pool_of_threads_that_cannot_be_set_up_ends(opener):
+    failing = Licence(10**6)
+    with OPENERS[opener](initializer=failing):
+        pass
+    p = OPENERS[opener](initializer=failing)
+    with pytest.raises(LaunchError, match="no such licence"):
+        p.amap(abs, [-1]).result(60)
+    p.close()
+    p.join(60)
+    p.restart()
+    with pytest.raises(LaunchError, match="no such licence"):
+        p.map(abs, [-1])
+    p.terminate()
+    p.restart()
+    with pytest.raises(LaunchError, match="no such licence"):
+        p.map(abs, [-1])
+    failing.left = 0
+    p.restart()  # open, but broken: the same
+    assert p.map(abs, [-1, -2]) == [1, 2]
+    p.terminate()
+
+
+def test_an_initializer_that_fails_a_few_times_is_called_again():
+    with ergon.ThreadPool(1, initializer=Licence(3)) as p:
+        assert p.map(abs, [-1, -2]) == [1, 2]
+        assert p.nodes == 1
+
+
+def test_a_mixed_pool_goes_on_with_processes_where_threads_cannot_be_set_up():
+    here = os.getpid()
+
+    def no_threads():
+        if os.getpid() == here:
+            raise RuntimeError("no such licence")
+
+    with ergon.Pool("local:1", "threads:1", initializer=no_threads) as p:
+        assert p.map(abs, [-1, -2]) == [1, 2]
+        with pytest.raises(ergon.errors.ErgonError, match="no such licence"):
+            p.map(abs, [-1], resources={"kind": "thread"})
+    with pytest.raises(LaunchError, match="no such licence"):
+        ergon.Pool("local:1", "threads:1", initializer=no_threads, require="all")
+
+
+@pytest.mark.slow
+def test_a_thread_that_never_gets_ready_does_not_hold_up_the_end():
+    enough = threading.Event()
+    for end in (lambda p: p.terminate(), lambda p: (p.close(), p.join(60))):
+        p = ergon.ThreadPool(2, initializer=enough.wait, grace=0.1)
+        end(p)
+    enough.set()
