@@ -65,7 +65,8 @@ def _by_value(cls: Any) -> tuple:
 def _layout(cls: Any) -> str:
     """What tells structures apart whose names, and those of their fields, are the same."""
     fields = [(name, kind.__name__, ctypes.sizeof(kind), *bits) for name, kind, *bits in vars(cls).get("_fields_", ())]
-    return f"{fields} {ctypes.sizeof(cls) if fields else ''}"
+    packed = f" packed {cls._pack_}" if hasattr(cls, "_pack_") else ""
+    return f"{fields} {ctypes.sizeof(cls) if fields else ''}{packed}"
 
 
 _empty: weakref.WeakSet = weakref.WeakSet()  # classes that were made and not filled yet

@@ -25,6 +25,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
+from . import _weak
 from ._core import _track_adopt, _track_find, _track_id, importable
 
 
@@ -72,38 +73,6 @@ def _property(value: property, protocol: int, files: int) -> tuple:
 
 def _super(value: Any, protocol: int, files: int) -> tuple:
     return super, (value.__thisclass__, value.__self__)
-
-
-# --- references ---------------------------------------------------------------------------------------------------
-
-
-def _ref(ref: Any, protocol: int, files: int) -> tuple:
-    target = ref()
-    return (dead_ref, ()) if target is None else (weakref.ref, (target,))
-
-
-def _proxy(proxy: Any, protocol: int, files: int) -> tuple:
-    # A proxy hides its target: a bound method of it does not.
-    try:
-        bound = proxy.__repr__
-        # Of a class it is the function of its instances.
-        target = bound.__self__ if hasattr(bound, "__self__") else proxy.mro.__self__
-    except ReferenceError:
-        return dead_proxy, (type(proxy) is weakref.CallableProxyType,)
-    return weakref.proxy, (target,)
-
-
-def _weak_method(method: Any, protocol: int, files: int) -> tuple:
-    target = method()
-    return (dead_ref, ()) if target is None else (weakref.WeakMethod, (target,))
-
-
-def _weak_set(value: Any, protocol: int, files: int) -> tuple:
-    return type(value), (list(value),)
-
-
-def _weak_dict(value: Any, protocol: int, files: int) -> tuple:
-    return type(value), (dict(value.items()),)
 
 
 # --- locks ----------------------------------------------------------------------------------------------------------------
@@ -440,13 +409,7 @@ REDUCERS: dict[type, Any] = {
     abc.abstractstaticmethod: _wrapped,
     abc.abstractproperty: _property,
     super: _super,
-    weakref.ReferenceType: _ref,
-    weakref.ProxyType: _proxy,
-    weakref.CallableProxyType: _proxy,
-    weakref.WeakSet: _weak_set,
-    weakref.WeakKeyDictionary: _weak_dict,
-    weakref.WeakValueDictionary: _weak_dict,
-    weakref.WeakMethod: _weak_method,
+    **_weak.REDUCERS,
     _thread.LockType: _lock,
     _thread.RLock: _rlock,
     io.TextIOWrapper: _file,
@@ -590,22 +553,8 @@ def make_dialect(cls: type, values: dict) -> Any:
     return cls(**values)
 
 
-class _Gone:
-    __slots__ = ("__weakref__",)
-
-
-class _GoneCallable(_Gone):
-    __slots__ = ()
-
-    def __call__(self) -> None: ...
-
-
-def dead_ref() -> Any:
-    return weakref.ref(_Gone())
-
-
-def dead_proxy(callable: bool) -> Any:
-    return weakref.proxy(_GoneCallable() if callable else _Gone())
+# Streams of earlier versions name them here.
+dead_ref, dead_proxy = _weak.dead_ref, _weak.dead_proxy
 
 
 def nameless_type(name: str) -> type:

@@ -59,6 +59,52 @@ int pk_pickler_init(struct pickler *p, PyObject *module) {
     return 0;
 }
 
+static void drop_globals(struct pickler *p, Py_ssize_t n) {
+    while (p->nglobals > n) {
+        struct pk_globals *g = &p->globals[--p->nglobals];
+        PyObject *dict = g->dict, *names = g->names;
+        Py_DECREF(dict);
+        Py_DECREF(names);
+    }
+}
+
+/* --- going back ------------------------------------------------------------------------------------------- */
+
+struct pk_mark pk_pickler_mark(const struct pickler *p) {
+    return (struct pk_mark){p->next, p->values.n, p->values.noutlines, p->nglobals};
+}
+
+/* Classes whose content was written are those the memo has. */
+static void forget_done(struct pickler *p) {
+    PyObject *done = p->done, *key;
+    if (!done)
+        return;
+    p->done = PySet_New(NULL);
+    PyObject *keys = p->done ? PySequence_List(done) : NULL;
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
+        uint32_t index;
+        key = PyList_GET_ITEM(keys, i);
+        if (pk_memo_find(&p->memo, PyLong_AsVoidPtr(key), &index))
+            PySet_Add(p->done, key);
+    }
+    PyErr_Clear(); /* one that is missing is written again */
+    Py_XDECREF(keys);
+    Py_DECREF(done);
+}
+
+void pk_pickler_go_back(struct pickler *p, const struct pk_mark *mark) {
+    PyObject *exception = PyErr_GetRaisedException();
+    drop_globals(p, mark->nglobals);
+    for (Py_ssize_t i = 0; i < p->nglobals; i++) /* it is not known which were sent before */
+        PySet_Clear(p->globals[i].names);
+    p->next = mark->next;
+    pk_values_trim(&p->values, mark->nvalues, mark->noutlines);
+    if (pk_memo_trim(&p->memo, mark->next))
+        pk_values_clear(&p->values); /* they are known by objects of the memo */
+    forget_done(p);
+    PyErr_SetRaisedException(exception);
+}
+
 void pk_pickler_reset(struct pickler *p) {
     pk_unwind(p);
     pk_memo_clear(&p->memo);
@@ -66,12 +112,7 @@ void pk_pickler_reset(struct pickler *p) {
     p->next = 0;
     Py_CLEAR(p->done);
     Py_CLEAR(p->scratch);
-    while (p->nglobals > 0) {
-        struct pk_globals *g = &p->globals[--p->nglobals];
-        PyObject *dict = g->dict, *names = g->names;
-        Py_DECREF(dict);
-        Py_DECREF(names);
-    }
+    drop_globals(p, 0);
     if (p->capframes > KEEP_FRAMES) {
         PyMem_Free(p->frames);
         p->frames = NULL;

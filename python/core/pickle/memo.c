@@ -70,6 +70,31 @@ void pk_memo_clear(struct pk_memo *memo) {
     }
 }
 
+int pk_memo_trim(struct pk_memo *memo, uint32_t from) {
+    if (!memo->slots || !memo->used)
+        return 0;
+    struct pk_memo old = *memo;
+    memo->slots = PyMem_Calloc((size_t)old.mask + 1, sizeof *old.slots);
+    memo->used = 0;
+    memo->grown = 1;
+    for (uint32_t i = 0; memo->slots && i <= old.mask; i++) {
+        struct pk_memo_slot *slot = &old.slots[i];
+        if (!slot->key || slot->index >= from)
+            continue;
+        uint32_t j = pk_memo_home(memo, slot->key);
+        while (memo->slots[j].key)
+            j = (j + 1) & memo->mask;
+        memo->slots[j] = *slot;
+        memo->used++;
+        slot->key = NULL;
+    }
+    int all = !memo->slots;
+    for (uint32_t i = 0; i <= old.mask; i++)
+        drop_slot(&old.slots[i]);
+    PyMem_Free(old.slots);
+    return all;
+}
+
 void pk_memo_fini(struct pk_memo *memo) {
     struct pk_memo old = *memo;
     memo->slots = NULL;

@@ -30,6 +30,8 @@ struct pk_memo {
 int pk_memo_grow(struct pk_memo *memo);
 /* Drops all entries; keeps the table while it is small. */
 void pk_memo_clear(struct pk_memo *memo);
+/* Drops the entries with this index or a greater one. 1: there was no memory to do that in, and all are gone. */
+int pk_memo_trim(struct pk_memo *memo, uint32_t from);
 /* Drops all entries and the table. */
 void pk_memo_fini(struct pk_memo *memo);
 int pk_memo_traverse(const struct pk_memo *memo, visitproc visit, void *arg);

@@ -1,6 +1,7 @@
 /* dumps, loads, dump, load, copy and what belongs to them. */
 #include "track.h"
 #include "types.h"
+#include "unpickler.h"
 
 enum { HIGHEST = 5, LOWEST = 2 };
 
@@ -415,6 +416,17 @@ static PyObject *core_track_adopt(PyObject *module, PyObject *const *args, Py_ss
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(weak_made_doc,
+             "_weak_made($module, keeper, /)\n--\n\n"
+             "The stream that is being loaded made a weak reference that keeps its object.");
+
+static PyObject *core_weak_made(PyObject *module, PyObject *keeper) {
+    (void)module;
+    if (pk_weak_made(keeper) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 #define KEYWORDS METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef pk_module_methods[] = {
@@ -430,6 +442,7 @@ PyMethodDef pk_module_methods[] = {
     {"_track_id", core_track_id, METH_O, track_id_doc},
     {"_track_find", core_track_find, METH_O, track_find_doc},
     {"_track_adopt", CORE_METHOD(core_track_adopt), METH_FASTCALL, track_adopt_doc},
+    {"_weak_made", core_weak_made, METH_O, weak_made_doc},
     {"by_value_modules", core_registered, METH_NOARGS, registered_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -131,6 +131,14 @@ void pk_pickler_reset(
 void pk_pickler_fini(struct pickler *p);
 /* One stream into sink; p's memo goes on from what it holds. */
 int pk_pickler_dump(struct pickler *p, PyObject *obj, struct pk_sink *sink);
+/* What a pickler knows at one moment; it can go back there when what it wrote since then is lost. */
+struct pk_mark {
+    uint32_t next, nvalues;
+    size_t noutlines;
+    Py_ssize_t nglobals;
+};
+struct pk_mark pk_pickler_mark(const struct pickler *p);
+void pk_pickler_go_back(struct pickler *p, const struct pk_mark *mark);
 /* --- pickler.c --- */
 /* Works off frames until only `base` are left. */
 int pk_run(struct pickler *p, Py_ssize_t base);

@@ -100,20 +100,32 @@ static PyObject *pickler_dump(PyObject *op, PyObject *obj) {
         return NULL;
     PyObject *found[3] = {NULL, NULL, NULL}, *bytes = NULL, *done = NULL;
     struct pk_bytes_sink sink;
+    struct pk_mark before = pk_pickler_mark(&self->p);
     pk_bytes_sink_init(&sink);
     self->busy = 1;
     if (overrides(self, found) == 0 && pk_pickler_dump(&self->p, obj, &sink.base) == 0)
         bytes = pk_bytes_sink_take(&sink);
+    if (!bytes)
+        pk_pickler_go_back(&self->p, &before);
+    uint32_t after = self->p.next;
     self->busy = 0;
     self->p.persistent_id = self->p.reducer_override = self->p.dispatch_table = NULL;
     for (int i = 0; i < 3; i++)
         Py_XDECREF(found[i]);
     pk_bytes_sink_fini(&sink);
-    if (bytes)
-        done = PyObject_CallOneArg(self->write, bytes);
-    Py_XDECREF(bytes);
-    if (!done)
+    if (!bytes)
         return NULL;
+    done = PyObject_CallOneArg(self->write, bytes);
+    Py_DECREF(bytes);
+    if (!done) {
+        /* What the file did not take is lost; unless the pickler was used again on the way. */
+        if (!self->busy && self->p.next == after) {
+            self->busy = 1;
+            pk_pickler_go_back(&self->p, &before);
+            self->busy = 0;
+        }
+        return NULL;
+    }
     Py_DECREF(done);
     Py_RETURN_NONE;
 }

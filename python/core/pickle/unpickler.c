@@ -651,7 +651,41 @@ int pk_unpickler_init(struct unpickler *u, struct pk_state *st) {
     return 0;
 }
 
+/* --- weak references ----------------------------------------------------------------------------------------- */
+
+/* Of the innermost load of this thread: NULL: there is none; None, borrowed: it made none; else a list, strong. */
+static _Thread_local PyObject *weak_made;
+
+int pk_weak_made(PyObject *keeper) {
+    if (!weak_made) /* another unpickler than this one */
+        return 0;
+    if (weak_made == Py_None) {
+        PyObject *list = PyList_New(0);
+        if (!list)
+            return -1;
+        weak_made = list;
+    }
+    return PyList_Append(weak_made, keeper);
+}
+
+/* The load has ended; takes obj and made. */
+static PyObject *settle(PyObject *obj, PyObject *made) {
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *module = obj ? PyImport_ImportModule("ergon._weak") : NULL;
+    PyObject *done = module ? PyObject_CallMethod(module, "settle", "OO", obj, made) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    if (!done)
+        Py_CLEAR(obj);
+    Py_DECREF(made);
+    if (exception)
+        PyErr_SetRaisedException(exception);
+    return obj;
+}
+
 PyObject *pk_unpickler_load(struct unpickler *u, struct pk_source *source) {
+    PyObject *outer = weak_made;
+    weak_made = Py_None;
     u->source = source;
     if (source->buf) {
         u->start = (const unsigned char *)source->buf + source->pos;
@@ -666,6 +700,10 @@ PyObject *pk_unpickler_load(struct unpickler *u, struct pk_source *source) {
         source->pos = (size_t)(u->cur - (const unsigned char *)source->buf);
     if (!obj && !PyErr_Occurred())
         PyErr_SetString(PyExc_SystemError, "unpickler: an error without an exception");
+    PyObject *made = weak_made;
+    weak_made = outer;
+    if (made && made != Py_None)
+        obj = settle(obj, made);
     if (u->sp > 0) {
         PyObject *exception = PyErr_GetRaisedException();
         pk_drop_to(u, 0);

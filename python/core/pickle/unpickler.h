@@ -61,6 +61,9 @@ int pk_memo_set(struct unpickler *u, size_t index, PyObject *obj);
 Py_ssize_t pk_pop_mark(struct unpickler *u);
 void pk_drop_to(struct unpickler *u, Py_ssize_t sp);
 
+/* The stream this thread is loading made a weak reference that keeps its object until the end of it (ergon/_weak.py). */
+int pk_weak_made(PyObject *keeper);
+
 /* --- load_object.c --- */
 int pk_load_build(struct unpickler *u);
 int pk_load_newobj(struct unpickler *u);

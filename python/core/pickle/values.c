@@ -77,6 +77,28 @@ void pk_values_clear(struct pk_values *values) {
             1; /* emptying it takes as long as it is large: the next one may be small, too */
 }
 
+void pk_values_trim(struct pk_values *values, uint32_t n, size_t noutlines) {
+    if (values->n <= n)
+        return;
+    struct pk_value_slot *slots = PyMem_Calloc((size_t)values->mask + 1, sizeof *slots);
+    if (!slots) {
+        pk_values_clear(values); /* what is written again is no error */
+        return;
+    }
+    for (uint32_t i = 0; i <= values->mask; i++) {
+        uint32_t j = values->slots[i].hash & values->mask, entry = values->slots[i].entry;
+        if (entry == 0 || entry > n)
+            continue;
+        while (slots[j].entry)
+            j = (j + 1) & values->mask;
+        slots[j] = values->slots[i];
+    }
+    PyMem_Free(values->slots);
+    values->slots = slots;
+    values->n = n;
+    values->noutlines = noutlines;
+}
+
 void pk_values_fini(struct pk_values *values) {
     PyMem_Free(values->slots);
     PyMem_Free(values->entries);

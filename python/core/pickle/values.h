@@ -49,6 +49,8 @@ struct pk_values {
 /* Room for one more. 0, or -1 with MemoryError. */
 int pk_values_grow(struct pk_values *values);
 void pk_values_clear(struct pk_values *values); /* keeps what is small */
+/* Forgets all but the first n, and the outlines behind the first noutlines words of them. */
+void pk_values_trim(struct pk_values *values, uint32_t n, size_t noutlines);
 void pk_values_fini(struct pk_values *values);
 
 static inline int pk_values_room(struct pk_values *values) {

@@ -101,7 +101,8 @@ def test_references():
     target = Plain()
     back = ep.copy([target, weakref.ref(target), weakref.proxy(target), weakref.WeakSet([target])])
     assert back[1]() is back[0] and back[2].method() == 1 and list(back[3]) == [back[0]]
-    assert ep.copy(weakref.ref(Plain()))() is None
+    dead = weakref.ref(Plain())
+    assert ep.copy(dead)() is None
     keyed = weakref.WeakKeyDictionary({target: 1})
     back = ep.copy([target, keyed])
     assert back[1][back[0]] == 1
