@@ -75,18 +75,26 @@ def _options(arguments):
     return found
 
 
+def _number(options, name, kind, most):
+    try:
+        if 0 <= (number := kind(options.get(name, "0"))) <= most:
+            return number
+    except ValueError:
+        pass
+    what = "a port, 0 (any that is free) to 65535" if name == "port" else "a number of seconds, 0 for ever"
+    raise ValueError(f"--{name} is {what}, not {options[name]!r}")
+
+
 def main(command="agent", *arguments):
     """What `ergon agent` and `ergon server` become; the exit status."""
     try:
         options = _options(arguments)
         if command == "agent":
-            return attach(options.get("session"), float(options.get("lease", "0")))
+            return attach(options.get("session"), _number(options, "lease", float, 1e9))
         if "new-key" in options:
             _core._make_key(options["new-key"])
             return 0
-        port, idle = int(options.get("port", "0")), float(options.get("idle", "0"))
-        if not 0 <= port <= 65535 or not 0 <= idle <= 1e9:
-            raise ValueError("a port is a number from 0 to 65535, and idle a number of seconds")
+        port, idle = _number(options, "port", int, 65535), _number(options, "idle", float, 1e9)
         if "through" in options:
             from . import _through
 

@@ -1,6 +1,6 @@
 """What every kind of pool can do on top of map, imap, uimap, amap, pipe, apipe, submit."""
 
-__all__ = ["Methods", "check_opening"]
+__all__ = ["Methods", "check_opening", "seconds"]
 
 
 def check_opening(initializer, max_tasks, require):
@@ -9,8 +9,24 @@ def check_opening(initializer, max_tasks, require):
         raise ValueError(f"require is 'first' or 'all', not {require!r}")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be callable")
-    if max_tasks is not None and max_tasks < 0:
-        raise ValueError("max_tasks is a number of tasks, or 0 for any")
+    if max_tasks is not None and (isinstance(max_tasks, bool) or not hasattr(max_tasks, "__index__")):
+        raise TypeError(f"max_tasks= is a number of calls, or 0 for any, not {max_tasks!r}")
+    if max_tasks is not None and not 0 <= max_tasks < 2**31:
+        raise ValueError("max_tasks= is a number of calls, at most 2147483647, or 0 for any")
+
+
+def seconds(name, value, never=None):
+    """The option as a number of seconds; ``never``: what stands for numbers below 0, where those are allowed."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = ValueError if isinstance(error, OverflowError) else TypeError
+        raise kind(f"{name}= is a number of seconds, not {value!r:.80}") from None
+    if number < 0 and never is not None:
+        return never
+    if not number >= 0:
+        raise ValueError(f"{name}= is a number of seconds, at least 0, not {value!r}")
+    return min(number, 1e9)
 
 
 class Methods:

@@ -94,11 +94,13 @@ def data_ports(value, what):
     ports = value.split("-") if isinstance(value, str) else value
     ports = [ports] if isinstance(ports, int) else ports
     try:
-        ports = sorted(int(port) for port in ports)
+        ports = [int(port) for port in ports]
     except (TypeError, ValueError):
         ports = [0]
-    if not ports or ports[0] < 1 or ports[-1] > 65535:
+    written = isinstance(value, str)  # first-last; a list may name each of them, in any order
+    if not ports or min(ports) < 1 or max(ports) > 65535 or (written and (len(ports) > 2 or ports[0] > ports[-1])):
         raise ConfigError(f"{what}: data_ports is a port or a range such as 30000-30010, not {value!r}")
+    ports.sort()
     return ports[0], ports[-1]
 
 

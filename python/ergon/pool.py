@@ -7,7 +7,7 @@
 
 from . import _core
 from ._core import Future
-from ._methods import Methods, check_opening
+from ._methods import Methods, check_opening, seconds
 from .errors import LaunchError
 from .serial import SerialPool
 
@@ -42,7 +42,29 @@ def _count(n, what):
         raise TypeError(f"{what} takes a number of workers, not {n!r}")
     if (n := n.__index__()) < 1:
         raise ValueError(f"{what} takes at least 1 worker, not {n}")
+    if n > _MOST:
+        raise ValueError(
+            f"{what} takes at most {_MOST} workers, what a pool's task table has room for, not {_short(n)}"
+        )
+    if n > _ASK_ABOVE and n > (most := _allowed()):
+        raise ValueError(f"{what}: this user may have at most {most} processes and threads (ulimit -u), not {n}")
     return n
+
+
+_MOST, _ASK_ABOVE = 1000, 64
+
+
+def _short(n):
+    return str(n) if n < 10**12 else "a number of more than 12 digits"
+
+
+def _allowed():
+    """Processes and threads this user may have; the superuser may have any number."""
+    import os
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return _MOST if soft == resource.RLIM_INFINITY or os.geteuid() == 0 else soft
 
 
 class Pool(Methods, _core.Pool):
@@ -107,6 +129,8 @@ class Pool(Methods, _core.Pool):
         stage_out=None,
     ):
         check_opening(initializer, max_tasks, require)
+        stop_limit = seconds("stop_limit", stop_limit, never=-1.0)
+        grace = seconds("grace", grace)
         if stage_in is not None or stage_out is not None:
             from ._stage import checked
 
@@ -127,8 +151,8 @@ class Pool(Methods, _core.Pool):
             threads,
             message(initializer, initargs) if processes or places else b"",
             max_tasks=max_tasks or 0,
-            stop_limit=float(stop_limit),
-            grace=float(grace),
+            stop_limit=stop_limit,
+            grace=grace,
             thread_setup=initializer and (initializer, tuple(initargs)),
             preload=self._preload,
             places=hosts,

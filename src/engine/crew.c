@@ -11,6 +11,7 @@
  * may exist without anybody having told us. Its number in the table stays reserved while one could still turn up. */
 #include "engine/private.h"
 #include "os/clock.h"
+#include "os/cpu.h"
 #include "os/process.h"
 #include "table/record.h"
 #include "table/recover.h"
@@ -203,18 +204,6 @@ void erg_crew_kill(struct worker *w, enum erg_asked why, erg_handle task) {
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------ */
-static uint64_t oom_kills(void) {
-    FILE *f = fopen("/proc/vmstat", "re");
-    char line[128];
-    unsigned long long n = 0;
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "oom_kill %llu", &n) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return n;
-}
-
 struct ending {
     struct worker *w;
     int status;
@@ -236,7 +225,7 @@ static void describe(struct ending *end) {
     else if (end->status == -1)
         more = " (the process it was forked from is gone too)";
     else if (WIFSIGNALED(end->status) && WTERMSIG(end->status) == SIGKILL && !w->killed) {
-        uint64_t n = oom_kills();
+        uint64_t n = erg_cpu_oom_kills();
         if (n > p->oom_kills)
             more = ", probably by the kernel because memory ran out";
         p->oom_kills = n;

@@ -2,6 +2,7 @@
  * and publishes changes by counting up pool->news, the futex word that waiting callers sleep on. */
 #include "engine/private.h"
 #include "os/clock.h"
+#include "os/cpu.h"
 #include "os/futex.h"
 #include "table/arena.h"
 #include "table/record.h"
@@ -42,6 +43,13 @@ static int check_spec(const struct erg_runtime *runtime, const struct erg_pool_s
         return erg_error_set(err, ERG_EINVALID,
                              "a pool needs at least one worker, not %d processes and %d threads",
                              spec->processes, spec->threads);
+    if (spec->processes > ERG_WORKERS_LIMIT || spec->threads > ERG_WORKERS_LIMIT ||
+        spec->processes + spec->threads > ERG_WORKERS_LIMIT)
+        return erg_error_set(
+            err, ERG_EINVALID,
+            "a pool has at most %d workers on this machine, which is what its task "
+            "table has room for, not %d processes and %d threads",
+            ERG_WORKERS_LIMIT, spec->processes, spec->threads);
     if (spec->processes > 0 && !runtime->zygote_argv)
         return erg_error_set(err, ERG_EUNSUPPORTED, "the %s runtime has no worker processes here",
                              runtime->name);
@@ -124,6 +132,7 @@ static void set_fields(struct erg_pool *p, struct erg_engine *e, const struct er
     p->opened_at = p->state_at = (int64_t)erg_clock_ns();
     p->sched_at = NEVER;
     p->quiet_tasks = UINT64_MAX;
+    p->oom_kills = erg_cpu_oom_kills();
 }
 
 static void release(struct erg_pool *p) {

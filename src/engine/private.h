@@ -182,7 +182,7 @@ struct erg_pool {
     int callbacks;        /* the loop is inside a callback of the runtime, for this pool */
     uint64_t quiet_tasks; /* tasks finished when it was found quiet last; UINT64_MAX: it was not */
     uint64_t tasks_of_gone;
-    uint64_t oom_kills;
+    uint64_t oom_kills; /* erg_cpu_oom_kills when it was asked last */
     struct erg_pool_counts counts;
     /* complete.c */
     void (*on_complete)(void *ctx, const erg_handle *tasks, size_t count);

@@ -1,4 +1,5 @@
 #include "engine/resource.h"
+#include "table/layout.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +24,7 @@ static const struct scheme {
 #define KNOWN                                                                                      \
     "known are local, local:4, threads, threads:8, serial, ssh://host, tcp://host:port and "       \
     "exec:COMMAND"
-enum { COUNT_MAX = 1000 };
+enum { COUNT_MAX = ERG_WORKERS_LIMIT };
 
 /* Words people may expect of a tool like this one. */
 static const char *const elsewhere[] = {"mpi", "slurm", "pbs", "lsf", "sge", "kubernetes", "cloud"};
@@ -125,8 +126,8 @@ static void trim(char *text) {
 /* "host", "host:port", "[v6]:port" -> host and port, in place. */
 static int parse_address(const char *string, char *text, struct erg_resource *out,
                          struct erg_error *err) {
-    char *port = NULL;
-    if (*text == '[') {
+    char *port = NULL, *whole = text;
+    if (*text == '[') { /* fe80::1%eth0 may stand there */
         char *end = strchr(text, ']');
         if (!end || (end[1] && end[1] != ':'))
             return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": an IPv6 address is written [::1]:22",
@@ -142,6 +143,9 @@ static int parse_address(const char *string, char *text, struct erg_resource *ou
     }
     if (!*text || *text == '-')
         return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" names no host", string);
+    if (text == whole && strchr(text, '%'))
+        return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": the name of a host has no percent sign",
+                             string);
     out->host = text;
     if (port) {
         size_t digits = strspn(port, "0123456789");
@@ -160,7 +164,12 @@ static int parse_address(const char *string, char *text, struct erg_resource *ou
 static int parse_remote(const char *string, char *rest, struct erg_resource *out,
                         struct erg_error *err) {
     if (out->kind == ERG_RESOURCE_EXEC) {
-        if (!rest || !*rest || decode(rest) != 0)
+        if (rest && decode(rest) != 0)
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"%.80s\": a percent sign must be followed by two hex digits "
+                                 "(%%25 is the percent sign itself)",
+                                 string);
+        if (!rest || !*rest)
             return erg_error_set(err, ERG_ECONFIG, "\"%.80s\": expected exec:COMMAND", string);
         out->host = rest;
         return 0;
@@ -182,7 +191,12 @@ static int parse_remote(const char *string, char *rest, struct erg_resource *out
                                  "\"ssh://%.*s:...\": no password in a resource, where others can "
                                  "see it; it goes into the configuration file",
                                  (int)name_len, rest);
-        if (decode(rest) != 0 || !*rest || *rest == '-')
+        if (decode(rest) != 0)
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"%.80s\": a percent sign in the user's name must be followed by "
+                                 "two hex digits",
+                                 string);
+        if (!*rest || *rest == '-')
             return erg_error_set(err, ERG_ECONFIG, "\"%.80s\" names no user before the @", string);
         out->user = rest;
         rest = at + 1;
@@ -211,6 +225,11 @@ static int check_options(const char *string, const struct scheme *scheme, struct
                                  "\"%.80s\": %s has no option \"%.40s\"; known are %s", string,
                                  scheme->name, key, scheme->options);
     }
+    for (int i = 0; scheme->options && i < out->options_len; i++)
+        if (!*out->options[i].value)
+            return erg_error_set(err, ERG_ECONFIG,
+                                 "\"%.80s\": %s is empty: give it a value, or leave it out", string,
+                                 out->options[i].key);
     const char *slots = scheme->options ? erg_resource_option(out, "slots") : NULL;
     if (!slots)
         return 0;

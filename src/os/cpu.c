@@ -139,3 +139,38 @@ uint64_t erg_cpu_memory(void) {
     each_group("/sys/fs/cgroup/memory", "memory", visit_memory_v1, &bytes);
     return bytes;
 }
+
+/* The number behind `key` in a file of lines "key number". 1 if it is there. */
+static int read_count(const char *path, const char *key, uint64_t *count) {
+    char line[128];
+    size_t len = strlen(key);
+    FILE *file = fopen(path, "re");
+    int found = 0;
+    while (file && !found && fgets(line, sizeof line, file))
+        if ((found = strncmp(line, key, len) == 0 && line[len] == ' '))
+            *count = strtoull(line + len, NULL, 10);
+    if (file)
+        fclose(file);
+    return found;
+}
+
+struct kills {
+    uint64_t count;
+    int known; /* of the innermost group that says */
+};
+
+static void visit_kills_v2(const char *directory, void *ctx) {
+    char path[3 * PATH_SIZE];
+    struct kills *kills = ctx;
+    snprintf(path, sizeof path, "%s/memory.events", directory);
+    if (!kills->known)
+        kills->known = read_count(path, "oom_kill", &kills->count);
+}
+
+uint64_t erg_cpu_oom_kills(void) {
+    struct kills kills = {0};
+    each_group("/sys/fs/cgroup", "", visit_kills_v2, &kills);
+    if (!kills.known)
+        read_count("/proc/vmstat", "oom_kill", &kills.count);
+    return kills.count;
+}

@@ -9,6 +9,9 @@
 uint32_t erg_cpu_count(void);
 /* Bytes of memory of this machine, less where a cgroup limits it. */
 uint64_t erg_cpu_memory(void);
+/* Processes the kernel has killed because memory ran out: of our cgroup, where the system counts those (v2), else of the
+ * machine. Only its growth means anything. */
+uint64_t erg_cpu_oom_kills(void);
 
 /* The processor the caller runs on, counted from 1; 0 if the system does not say. A few nanoseconds; may be another
  * one by the time it is looked at. */

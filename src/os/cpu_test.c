@@ -2,6 +2,7 @@
 #include "os/cpu.h"
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,25 @@ static void knows_the_memory(void **state) {
     assert_true(erg_cpu_memory() <= pages * page);
 }
 
+static int killing_counts(void) {
+    int status;
+    uint64_t before = erg_cpu_oom_kills();
+    pid_t pid = fork();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return erg_cpu_oom_kills() != before;
+}
+
+/* The machine may run out of memory this very moment: but hardly three times in a row. */
+static void a_kill_is_no_lack_of_memory(void **state) {
+    (void)state;
+    assert_false(killing_counts() && killing_counts() && killing_counts());
+}
+
 static void the_clock_never_goes_back(void **state) {
     (void)state;
     uint64_t before = erg_clock_ns();
@@ -48,6 +68,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_the_process_may_use),
         cmocka_unit_test(knows_the_memory),
+        cmocka_unit_test(a_kill_is_no_lack_of_memory),
         cmocka_unit_test(the_clock_never_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

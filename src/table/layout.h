@@ -57,6 +57,7 @@ enum {
 #define ERG_NIL UINT32_MAX
 #define ERG_MEMBER_NOBODY 0xffffu
 #define ERG_MEMBERS_LIMIT 1024
+#define ERG_WORKERS_LIMIT 1000 /* of one pool; what is left is for those who enter tasks */
 #define ERG_CLAIMS_MAX                                                                             \
     512 /* tasks one member can be inside of at once: a task that waits runs others */
 

@@ -369,3 +369,11 @@ def test_doctor_without_an_interpreter(tmp_path: pathlib.Path) -> None:
 def test_doctor_wrongly_called() -> None:
     assert call("doctor", "--fix").returncode == 2
     assert call("doctor", "now").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("port", "abc"), ("port", "-1"), ("port", "65536"), ("idle", "x"), ("idle", "nan")]
+)
+def test_a_server_names_the_option_that_is_wrong(option: str, value: str) -> None:
+    done = call("server", f"--{option}={value}")
+    assert done.returncode == 1 and f"--{option} is a" in done.stderr and repr(value) in done.stderr

@@ -162,6 +162,10 @@ struct pl_options {
     PyObject *progress;             /* strong or NULL */
     PyObject *stage_in, *stage_out; /* as ergon/_stage.py has checked them; strong or NULL */
 };
+/* The number of seconds given as `what` says, -1 for None and for what is as long as for ever; below 0 it counts as 0. 0; -1
+ * with TypeError or ValueError. */
+enum { PL_FOREVER_S = 1000000000 };
+int pl_seconds(PyObject *value, const char *what, double *seconds);
 /* Takes known keywords out of (values, kwnames); an unknown one raises TypeError. 0 or -1. */
 int pl_options_parse(struct pl_options *options, PyObject *const *values, PyObject *kwnames);
 /* What hosts it means in this pool. 0, or -1 with an exception. */

@@ -298,14 +298,9 @@ static int timeout_arg(PyObject *const *args, Py_ssize_t nargs, PyObject *kwname
                      PyTuple_GET_ITEM(kwnames, 0));
         return -1;
     }
-    if (nargs + nkw == 0 || args[0] == Py_None)
+    if (nargs + nkw == 0)
         return 0;
-    *timeout = PyFloat_AsDouble(args[0]);
-    if (*timeout == -1 && PyErr_Occurred())
-        return -1;
-    if (!(*timeout >= 0))
-        *timeout = 0;
-    return 0;
+    return pl_seconds(args[0], "timeout= is a number of seconds, or None", timeout);
 }
 
 static int wait_or_raise(struct pl_future *self, double timeout) {

@@ -149,8 +149,8 @@ static PyObject *imap_next_method(struct pl_imap *self, PyObject *args, PyObject
     PyObject *wish = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:next", names, &wish))
         return NULL;
-    double timeout = wish == Py_None ? -1 : PyFloat_AsDouble(wish);
-    if (wish != Py_None && timeout == -1 && PyErr_Occurred())
+    double timeout;
+    if (pl_seconds(wish, "timeout= is a number of seconds, or None", &timeout) < 0)
         return NULL;
     PyObject *value = imap_get(self, timeout);
     if (!value && !PyErr_Occurred())

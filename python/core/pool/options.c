@@ -10,6 +10,25 @@ static int bad(const char *what, PyObject *value) {
     return -1;
 }
 
+/* A value of a kind that cannot be one is a TypeError, as of any function. */
+static int bad_type(const char *what, PyObject *value) {
+    PyErr_Format(PyExc_TypeError, "%s, not %.200R", what, value);
+    return -1;
+}
+
+/* The exception that is set, if it is about the value and not about the program, becomes one that says what is expected. */
+static int bad_number(const char *what, PyObject *value) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "%s; this number is too large", what);
+        return -1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
+    PyErr_Clear();
+    return bad_type(what, value);
+}
+
 static int set_count(PyObject *value, const char *what, Py_ssize_t *out) {
     if (value == Py_None) {
         *out = 0;
@@ -17,20 +36,32 @@ static int set_count(PyObject *value, const char *what, Py_ssize_t *out) {
     }
     Py_ssize_t n = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (n == -1 && PyErr_Occurred())
-        return -1;
+        return bad_number(what, value);
     if (n < 0)
         return bad(what, value);
     *out = n;
     return 0;
 }
 
-static int set_timeout(struct pl_options *o, PyObject *value) {
-    double seconds = value == Py_None ? 0 : PyFloat_AsDouble(value);
+int pl_seconds(PyObject *value, const char *what, double *out) {
+    *out = -1;
+    if (value == Py_None)
+        return 0;
+    double seconds = PyFloat_AsDouble(value);
     if (seconds == -1 && PyErr_Occurred())
+        return bad_number(what, value);
+    if (seconds != seconds)
+        return bad(what, value);
+    *out = seconds > PL_FOREVER_S ? -1 : seconds < 0 ? 0 : seconds;
+    return 0;
+}
+
+static int set_timeout(struct pl_options *o, PyObject *value) {
+    static const char *const what = "timeout= is a number of seconds above 0, or None";
+    if (pl_seconds(value, what, &o->timeout) < 0)
         return -1;
-    if (value != Py_None && !(seconds > 0))
-        return bad("timeout= is a number of seconds above 0, or None", value);
-    o->timeout = seconds;
+    if (o->timeout == 0)
+        return bad(what, value);
     return 0;
 }
 
@@ -176,7 +207,7 @@ static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0)
         return set_timeout(o, value);
     if (PyUnicode_CompareWithASCIIString(name, "retries") == 0) {
-        if (set_count(value, "retries= is a number of runs, at least 0", &n) < 0)
+        if (set_count(value, "retries= is a number of runs, at least 0, or None", &n) < 0)
             return -1;
         o->retries = n > 255 ? 255 : (int)n;
         return 0;

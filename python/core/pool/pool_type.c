@@ -480,8 +480,8 @@ static PyObject *pool_join(struct pl_pool *self, PyObject *args, PyObject *kwarg
     struct pl_core *core = own_core(self);
     if (!core || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$p:join", names, &wish, &unsized))
         return NULL;
-    double timeout = wish == Py_None ? -1 : PyFloat_AsDouble(wish);
-    if (PyErr_Occurred())
+    double timeout;
+    if (pl_seconds(wish, "timeout= is a number of seconds, or None", &timeout) < 0)
         return NULL;
     if (core->closing && pl_jobs_drain(core, unsized) < 0)
         return NULL;

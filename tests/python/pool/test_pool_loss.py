@@ -45,6 +45,19 @@ def test_death_is_named(process_pool, death):
     assert process_pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
 
 
+def test_nobody_blames_the_kernel_without_a_reason(process_pool):
+    said = []
+    for _ in range(3):  # the machine may run out of memory this very moment, but hardly each time
+        with pytest.raises(WorkerLost) as caught:
+            process_pool.pipe(kill_self)
+        said.append("memory" in str(caught.value))
+    assert not all(said)
+    with ergon.ProcessPool(1) as pool:
+        with pytest.raises(WorkerLost) as caught:
+            pool.pipe(kill_self)
+        assert "memory" not in str(caught.value)
+
+
 @pytest.mark.parametrize("method", ["map", "imap", "uimap", "amap", "apipe", "submit"])
 def test_every_method_ends(process_pool, method):
     calls = {

@@ -1,6 +1,7 @@
 """Options: time limits, retries, progress, resources, views of a pool."""
 
 import os
+import resource
 import time
 
 import ergon
@@ -129,6 +130,69 @@ def test_retries_of_a_map(process_pool, tmp_path):
 
 def test_retries_as_a_view(process_pool, tmp_path):
     assert process_pool.options(retries=1).pipe(count_and_die, str(tmp_path / "count"), 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("timeout", "x", TypeError),
+        ("timeout", float("nan"), ValueError),
+        ("timeout", -1, ValueError),
+        ("timeout", 10**400, ValueError),
+        ("chunksize", "a", TypeError),
+        ("chunksize", 1.5, TypeError),
+        ("chunksize", 10**30, ValueError),
+        ("retries", "a", TypeError),
+        ("retries", -1, ValueError),
+        ("retries", 10**30, ValueError),
+    ],
+)
+def test_what_is_wrong_with_an_option_names_it(pool, option, value, error):
+    with pytest.raises(error, match=f"^{option}= is a number of"):
+        pool.map(abs, [-1], **{option: value})
+
+
+def test_time_limits_as_long_as_for_ever(parallel_pool):
+    for long in (float("inf"), 1e10, 1e300):
+        assert parallel_pool.submit(sleepy, 0.01, timeout=long).result(long) == 0.01
+        assert parallel_pool.imap(sleepy, [0.01]).next(long) == 0.01
+
+
+@pytest.mark.parametrize("kind", [ergon.ThreadPool, ergon.ProcessPool])
+def test_more_workers_than_there_can_be(kind):
+    for n in (1001, 5000, 10**9, 10**30):
+        with pytest.raises(ValueError, match=f"^{kind.__name__} takes at most 1000 workers"):
+            kind(n)
+    with pytest.raises(ValueError, match="at most 1000 workers"):
+        ergon.Pool("local:600", "threads:600")
+    with kind(1) as pool, pytest.raises(ValueError, match="^nodes takes at most 1000"):
+        pool.nodes = 5000
+
+
+def test_more_workers_than_the_user_may_have(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 100))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ValueError, match=r"at most 100 processes and threads \(ulimit -u\), not 101"):
+        ergon.ProcessPool(101)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "error"),
+    [
+        ("max_tasks", "x", TypeError),
+        ("max_tasks", 1.5, TypeError),
+        ("max_tasks", -1, ValueError),
+        ("max_tasks", 10**30, ValueError),
+        ("grace", "x", TypeError),
+        ("grace", -1, ValueError),
+        ("grace", float("nan"), ValueError),
+        ("stop_limit", "x", TypeError),
+        ("stop_limit", float("nan"), ValueError),
+    ],
+)
+def test_what_is_wrong_with_a_keyword_names_it(keyword, value, error):
+    with pytest.raises(error, match=f"^{keyword}= is a number of"):
+        ergon.ThreadPool(1, **{keyword: value})
 
 
 def test_bad_retries(pool):
