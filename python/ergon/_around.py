@@ -12,11 +12,13 @@ value, and one pickle of all values, which a worker loads only when it has somet
 import contextvars
 import enum
 import functools
+import gc
 import os
 import sys
+import threading
 import types
 
-from . import _core, _identity, _reducers
+from . import _core, _felt, _identity, _reducers
 
 ENTRY, SIZE, TYPE, FUNCTION, CELL, SMALL, LARGE = range(7)  # enum witness in core/flow/around.c
 
@@ -27,9 +29,16 @@ _NATIVE: tuple = (
     types.WrapperDescriptorType,
     types.MethodWrapperType,
 )
+_SPECIAL = frozenset(
+    {types.FunctionType, types.ModuleType, types.MethodType, contextvars.ContextVar, functools.partial, property}
+    | {functools.cached_property, functools._lru_cache_wrapper, staticmethod, classmethod, threading.local}
+    | {_core.Functional, _core.Schedule, *_NATIVE}
+)
 _DESCRIPTORS: tuple = (types.MemberDescriptorType, types.GetSetDescriptorType)
-_LOOKED_AT = 20_000  # objects, in search of what a function may come to
-_ITEMS = 1_000  # of a list, tuple, set or dict
+_ONE_BY_ONE = 20_000  # objects, in search of what a function may come to; then they are looked at by the thousand
+_LOOKED_AT = 2_000_000  # what leads to more is called in place
+_ITEMS = 1_000  # of a list, tuple, set or dict: the others are looked at by the thousand
+_BOXES = frozenset({list, tuple, set, frozenset, dict})
 _CHECKED = 1 << 16  # bytes: what is larger is compared only when a scheduled function begins
 _NEVER = frozenset(
     {"builtins", "sys", "os", "platform", "__main__", "__mp_main__"}
@@ -140,11 +149,17 @@ class _Reach:
         self.todo = []
         self.variables = {}  # id -> context variable
         self.placed = {}  # id -> places of a context variable that is an attribute there
+        self.named = set()  # what functions name
+        self.here = False  # they look at what no worker has
 
     def run(self, roots):
         self.todo.extend((root, frozenset()) for root in roots)
-        while self.todo and len(self.seen) < _LOOKED_AT:
-            self._look(*self.todo.pop())
+        while self.todo and not self.here:
+            value, names = self.todo.pop()
+            if len(self.seen) < _ONE_BY_ONE or not self._is_plain(value):
+                self._look(value, names)
+            else:
+                self._many([value], names)
         for key, variable in self.variables.items():
             self._variable(variable, self.placed.get(key, ()))
 
@@ -193,14 +208,46 @@ class _Reach:
             self.todo.append((value.func, names))
         elif kind is functools._lru_cache_wrapper:
             self.todo.append((value.__wrapped__, names))
+        elif kind is types.BuiltinFunctionType:
+            self.here = self.here or _felt.is_asked(value)
         elif kind not in _NATIVE:
             self.todo.append((kind, names))
             self._each(_inside(value).values(), names)
 
     def _each(self, values, names):
-        for _, one in zip(range(_ITEMS), values, strict=False):
+        rest = iter(values)
+        for _, one in zip(range(_ITEMS), rest, strict=False):
             if type(one) not in _ATOMS:
                 self.todo.append((one, names))
+        if len(values) > _ITEMS:
+            self._many([one for one in rest if type(one) not in _ATOMS], names)
+
+    def _is_plain(self, value):
+        """A container, or an instance of a class that has been looked at."""
+        kind = type(value)
+        if kind in _BOXES:
+            return True
+        return id(kind) in self.seen and kind not in _SPECIAL and not issubclass(kind, type)
+
+    def _many(self, values, names):
+        """Goes through them and what is in them, for what is neither plain nor in them."""
+        seen, boxes = self.seen, list(values)
+        while boxes:
+            inner = []
+            for value in boxes:
+                if id(value) in seen:
+                    continue
+                if self._is_plain(value):
+                    seen[id(value)] = value
+                    inner.append(value)
+                else:
+                    self.todo.append((value, names))
+                    if len(self.todo) > _LOOKED_AT:
+                        break
+            if len(seen) > _LOOKED_AT or len(self.todo) > _LOOKED_AT:
+                self.here = True
+                return
+            boxes = [one for one in gc.get_referents(*inner) if type(one) not in _ATOMS] if inner else ()
 
     def _function(self, function):
         space, code = function.__globals__, function.__code__
@@ -209,6 +256,7 @@ class _Reach:
         if _is_library_file(code.co_filename) or (known and not _is_user(module)):
             return
         names = frozenset(_identity._names(code))
+        self.named |= names
         self.witnesses.append((FUNCTION, function, None, None))
         for cell in function.__closure__ or ():
             try:
@@ -261,7 +309,12 @@ class _Reach:
             return
         if _is_user(module):
             self._names(space, None if _by_reference(name) is None else name, names)
-        elif name not in _NEVER and not name.startswith("ergon"):
+        elif name in _NEVER or name.startswith("ergon"):
+            self.here = self.here or _felt.asks(name, names)
+            for inner in _felt.of_sys(names) if name == "sys" else ():
+                self._item(name, "", inner, space[inner], space, inner)
+        else:
+            self.here = self.here or _felt.asks(name, names)
             for inner in names & space.keys():
                 value = space[inner]
                 if isinstance(value, types.ModuleType):
@@ -336,6 +389,9 @@ class _Reach:
             self.variables[id(value)] = value
             self.placed.setdefault(id(value), []).append((module, path, name))
             return
+        elif type(value) is threading.local:
+            self.witnesses.append((SMALL, owner, key, None))
+            value = _Local(dict(vars(value)), value)
         elif _is_random(value) or isinstance(value, (property, functools.cached_property, *_DESCRIPTORS)):
             return
         else:
@@ -343,7 +399,7 @@ class _Reach:
         self.items[module, path, name] = value
 
 
-# --- the process ---------------------------------------------------------------------------------------------------------
+# --- the process: _felt.py has what else is felt all over it ---------------------------------------------------------------------------------------------------------
 
 _baseline: dict = {}  # as workers of the pool find it when they start
 _ever: set = set()  # what was sent once is always sent: it may go back to what it was
@@ -359,8 +415,9 @@ def _folder():
 
 def began():
     """A pool of functionals is being opened."""
-    _baseline.update(folder=_folder(), environ=dict(os.environ), path=list(sys.path), recursion=sys.getrecursionlimit())
     _core._flow_moved()
+    _felt.began()
+    _baseline.update(folder=_folder(), environ=dict(os.environ), path=list(sys.path), recursion=sys.getrecursionlimit())
 
 
 def _filters():
@@ -408,7 +465,7 @@ def _locale():
     import _locale
 
     now = _locale.setlocale(_locale.LC_ALL, None)
-    plain = all(p.startswith("LC_CTYPE=") or p.endswith("=C") for p in now.split(";")) if "=" in now else now == "C"
+    plain = "=" in now and all(p.startswith("LC_CTYPE=") or p.endswith("=C") for p in now.split(";"))
     return None if plain else now
 
 
@@ -426,10 +483,11 @@ def _process():
         "errors": errors,
         "printing": printing,
         "locale": _locale(),
+        **_felt.read(),
     }
     found = {}
     for name, value in now.items():
-        usual = sys.int_info.default_max_str_digits if name == "digits" else _baseline.get(name)
+        usual = sys.int_info.default_max_str_digits if name == "digits" else _baseline.get(name, _felt.usual(name))
         if value != usual or name in _ever:
             _ever.add(name)
             found[None, "", name] = value
@@ -468,7 +526,7 @@ def _current(owner, key):
 
 
 def make(function, kinds, codes, before):
-    """(what to send for the function, witnesses).
+    """(what to send for the function, witnesses). None to send: no worker can have what it looks at.
 
     kinds: types of arguments it was called with. codes: functions by value among them, empty. before: what was sent.
     """
@@ -476,7 +534,7 @@ def make(function, kinds, codes, before):
     reach.run([*kinds, *codes, function])  # which comes first: what arguments lead to may be too much to look at
     items = reach.items
     items.update((place, _USUAL) for place in (reach.usual & _sent) - items.keys())
-    sent = before.args[0] if function_of(before) is not before else None
+    sent = before.args[0] if type(before) is functools.partial and function_of(before) is not before else None
     for *place, _ in sent[2] if sent else ():  # where a name is missing now that was there
         module, path, name = place = tuple(place)
         if place not in items and module is not None:
@@ -484,22 +542,25 @@ def make(function, kinds, codes, before):
             if isinstance(owner, (types.ModuleType, type)) and name not in vars(owner):
                 items[place] = _ABSENT
     items.update(_process())
+    here = reach.here or _felt.prints_elsewhere(reach.named)
+    here = here or ((None, "", "limits") in items and _felt.is_tight(items[None, "", "limits"]))
     places, values, pickled = [], [], {}
     for place, value in items.items():
         digest = _digest(value)
         if digest is not None and not _is_constant(value):
             try:
-                pickled[id(value)] = len(_core.dumps(value))
+                pickled[id(value.local if type(value) is _Local else value)] = len(_core.dumps(value))
             except Exception:
                 digest = None
-        if digest is None and type(value) is _Variable:
-            place, value = (None, ":".join(map(str, place)), "nameless"), None
-            digest = _digest(value)
+        if place[2] == "nameless" or (digest is None and type(value) is _Variable):
+            here = True
         if digest is None:  # workers have one of their own
             continue
         places.append((*place, digest))
         values.append(value)
     witnesses = list(_sized(reach.witnesses, pickled))
+    if here:
+        return None, witnesses
     if not places:
         return function, witnesses
     places = tuple(places)
@@ -527,6 +588,16 @@ class _Variable:
         return _Variable, (self.value, self.variable)
 
 
+class _Local:
+    """What a threading.local holds for the thread that calls."""
+
+    def __init__(self, inside, local=None):
+        self.inside, self.local = inside, local
+
+    def __reduce__(self):
+        return _Local, (self.inside,)
+
+
 _tokens: dict = {}  # context variable -> of the first time it was set
 
 
@@ -537,11 +608,6 @@ def _set_variable(variable, value):
         _tokens.setdefault(variable, token)
     elif (token := _tokens.pop(variable, None)) is not None:
         variable.reset(token)
-
-
-def _set_nameless(value):
-    """Nothing says which variable of a worker it is, or its value stays where it is: the call is made there."""
-    raise _identity.Here
 
 
 def call(state, function, /, *args, **kwargs):
@@ -620,6 +686,9 @@ def _write(place, value, known):
     now = _read(place)
     if isinstance(value, _Variable):
         _set_variable(now, value.value)
+    elif isinstance(value, _Local):
+        vars(now).clear()
+        vars(now).update(value.inside)
     elif value is _USUAL:
         if (value := _own.get(place, _USUAL)) is not _USUAL:
             setattr(owner, name, value)
@@ -740,5 +809,5 @@ _PROCESS = {
     "printing": _set_printing,
     "locale": _set_locale,
     "variable": lambda value: _set_variable(value.variable, value.value),
-    "nameless": _set_nameless,
+    **_felt.SETTERS,
 }

@@ -36,6 +36,16 @@ def _is_array(value):
     return numpy is not None and isinstance(value, (numpy.ndarray, numpy.void))
 
 
+def _zone(value):
+    """That of a time, which the collector does not know of; None for one that copies are as good as, or there only once."""
+    module = sys.modules.get("datetime")
+    if module is None or type(value) in _PLAIN or not isinstance(value, (module.datetime, module.time)):
+        return None
+    zone = value.tzinfo
+    named = sys.modules.get("zoneinfo")
+    return None if zone is module.timezone.utc or (named is not None and type(zone) is named.ZoneInfo) else zone
+
+
 def _inside(value):
     """What it refers to, once for each reference."""
     if type(value) is types.FunctionType:
@@ -46,6 +56,8 @@ def _inside(value):
         if value.dtype.hasobject:
             inner.extend(value.ravel("K").tolist() if value.shape else [value.item()])
         return inner
+    if (zone := _zone(value)) is not None:
+        return [zone]
     found = gc.get_referents(value)
     if type(value) is dict and value and not found:  # CPython 3.13: an object's attributes, which it has itself
         raise Here
@@ -188,6 +200,9 @@ def _of_function(function, module):
         yield ("d", n), value
     for name, value in (function.__kwdefaults__ or {}).items():
         yield ("w", name), value
+    for n, value in enumerate(function.__code__.co_consts):
+        if type(value) is tuple or type(value) is frozenset:
+            yield ("n", n), value
     space = function.__globals__
     if space is module:
         names = _names(function.__code__)
@@ -221,6 +236,8 @@ def _steps(value, module):
     elif kind is types.MethodType:
         yield ("a", "__func__"), value.__func__
         yield ("a", "__self__"), value.__self__
+    elif (zone := _zone(value)) is not None:
+        yield ("a", "tzinfo"), zone
     attributes = getattr(value, "__dict__", None)
     if type(attributes) is dict:
         for name, inner in attributes.items():
@@ -247,6 +264,8 @@ def _step(value, step):
         return value.__defaults__[key]
     if kind == "w":
         return value.__kwdefaults__[key]
+    if kind == "n":
+        return value.__code__.co_consts[key]
     inner = value.__globals__[key]
     return inner if kind == "g" else vars(inner)[step[2]]
 

@@ -34,7 +34,7 @@ class Statement:
     """What happened at one statement."""
 
     def __init__(self):
-        self.names, self.ahead, self.waited, self.here, self.seconds, self.stops = {}, 0, 0, 0, 0.0, {}
+        self.names, self.ahead, self.waited, self.places, self.seconds, self.stops = {}, 0, 0, {}, 0.0, {}
 
     def add(self, what, much):
         if what == _WAITED:
@@ -46,9 +46,13 @@ class Statement:
         elif what == "waited for":
             self.waited += much
         elif what.startswith("ran in place"):
-            self.here += much
+            self.places[what] = self.places.get(what, 0) + much
         else:
             self.stops[what] = self.stops.get(what, 0) + much
+
+    @property
+    def here(self):
+        return sum(self.places.values())
 
     @property
     def calls(self):
@@ -66,8 +70,7 @@ class Statement:
             said.append(f"{self.ahead} ran ahead")
         if self.waited:
             said.append(f"{self.waited} waited for")
-        if self.here:
-            said.append(f"{self.here} ran in place: it is quicker here")
+        said.extend(f"{much} {what}" for what, much in self.places.items())
         if self.seconds >= 0.0005:
             said.append(f"{_time(self.seconds)} of waiting")
         return f"{', '.join(self.names)}: {', '.join(said)}" if said else ""

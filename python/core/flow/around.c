@@ -67,12 +67,30 @@ static void note(struct flow_state *st, struct fl_sig *sig, unsigned which, PyOb
         Py_XSETREF(st->process.held[which], Py_XNewRef(o));
 }
 
+/* Items may be replaced in place: those that were there are held. */
 static void note_list(struct flow_state *st, struct fl_sig *sig, unsigned which, PyObject *list) {
     Py_ssize_t n = list && PyList_Check(list) ? PyList_GET_SIZE(list) : 0;
+    PyObject *kept = st->process.held[which + 1];
+    int same = kept && PyTuple_GET_SIZE(kept) == n;
+    for (Py_ssize_t i = 0; same && i < n; i++)
+        same = PyTuple_GET_ITEM(kept, i) == PyList_GET_ITEM(list, i);
     note(st, sig, which, list);
-    fl_sig_add(sig, (uint64_t)n);
-    note(st, sig, which + 1, n ? PyList_GET_ITEM(list, 0) : NULL);
-    note(st, sig, which + 2, n ? PyList_GET_ITEM(list, n - 1) : NULL);
+    if (!same) {
+        kept = n ? PyList_AsTuple(list) : PyTuple_New(0);
+        if (!kept)
+            PyErr_Clear(); /* no memory: it has changed the next time as well */
+        Py_XSETREF(st->process.held[which + 1], kept);
+        st->process.items_changed++;
+    }
+    fl_sig_add(sig, st->process.items_changed);
+}
+
+/* Not held: a file that nobody refers to any more is closed. */
+static void note_streams(struct fl_process *p, struct fl_sig *sig) {
+    for (int i = 0; i < 2; i++)
+        fl_sig_add(sig, (uint64_t)(uintptr_t)(p->spaces[0] && p->streams[i]
+                                                  ? PyDict_GetItem(p->spaces[0], p->streams[i])
+                                                  : NULL));
 }
 
 static void note_folder(struct fl_sig *sig) {
@@ -151,8 +169,11 @@ static void look_around(struct flow_state *st) {
     PyObject *decimal = imported("decimal");
     PyObject *get = decimal ? PyDict_GetItemString(decimal, "getcontext") : NULL;
     static const char *const lists[][2] = {{"sys", "path"}, {"warnings", "filters"}};
+    static const char *const streams[] = {"stdout", "stderr"};
+    fl_notice_look();
     for (int i = 0; i < 2; i++) {
-        if (!p->names[i] && !(p->names[i] = PyUnicode_InternFromString(lists[i][1])))
+        if ((!p->names[i] && !(p->names[i] = PyUnicode_InternFromString(lists[i][1]))) ||
+            (!p->streams[i] && !(p->streams[i] = PyUnicode_InternFromString(streams[i]))))
             break;
         PyObject *space = imported(lists[i][0]);
         if (space != p->spaces[i])
@@ -163,11 +184,6 @@ static void look_around(struct flow_state *st) {
     fl_sig_add(&p->rare, imported("numpy") != NULL);
     if (get != p->getcontext)
         Py_XSETREF(p->getcontext, Py_XNewRef(get));
-    PyObject *digits = PySys_GetObject("get_int_max_str_digits");
-    PyObject *number = digits ? PyObject_CallNoArgs(digits) : NULL;
-    if (number)
-        fl_sig_add(&p->rare, PyLong_AsUnsignedLongLongMask(number));
-    Py_XDECREF(number);
     PyErr_Clear();
 }
 
@@ -185,7 +201,9 @@ static int look_at_process(struct fl_session *s) {
     fl_sig_add(&sig, (uint64_t)Py_GetRecursionLimit());
     note(st, &sig, 0, context_variables());
     note_list(st, &sig, 1, p->spaces[0] ? PyDict_GetItem(p->spaces[0], p->names[0]) : NULL);
-    note_list(st, &sig, 4, p->spaces[1] ? PyDict_GetItem(p->spaces[1], p->names[1]) : NULL);
+    note_list(st, &sig, 3, p->spaces[1] ? PyDict_GetItem(p->spaces[1], p->names[1]) : NULL);
+    note_streams(p, &sig);
+    fl_sig_add(&sig, fl_noticed());
     if (note_decimal(p, &sig) < 0)
         return -1;
     if (sig.a != p->sig.a || sig.b != p->sig.b) {
@@ -230,6 +248,11 @@ static int holds(const struct fl_witness *w) {
     return 1;
 }
 
+/* What a threading.local holds is this thread's. */
+static int is_local(PyObject *value) {
+    return value && strcmp(Py_TYPE(value)->tp_name, "_thread._local") == 0;
+}
+
 /* 0 or -1. */
 static int contents(struct flow_state *st, const struct fl_around *a, enum witness kind,
                     struct fl_sig *sig) {
@@ -238,7 +261,9 @@ static int contents(struct flow_state *st, const struct fl_around *a, enum witne
         if (a->list[i].kind != kind)
             continue;
         PyObject *value = Py_XNewRef(value_now(&a->list[i]));
-        int rc = fl_sig_add_value(st, sig, value);
+        if (is_local(value))
+            Py_SETREF(value, PyObject_GetAttrString(value, "__dict__"));
+        int rc = PyErr_Occurred() ? -1 : fl_sig_add_value(st, sig, value);
         Py_XDECREF(value);
         if (rc < 0)
             return -1;
@@ -352,12 +377,14 @@ static PyObject *make(struct fl_session *s, struct fl_functional *f, uint64_t pr
     struct fl_around fresh = {.process = process, .began = s->serial, .sent_with = a->met};
     PyThreadState *thread = PyThreadState_Get();
     PyThreadState_EnterTracing(thread); /* profilers do not see us */
+    fl_notice_reading(1);
     PyObject *module = PyImport_ImportModule("ergon._around");
     PyObject *codes = module ? PyDict_Values(a->codes) : NULL;
     PyObject *made = codes ? PyObject_CallMethod(module, "make", "OOOO", f->function, a->kinds,
                                                  codes, a->sent ? a->sent : f->function)
                            : NULL;
     Py_XDECREF(codes);
+    fl_notice_reading(-1);
     PyThreadState_LeaveTracing(thread);
     Py_XDECREF(module);
     PyObject *sent, *witnesses;
@@ -482,6 +509,15 @@ static int look_at_kinds(struct flow_state *st, struct fl_around *a, PyObject *c
     return rc;
 }
 
+/* None: no worker can have what it looks at. */
+static PyObject *for_workers(struct flow_state *st, PyObject *sent) {
+    if (sent != Py_None)
+        return sent;
+    Py_DECREF(sent);
+    PyErr_SetNone(st->need_value);
+    return NULL;
+}
+
 PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const *args,
                     Py_ssize_t nargs) {
     struct fl_functional *f = (struct fl_functional *)functional;
@@ -499,7 +535,7 @@ PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const 
     int more = look_at_kinds(s->st, a, args, nargs);
     if (!more && a->sent && s->passing && a->session == s->serial && a->pass == s->pass &&
         a->sent_with == a->met)
-        return Py_NewRef(a->sent);
+        return for_workers(s->st, Py_NewRef(a->sent));
     if (look_at_process(s) < 0)
         return NULL;
     uint64_t process = s->st->process.version; /* of this thread: others count it up for theirs */
@@ -514,7 +550,7 @@ PyObject *fl_around(struct fl_session *s, PyObject *functional, PyObject *const 
         a->session = s->serial;
         a->pass = s->pass;
     }
-    return sent;
+    return for_workers(s->st, sent);
 }
 
 int fl_around_traverse(const struct fl_around *a, visitproc visit, void *arg) {

@@ -21,7 +21,7 @@
  *   entry.c       calls under way; ahead.c passes; suspended.c sessions of generators and coroutines
  *   job.c         calls of async functionals
  *   signature.c   what two calls must have in common to be the same
- *   around.c      what a functional can see besides its arguments
+ *   around.c      what a functional can see besides its arguments; notice.c what changes the process
  *   types.c       Schedule and Functional
  *   state.c       module state and glue
  *
@@ -75,12 +75,13 @@ struct fl_sig {
 struct fl_process {
     struct fl_sig sig,
         rare; /* as it is; the part of it that is looked at when a scheduled function begins */
-    uint64_t version;               /* counts its changes */
-    uint64_t looked;                /* serial of the session that looked last */
-    PyObject *held[7];              /* what was compared; strong */
-    PyObject *spaces[2], *names[2]; /* of the lists that are looked at; strong */
-    PyObject *getcontext;           /* decimal's; strong. NULL: it is not imported */
-    PyObject *context;              /* a copy of decimal's, whose traps look into it; strong */
+    uint64_t version;       /* counts its changes */
+    uint64_t looked;        /* serial of the session that looked last */
+    PyObject *held[7];      /* what was compared; strong */
+    uint64_t items_changed; /* counts changes of items of the lists that are looked at */
+    PyObject *spaces[2], *names[2], *streams[2]; /* of the lists that are looked at; strong */
+    PyObject *getcontext;                        /* decimal's; strong. NULL: it is not imported */
+    PyObject *context; /* a copy of decimal's, whose traps look into it; strong */
     uint64_t traps_changed;
     struct fl_sig decimal;   /* what was read in the context … */
     unsigned char bits[256]; /* … that looked like this */
@@ -414,13 +415,18 @@ int fl_sig_loose(struct fl_run *run, struct flow_state *st, PyObject *functional
 /* --- around.c ------------------------------------------------------------------------------------------------------ */
 struct fl_around;
 /* What workers are given for the functional, so that it sees there what it would see here: new reference. NULL: exception; the
- * call has to be made here. */
+ * call has to be made here: need_value where workers cannot have what it looks at. */
 PyObject *fl_around(struct fl_session *session, PyObject *functional, PyObject *const *args,
                     Py_ssize_t nargs);
 void fl_around_moved(
     struct flow_state *st); /* what workers begin with is something else from now on */
 int fl_around_traverse(const struct fl_around *around, visitproc visit, void *arg);
 void fl_around_free(struct fl_around *around); /* NULL: none */
+
+/* --- notice.c ------------------------------------------------------------------------------------------------------ */
+void fl_notice_look(void);          /* for functions of modules that were imported meanwhile */
+void fl_notice_reading(int change); /* +1, -1: this thread only looks */
+uint64_t fl_noticed(void);          /* counts calls of functions that change the process */
 
 /* --- job.c --------------------------------------------------------------------------------------------------------- */
 struct fl_job {

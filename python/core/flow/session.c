@@ -266,9 +266,15 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     }
     count_place(s, args);
     if (fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
+        int unseen = PyErr_ExceptionMatches(s->st->need_value);
+        if (!unseen && !PyErr_ExceptionMatches(PyExc_Exception))
             return NULL;
         PyErr_Clear();
+        fl_session_explain(s, functional,
+                           unseen ? "ran in place: it looks at what only this process has"
+                                  : "ran in place: its arguments cannot be pickled",
+                           0);
+        s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
     struct fl_entry *e = fl_entry_find(s, functional, &sig, 0, fl_site_real(s));

@@ -93,15 +93,32 @@ PyDoc_STRVAR(moved_doc, "_flow_moved($module, /)\n--\n\n"
 
 static PyObject *moved(PyObject *module, PyObject *none) {
     (void)none;
+    fl_notice_look();
     fl_around_moved(fl_state_of(module));
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(noticed_doc,
+             "_flow_noticed($module, /)\n--\n\n"
+             "Counts calls of functions that change what is felt all over the process.");
+
+static PyObject *noticed(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    fl_notice_look();
+    return PyLong_FromUnsignedLongLong(fl_noticed());
+}
+
 static PyMethodDef functions[] = {
-    {"_flow_moved", moved, METH_NOARGS, moved_doc},  {"_flow_sweep", sweep, METH_NOARGS, sweep_doc},
-    {"_flow_watch", watch, METH_VARARGS, watch_doc}, {"_flow_look", look, METH_O, look_doc},
-    {"_flow_explain", explain, METH_O, explain_doc}, {"_flow_stats", stats, METH_NOARGS, stats_doc},
-    {"_flow_enable", enable, METH_O, enable_doc},    {NULL, NULL, 0, NULL},
+    {"_flow_noticed", noticed, METH_NOARGS, noticed_doc},
+    {"_flow_moved", moved, METH_NOARGS, moved_doc},
+    {"_flow_sweep", sweep, METH_NOARGS, sweep_doc},
+    {"_flow_watch", watch, METH_VARARGS, watch_doc},
+    {"_flow_look", look, METH_O, look_doc},
+    {"_flow_explain", explain, METH_O, explain_doc},
+    {"_flow_stats", stats, METH_NOARGS, stats_doc},
+    {"_flow_enable", enable, METH_O, enable_doc},
+    {NULL, NULL, 0, NULL},
 };
 
 static int intern(PyObject **to, const char *text) {
@@ -208,6 +225,7 @@ void flow_state_clear(struct flow_state *st) {
     for (int i = 0; i < 2; i++) {
         Py_CLEAR(st->process.spaces[i]);
         Py_CLEAR(st->process.names[i]);
+        Py_CLEAR(st->process.streams[i]);
     }
     for (unsigned i = 0; i < sizeof st->process.held / sizeof *st->process.held; i++)
         Py_CLEAR(st->process.held[i]);

@@ -5,6 +5,7 @@
 
 #include "base/map.h"
 
+#include <datetime.h>
 #include <string.h>
 
 struct walk {
@@ -63,13 +64,29 @@ static int visit(PyObject *o, void *walk) {
     return is_atom(o) ? 0 : meet(walk, o);
 }
 
-static int of_array_type(PyTypeObject *type) {
+static int is_of(PyTypeObject *type, const char *name, const char *other) {
     for (; type; type = type->tp_base)
         if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
-            (strcmp(type->tp_name, "numpy.ndarray") == 0 ||
-             strcmp(type->tp_name, "numpy.void") == 0))
+            (strcmp(type->tp_name, name) == 0 || strcmp(type->tp_name, other) == 0))
             return 1;
     return 0;
+}
+
+/* What a time refers to, the collector does not know. That of UTC there is once, and those by name as good as. */
+static int meet_zone(struct walk *w, PyObject *o) {
+    if (!PyDateTimeAPI)
+        PyDateTime_IMPORT;
+    if (!PyDateTimeAPI) {
+        PyErr_Clear();
+        return -1;
+    }
+    PyObject *zone = PyDateTime_Check(o) ? PyDateTime_DATE_GET_TZINFO(o)
+                     : PyTime_Check(o)   ? PyDateTime_TIME_GET_TZINFO(o)
+                                         : Py_None;
+    if (zone == Py_None || zone == PyDateTime_TimeZone_UTC ||
+        strcmp(Py_TYPE(zone)->tp_name, "zoneinfo.ZoneInfo") == 0)
+        return 0;
+    return meet(w, zone);
 }
 
 /* An array that has its own memory, and numbers in it. */
@@ -101,8 +118,10 @@ static int enter(struct walk *w, PyObject *o) {
         return -1;
     if (core_dict_is_elsewhere(o))
         return -1;
-    if (type != &PyDict_Type && type != &PySet_Type && of_array_type(type))
+    if (type != &PyDict_Type && type != &PySet_Type && is_of(type, "numpy.ndarray", "numpy.void"))
         return is_plain_array(o) ? 0 : -1;
+    if (is_of(type, "datetime.datetime", "datetime.time") && meet_zone(w, o) < 0)
+        return -1;
     return PyObject_IS_GC(o) && type->tp_traverse ? type->tp_traverse(o, visit, w) : 0;
 }
 
