@@ -44,7 +44,6 @@ struct fl_around {
 
 /* --- the process ------------------------------------------------------------------------------------------ */
 
-#if PY_VERSION_HEX < 0x030E0000
 /* The beginning of a context: its variables are one immutable object, another one after each change. */
 struct context {
     PyObject_HEAD PyObject *previous, *variables;
@@ -54,11 +53,6 @@ static PyObject *context_variables(void) {
     PyObject *context = PyThreadState_Get()->context;
     return context ? ((struct context *)context)->variables : NULL;
 }
-#else
-static PyObject *context_variables(void) {
-    return NULL; /* nothing is run ahead of there */
-}
-#endif
 
 /* Notes which object it is; held, so that no other can come to lie there. */
 static void note(struct flow_state *st, struct fl_sig *sig, unsigned which, PyObject *o) {

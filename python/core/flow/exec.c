@@ -134,6 +134,9 @@ static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *tabl
     case LOAD_CONST:
         fl_push(f, Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg)));
         return 0;
+    case LOAD_SMALL_INT:
+        fl_push(f, PyLong_FromLong(arg)); /* there for ever: this cannot fail */
+        return 0;
     case STORE_FAST: {
         PyObject *old = f->slots[arg];
         f->slots[arg] = fl_pop(f);

@@ -385,13 +385,14 @@ PyObject *fl_fork_generator(struct fl_run *run, PyObject *generator);
 PyObject *fl_scheduled_generator(struct flow_state *st, void **caller);
 /* A pass from where a coroutine of the program's is suspended. As fl_fork_pass; 1 also if it is not suspended. */
 int fl_fork_suspended(struct fl_run *run, PyObject *coroutine);
-/* Names the place the real function is at; args: of the call it makes. */
+/* Names the place the real function is at: it calls `called` with these arguments. */
 struct fl_place {
     void *frame, *code; /* only compared */
     int lasti;
     int direct; /* the frame itself called, not native code that it called */
 };
-void fl_place_now(struct fl_place *place, PyObject *const *args);
+void fl_place_now(struct fl_place *place, PyObject *called, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames);
 /* From begin to end no Python code runs in this thread but what is trusted (session->trusted), and no garbage is
  * collected. -1: cannot be had. */
 int fl_guard_begin(struct flow_state *st);

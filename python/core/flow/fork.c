@@ -6,14 +6,13 @@
 
 #if FL_FRAMES
 
-void fl_place_now(struct fl_place *place, PyObject *const *args) {
+void fl_place_now(struct fl_place *place, PyObject *called, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames) {
     iframe *i = frame_current();
     place->frame = i;
     place->lasti = i ? frame_at(i) : -1;
     place->code = i ? frame_code(i) : NULL;
-    place->direct =
-        i && args >= i->localsplus &&
-        args < i->localsplus + frame_code(i)->co_nlocalsplus + frame_code(i)->co_stacksize;
+    place->direct = i && frame_calls(i, called, args, nargs, kwnames);
 }
 
 /* What an instruction that is under way has on the stack, when native code called Python on its behalf: 1 all of it is
@@ -43,13 +42,13 @@ static int operands_live(int op) {
  * closed. Then what lies on the stack of the frame below may be dead already. */
 static int finalizes(iframe *i) {
     if (i->owner == FRAME_OWNED_BY_GENERATOR) {
-        PyObject *handled = ((PyGenObject *)_PyFrame_GetGenerator(i))->gi_exc_state.exc_value;
+        PyObject *handled = frame_generator(i)->gi_exc_state.exc_value;
         return handled && PyErr_GivenExceptionMatches(handled, PyExc_GeneratorExit);
     }
     if (PyUnicode_CompareWithASCIIString(frame_code(i)->co_name, "__del__") == 0)
         return 1;
     for (int k = 0; k < 3 && k < frame_code(i)->co_argcount; k++)
-        if (i->localsplus[k] && PyWeakref_Check(i->localsplus[k]))
+        if (frame_local(i, k) && PyWeakref_Check(frame_local(i, k)))
             return 1;
     return 0;
 }
@@ -76,16 +75,11 @@ static struct fl_frame *copy_frame(struct fl_run *run, iframe *i, int sp, int ne
         return NULL;
     }
     for (int k = 0; k < c->nlocalsplus + sp - dead; k++)
-        f->slots[k] = Py_XNewRef(i->localsplus[k]);
+        f->slots[k] = frame_take(i->localsplus[k]);
     f->sp = sp;
     f->ip = next;
     f->barrier = fl_is_barrier(run, c, i->f_globals);
     return f;
-}
-
-/* How much lies on the stack of a frame that waits for another one of Python. */
-static int held(iframe *i) {
-    return i->stacktop - frame_code(i)->co_nlocalsplus;
 }
 
 /* What follows the instruction f is at. */
@@ -207,10 +201,11 @@ static int repeat_native(struct fl_run *run, struct fl_frame *f) {
     return 0;
 }
 
-/* functools.partial with one argument of its own puts that where the callable lies on the stack, while it calls. */
+/* functools.partial with one argument of its own puts that where the callable lies on the stack, while it calls (until 3.13). */
 static int is_prefixed(struct fl_run *run, iframe *i, const struct fl_frame *f,
                        const struct calling *c) {
-    return c->args && run->args == i->localsplus + f->code->nlocalsplus + f->sp - c->operands + 1;
+    frame_ref *at = i->localsplus + f->code->nlocalsplus + f->sp - c->operands + 1;
+    return c->args && (const void *)run->args == (const void *)at;
 }
 
 static int enter_innermost(struct fl_run *run, iframe *i, struct fl_frame *f, PyObject *functional,
@@ -327,7 +322,7 @@ static int leave_wrapped(struct fl_run *run, struct fl_frame *outer, int arg, Py
 static int leave_generator(struct fl_run *run, iframe *i, struct fl_frame **inner, PyObject *value,
                            struct fl_frame *outer) {
     int native = frame_is_entry(i);
-    PyObject *running = (PyObject *)_PyFrame_GetGenerator(i);
+    PyObject *running = (PyObject *)frame_generator(i);
     struct calling c;
     int arg, op = opcode_at(outer, &arg);
     if (op == SEND && !native)
@@ -425,8 +420,8 @@ static int leave_native(struct fl_run *run, iframe *i, PyObject *value, struct f
     }
     if (PyType_Check(c.callable) && frame_code(i)->co_argcount > 0 &&
         core_type_lookup((PyTypeObject *)c.callable, run->st->s_init) == frame_function(i) &&
-        i->localsplus[0]) {
-        PyObject *self = i->localsplus[0];
+        frame_local(i, 0)) {
+        PyObject *self = frame_local(i, 0);
         if (PyCell_Check(self))
             self = PyCell_GET(self);
         if (!self)
@@ -448,7 +443,7 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
         int native = frame_is_entry(i);
         if (prev && prev != base && frame_is_init_shim(prev)) {
             if (value)
-                Py_SETREF(value, Py_XNewRef(fl_see(run, prev->localsplus[0])));
+                Py_SETREF(value, Py_XNewRef(fl_see(run, frame_local(prev, 0))));
             prev = frame_caller(prev);
         }
         if (prev == base && value && f->yielded && i->owner == FRAME_OWNED_BY_GENERATOR) {
@@ -468,7 +463,7 @@ static int follow(struct fl_run *run, iframe *i, struct fl_frame *f, void *base)
             break;
         }
         struct fl_frame *outer =
-            copy_frame(run, prev, native ? -1 : held(prev), native ? 0 : frame_next(prev));
+            copy_frame(run, prev, native ? -1 : frame_held(prev), native ? 0 : frame_next(prev));
         rc = outer ? 0 : -1;
         if (outer && i->owner == FRAME_OWNED_BY_GENERATOR)
             rc = leave_generator(run, i, &f, value, outer);
@@ -538,7 +533,7 @@ PyObject *fl_scheduled_generator(struct flow_state *st, void **caller) {
         if (i->owner == FRAME_OWNED_BY_GENERATOR && (coroutine || !found) &&
             fl_is_scheduled(st, frame_code(i))) {
             *caller = frame_caller(i);
-            found = (PyObject *)_PyFrame_GetGenerator(i);
+            found = (PyObject *)frame_generator(i);
         }
     }
     return found;
@@ -565,11 +560,11 @@ int fl_fork_pass(struct fl_run *run, PyObject *functional, PyObject *value) {
 
 PyObject *fl_fork_generator(struct fl_run *run, PyObject *o) {
     PyGenObject *gen = (PyGenObject *)o;
-    iframe *i = (iframe *)gen->gi_iframe;
+    iframe *i = frame_of_generator(gen);
     int suspended = frame_suspended(gen);
     if (PyAsyncGen_CheckExact(o) && ((PyAsyncGenObject *)o)->ag_running_async)
         suspended = 0; /* it awaits something: what that gives is not known here */
-    struct fl_frame *f = !suspended ? NULL : copy_frame(run, i, held(i), frame_resumes(i));
+    struct fl_frame *f = !suspended ? NULL : copy_frame(run, i, frame_held(i), frame_resumes(i));
     if (!f)
         return NULL;
     f->barrier = 0; /* as of one that a pass begins */
@@ -580,8 +575,8 @@ int fl_fork_suspended(struct fl_run *run, PyObject *o) {
     PyGenObject *gen = (PyGenObject *)o; /* coroutines begin alike */
     if (!PyCoro_CheckExact(o) || frame_suspended(gen) <= 0)
         return 1;
-    iframe *i = (iframe *)gen->gi_iframe;
-    struct fl_frame *f = copy_frame(run, i, held(i), frame_resumes(i));
+    iframe *i = frame_of_generator(gen);
+    struct fl_frame *f = copy_frame(run, i, frame_held(i), frame_resumes(i));
     if (f) {
         run->handled = Py_XNewRef(gen->gi_exc_state.exc_value);
         fl_push(f, Py_NewRef(Py_None));
@@ -598,8 +593,9 @@ int fl_fork_suspended(struct fl_run *run, PyObject *coroutine) {
     (void)run, (void)coroutine;
     return 1;
 }
-void fl_place_now(struct fl_place *place, PyObject *const *args) {
-    (void)args;
+void fl_place_now(struct fl_place *place, PyObject *called, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames) {
+    (void)called, (void)args, (void)nargs, (void)kwnames;
     memset(place, 0, sizeof *place);
 }
 void *fl_frame_base(void) {

@@ -68,6 +68,8 @@ static const struct {
     {"_operator", "abs", UNARY, FL_ABSOLUTE, 1},
     {"_operator", "is_", IDENTITY, 0, 2},
     {"_operator", "is_not", IDENTITY, 1, 2},
+    {"_operator", "is_none", IDENTITY, 0, 1}, /* these two and some of heapq's since 3.14 */
+    {"_operator", "is_not_none", IDENTITY, 1, 1},
     {"_operator", "truth", TRUTH, 0, 1},
     {"_operator", "not_", NEGATION, 0, 1},
     {"_operator", "contains", CONTAINS, 0, 2},
@@ -87,6 +89,11 @@ static const struct {
     {"_heapq", "_heappop_max", CHANGES, 0, 0},
     {"_heapq", "_heapreplace_max", CHANGES, 0, 0},
     {"_heapq", "_heapify_max", CHANGES, 0, 0},
+    {"_heapq", "heappush_max", CHANGES, 0, 0},
+    {"_heapq", "heappop_max", CHANGES, 0, 0},
+    {"_heapq", "heapify_max", CHANGES, 0, 0},
+    {"_heapq", "heappushpop_max", CHANGES, 0, 0},
+    {"_heapq", "heapreplace_max", CHANGES, 0, 0},
     {"_bisect", "insort_left", CHANGES, 0, 0},
     {"_bisect", "insort_right", CHANGES, 0, 0},
     {"_bisect", "bisect_left", SEARCHES, 0, 0},
@@ -203,7 +210,7 @@ PyObject *fl_named(struct fl_run *run, int pure, PyObject *callable, PyObject *c
     case UNARY:
         return fl_unary(run, a, (enum fl_unary_op)number);
     case IDENTITY:
-        return identity(run, a, b, number);
+        return identity(run, a, nargs > 1 ? b : Py_None, number);
     case TRUTH:
         return truth(run, a, 0);
     case NEGATION:

@@ -133,6 +133,9 @@ enum fl_opcode {
     FORMAT_SIMPLE,
     FORMAT_WITH_SPEC,
     SET_FUNCTION_ATTRIBUTE,
+    /* new in 3.14 */
+    LOAD_SMALL_INT,
+    LOAD_SPECIAL,
     UNSUPPORTED = 255,
 };
 
@@ -151,6 +154,13 @@ extern const uint8_t fl_caches[256];
 enum { FL_PRECALL = 0, FL_WITH_LIVE = 0 };
 #else
 enum { FL_PRECALL = 1, FL_WITH_LIVE = 1 };
+#endif
+
+/* __exit__ lies on the stack as what a call takes, a callable and an object or NULL; else bound. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define FL_EXIT_UNBOUND 1
+#else
+#define FL_EXIT_UNBOUND 0
 #endif
 
 /* What FOR_ITER jumps over behind its target, and what the first of that takes from the stack where it is run. SEND leaves the

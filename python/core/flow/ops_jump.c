@@ -334,8 +334,8 @@ static int op_reraise(struct fl_run *run, struct fl_frame *f, int arg) {
     return -1;
 }
 
-/* The bound special method of a context manager. */
-static PyObject *special(struct fl_run *run, PyObject *o, PyObject *name) {
+/* The special method of a context manager, not bound: borrowed. */
+static PyObject *special_function(struct fl_run *run, PyObject *o, PyObject *name) {
     if (fl_is_unknown(run->st, o)) {
         fl_stop(run, FL_WHY_VALUE, "with something that is not there yet");
         return NULL;
@@ -345,7 +345,25 @@ static PyObject *special(struct fl_run *run, PyObject *o, PyObject *name) {
         fl_stop(run, FL_WHY_OTHER, "a context manager that is not Python's");
         return NULL;
     }
-    return PyMethod_New(method, o);
+    return method;
+}
+
+static PyObject *special(struct fl_run *run, PyObject *o, PyObject *name) {
+    PyObject *method = special_function(run, o, name);
+    return method ? PyMethod_New(method, o) : NULL;
+}
+
+/* Leaves the method below its object, as a call finds them. */
+static int op_load_special(struct fl_run *run, struct fl_frame *f, int which) {
+    struct flow_state *st = run->st;
+    PyObject *const names[] = {st->s_enter, st->s_exit, st->s_aenter, st->s_aexit};
+    PyObject **at = fl_at(f, 1), *manager = *at;
+    PyObject *method = special_function(run, fl_see(run, manager), names[which & 3]);
+    if (!method)
+        return -1;
+    *at = Py_NewRef(method);
+    fl_push(f, manager);
+    return 0;
 }
 
 static int enter_with(struct fl_run *run, struct fl_frame *f, PyObject *enter_name,
@@ -372,9 +390,10 @@ static int op_before_with(struct fl_run *run, struct fl_frame *f, int arg) {
 
 static int op_with_except_start(struct fl_run *run, struct fl_frame *f, int arg) {
     (void)arg;
-    PyObject *exception = *fl_at(f, 1), *exit = *fl_at(f, 4);
-    PyObject *args[3] = {(PyObject *)Py_TYPE(exception), exception, Py_None};
-    PyObject *r = fl_call(run, exit, args, 3, NULL);
+    PyObject *exception = *fl_at(f, 1), *self = FL_EXIT_UNBOUND ? *fl_at(f, 4) : NULL;
+    PyObject *exit = *fl_at(f, FL_EXIT_UNBOUND ? 5 : 4);
+    PyObject *args[4] = {fl_see(run, self), (PyObject *)Py_TYPE(exception), exception, Py_None};
+    PyObject *r = fl_call(run, exit, self ? args : args + 1, self ? 4 : 3, NULL);
     if (!r)
         return -1;
     fl_push(f, r);
@@ -581,6 +600,7 @@ void fl_ops_jump(fl_op *t) {
     t[CHECK_EXC_MATCH] = op_check_exc_match;
     t[RAISE_VARARGS] = op_raise;
     t[RERAISE] = op_reraise;
+    t[LOAD_SPECIAL] = op_load_special;
     t[BEFORE_WITH] = op_before_with;
     t[WITH_EXCEPT_START] = op_with_except_start;
     t[MATCH_MAPPING] = op_match_mapping;

@@ -212,10 +212,23 @@ static int op_import_from(struct fl_run *run, struct fl_frame *f, int arg) {
     return push_seen(run, f, o);
 }
 
+/* Since 3.14 also other things that compilers mention where the program does not. */
 static int op_load_assertion_error(struct fl_run *run, struct fl_frame *f, int arg) {
-    (void)run, (void)arg;
-    fl_push(f, Py_NewRef(PyExc_AssertionError));
+    static const char *const names[] = {[3] = "all", [4] = "any"};
+    PyObject *o = arg == 0   ? PyExc_AssertionError
+                  : arg == 1 ? PyExc_NotImplementedError
+                  : arg == 2 ? (PyObject *)&PyTuple_Type
+                  : arg <= 4 ? PyDict_GetItemString(PyEval_GetBuiltins(), names[arg])
+                             : NULL;
+    if (!o)
+        return fl_stop(run, FL_WHY_OTHER, "an instruction that is not run ahead of");
+    fl_push(f, Py_NewRef(o));
     return 0;
+}
+
+static int op_load_small_int(struct fl_run *run, struct fl_frame *f, int arg) {
+    (void)run;
+    return push_new(f, PyLong_FromLong(arg));
 }
 
 void fl_ops_stack(fl_op *t) {
@@ -243,5 +256,6 @@ void fl_ops_stack(fl_op *t) {
     t[IMPORT_NAME] = op_import_name;
     t[IMPORT_FROM] = op_import_from;
     t[SWAP] = op_swap;
+    t[LOAD_SMALL_INT] = op_load_small_int;
     t[LOAD_ASSERTION_ERROR] = op_load_assertion_error;
 }

@@ -102,9 +102,10 @@ static PyObject *call_here(struct fl_functional *f, PyObject *const *args, Py_ss
 }
 
 /* How often the same place of the program has called in a row: what native code there has had already. */
-static void count_place(struct fl_session *s, PyObject *const *args) {
+static void count_place(struct fl_session *s, PyObject *functional, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *kwnames) {
     struct fl_place now;
-    fl_place_now(&now, args);
+    fl_place_now(&now, functional, args, nargs, kwnames);
     s->at_place = now.frame == s->place.frame && now.lasti == s->place.lasti ? s->at_place + 1 : 1;
     s->place = now;
 }
@@ -264,7 +265,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         s->st->inlined++;
         return call_here(f, args, nargs, kwnames);
     }
-    count_place(s, args);
+    count_place(s, functional, args, nargs, kwnames);
     if (fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0) {
         int unseen = PyErr_ExceptionMatches(s->st->need_value);
         if (!unseen && !PyErr_ExceptionMatches(PyExc_Exception))

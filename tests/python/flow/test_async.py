@@ -9,7 +9,7 @@ import ergon
 import pytest
 from ergon import _core, _schedule, functional, schedule
 
-ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
+ahead = pytest.mark.skipif(sys.version_info >= (3, 15), reason="calls run ahead on CPython 3.11 to 3.14")
 
 
 @pytest.fixture(autouse=True, scope="module")

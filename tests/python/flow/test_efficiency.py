@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "flow"
 WORKERS = 16
-ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
+ahead = pytest.mark.skipif(sys.version_info >= (3, 15), reason="calls run ahead on CPython 3.11 to 3.14")
 
 
 def measured(tmp_path, repeat, only="", programs=FOLDER / "programs"):

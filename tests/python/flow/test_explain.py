@@ -10,7 +10,7 @@ import pytest
 from ergon import _core, _dataflow, explain
 
 COMMAND = pathlib.Path(sys.executable).with_name("ergon")
-ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
+ahead = pytest.mark.skipif(sys.version_info >= (3, 15), reason="calls run ahead on CPython 3.11 to 3.14")
 
 SURVEY = """import time
 from ergon import functional, schedule

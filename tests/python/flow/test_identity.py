@@ -11,7 +11,7 @@ import numpy
 import pytest
 from ergon import _core, _identity, functional, schedule
 
-ahead = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
+ahead = pytest.mark.skipif(sys.version_info >= (3, 15), reason="calls run ahead on CPython 3.11 to 3.14")
 
 MISSING = object()
 TABLE = {"a": [1, 2], ("t", 1): {3}}

@@ -22,7 +22,7 @@ import pytest
 from ergon import functional, schedule
 from ergon._schedule import stats
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="calls run ahead on CPython 3.11 to 3.13")
+pytestmark = pytest.mark.skipif(sys.version_info >= (3, 15), reason="calls run ahead on CPython 3.11 to 3.14")
 
 MODULES = builtins, math, operator, itertools, functools, heapq, bisect
 
@@ -159,6 +159,11 @@ SPECIAL = {
         "heappush": ([1], 2),
         "heappushpop": ([1], 2),
         "heapreplace": ([1], 2),
+        "heapify_max": ([1, 2],),
+        "heappop_max": ([2, 1],),
+        "heappush_max": ([1], 2),
+        "heappushpop_max": ([1], 2),
+        "heapreplace_max": ([1], 2),
         "merge": ([1], [2]),
         "nlargest": (1, [1, 2]),
         "nsmallest": (1, [1, 2]),
@@ -193,6 +198,7 @@ BARRIERS = {
         **dict.fromkeys(("cache", "cached_property", "lru_cache", "singledispatch", "singledispatchmethod"), KEPT),
         **dict.fromkeys(("partialmethod", "total_ordering", "get_cache_token", "GenericAlias", "RLock"), DECORATES),
         "update_wrapper": "it changes a function of the program's",
+        **dict.fromkeys(("MappingProxyType", "MethodType", "UnionType"), "classes of another module's"),
         **dict.fromkeys(("namedtuple", "recursive_repr", "WRAPPER_ASSIGNMENTS"), DECORATES),
     },
 }

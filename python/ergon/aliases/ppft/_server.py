@@ -332,7 +332,7 @@ class Server:
                     f"  {stat.time / stat.njobs:11.6f} | {name}"
                 )
         print(f"Time elapsed since server creation {time.time() - self._created}")
-        print(f"{len(self._waiting)} active tasks, {self._local.ncpus} cores\n")
+        print(f"{len(self._waiting)} active tasks, {self._local.ncpus} cores\n", flush=True)
 
     # Life
 
