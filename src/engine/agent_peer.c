@@ -6,6 +6,7 @@
  * Links are closed in erg_peers_serve alone, never while their session is at work: whoever finds one unusable marks it
  * `over`. A wish is something that is to be fetched over a link; each is answered to the client once. */
 #include "engine/agent_peer.h"
+#include "engine/peer_address.h"
 #include "os/clock.h"
 #include "wire/auth.h"
 
@@ -374,7 +375,9 @@ int erg_peers_fetch(struct erg_agent *a, const struct erg_msg_ids *ids) {
                         erg_agent_has(a, kind, id) ? ERG_FETCH_DONE : ERG_FETCH_MISSING);
             continue;
         }
-        struct wish *w = p && !is_wished(p, kind, id) ? malloc(sizeof *w) : NULL;
+        if (p && is_wished(p, kind, id))
+            continue; /* what was asked for twice is answered once: when it is here, or will not be */
+        struct wish *w = p ? malloc(sizeof *w) : NULL;
         if (!w) {
             say_fetched(a, kind, id, ERG_FETCH_CUT);
             continue;
@@ -542,6 +545,7 @@ static void own_address(const struct erg_agent *a, char *out, size_t size) {
         if (sscanf(ssh, "%*s %*s %63s", text) == 1)
             snprintf(out, size, "%s", text);
     }
+    erg_peer_address_plain(out);
 }
 
 static int listen_at(const char *address, uint16_t port) {

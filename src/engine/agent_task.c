@@ -500,6 +500,26 @@ static void abort_arriving(struct arriving *in) {
         erg_record_free(in->agent->m, in->index);
 }
 
+/* It is all there, and nobody will know of it. */
+static void free_parcel(struct erg_agent *a, const struct erg_parcel *p) {
+    erg_payload_free_refs(a->m, p->bytes, p->len);
+    if (p->block)
+        erg_arena_free(a->m, p->block);
+}
+
+#ifdef ERG_TESTING
+_Atomic int erg_testing_enter_fails; /* so many times there is no memory to remember what came */
+#endif
+
+static int remember(struct erg_map *map, uint64_t id, uint64_t what) {
+#ifdef ERG_TESTING
+    if (atomic_load(&erg_testing_enter_fails) > 0 &&
+        atomic_fetch_sub(&erg_testing_enter_fails, 1) > 0)
+        return ERG_ENOMEM;
+#endif
+    return erg_map_set(map, id, what);
+}
+
 static int enter_func(struct erg_agent *a, const struct erg_msg_func *m, struct erg_parcel *p) {
     struct erg_fn_head *head = erg_table_at(a->table, p->block);
     /* A worker's own functions have numbers of their own making: ours must not be among them. */
@@ -511,7 +531,13 @@ static int enter_func(struct erg_agent *a, const struct erg_msg_func *m, struct 
     atomic_init(&head->name, put_string(a, m->name));
     head->len = p->len;
     drop_func(a, m->uid);
-    return erg_map_set(&a->funcs, m->uid, p->block);
+    int code = remember(&a->funcs, m->uid, p->block);
+    if (code == 0)
+        return 0;
+    erg_arena_free(a->m, head->path);
+    erg_arena_free(a->m, atomic_load(&head->name));
+    free_parcel(a, p);
+    return code;
 }
 
 static int enter_blob(struct erg_agent *a, const struct erg_msg_blob *m, struct erg_parcel *p,
@@ -519,8 +545,10 @@ static int enter_blob(struct erg_agent *a, const struct erg_msg_blob *m, struct 
     uint64_t offset;
     size_t size = erg_blob_head_size(a->table);
     int code = erg_arena_alloc(a->m, size, &offset, err);
-    if (code < 0)
+    if (code < 0) {
+        free_parcel(a, p);
         return code;
+    }
     struct erg_blob_head *head = erg_table_at(a->table, offset);
     memset((void *)head, 0, size);
     head->uid = m->uid;
@@ -529,7 +557,10 @@ static int enter_blob(struct erg_agent *a, const struct erg_msg_blob *m, struct 
     head->fresh = (uint32_t)m->fresh;
     drop_blob(a, m->uid);
     sweep_blobs(a);
-    return erg_map_set(&a->blobs, m->uid, offset);
+    code = remember(&a->blobs, m->uid, offset);
+    if (code < 0)
+        erg_blob_free(a->m, offset);
+    return code;
 }
 
 static struct erg_payload place_of(const struct erg_parcel *p) {
@@ -544,7 +575,10 @@ static int enter_value(struct erg_agent *a, const struct erg_msg_value *m, struc
     drop_value(a, m->id);
     a->tasks[in->index] = (struct agent_task){.id = m->id, .kept = 1};
     erg_record_settle(a->m, in->index, m->outcome);
-    return erg_map_set(&a->values, m->id, in->index);
+    int code = remember(&a->values, m->id, in->index);
+    if (code < 0)
+        forget(a, in->index);
+    return code;
 }
 
 static int enter_task(struct erg_agent *a, const struct erg_msg_task *m, struct arriving *in,
@@ -622,7 +656,9 @@ static int enter(struct erg_agent *a, uint16_t type, const union payload_message
         }
         break;
     }
-    return code; /* what failed here ends the session: its memory goes with the table */
+    if (code == ERG_ENOMEM && type != ERG_MSG_TASK)
+        erg_error_set(err, code, "no memory to remember what came");
+    return code; /* what failed here ends the session, the client's or that with another agent */
 }
 
 /* --- in: messages -------------------------------------------------------------------------------------------------- */
@@ -670,7 +706,7 @@ int erg_agent_on_bulk(struct erg_agent *a, uint16_t type, const unsigned char *h
     if (code == ERG_ENOMEM) {
         in->why = *err;
         in->refused = 1;
-        code = erg_parcel_open_sink(data_len, &in->parcel);
+        code = erg_parcel_open_sink(data_len, &in->parcel, err);
     }
     if (code < 0) {
         free(in);

@@ -236,13 +236,17 @@ int erg_parcel_open_items(struct erg_member *m, const struct erg_msg_payload *pa
     return code;
 }
 
-int erg_parcel_open_sink(uint64_t len, struct erg_parcel *p) {
+int erg_parcel_open_sink(uint64_t len, struct erg_parcel *p, struct erg_error *err) {
     const size_t room = (size_t)1 << 20;
+    const uint64_t most = (uint64_t)1 << 40; /* the list of pieces has a price: 16 MiB for these */
     size_t n = (size_t)(len / room + 1);
+    if (len > most)
+        return erg_error_set(err, ERG_EPROTOCOL, "the other side announces %llu bytes at once",
+                             (unsigned long long)len);
     *p = (struct erg_parcel){.n = n};
     p->pieces = malloc(n * sizeof *p->pieces + room); /* all of them lead to the same memory */
     if (!p->pieces)
-        return ERG_ENOMEM;
+        return erg_error_set(err, ERG_ENOMEM, "no memory to read past what there is no room for");
     for (size_t i = 0; i < n; i++)
         p->pieces[i] = (struct iovec){p->pieces + n, i + 1 < n ? room : (size_t)(len % room)};
     return 0;

@@ -64,8 +64,9 @@ int erg_parcel_open(struct erg_member *m, const struct erg_msg_payload *payload,
                     struct erg_parcel *parcel, struct erg_error *err);
 int erg_parcel_open_items(struct erg_member *m, const struct erg_msg_payload *payload,
                           struct erg_parcel *parcel, struct erg_error *err);
-/* For data that there is no room for: `len` bytes of it are read and go nowhere. To be aborted, never sealed. */
-int erg_parcel_open_sink(uint64_t len, struct erg_parcel *parcel);
+/* For data that there is no room for: `len` bytes of it are read and go nowhere. To be aborted, never sealed. ERG_ENOMEM;
+ * ERG_EPROTOCOL: nobody has as much. */
+int erg_parcel_open_sink(uint64_t len, struct erg_parcel *parcel, struct erg_error *err);
 /* The data came with the message: copies it to where it belongs. */
 void erg_parcel_copy(struct erg_parcel *parcel, const unsigned char *data);
 /* All the data is there. 0: block, bytes and len are the caller's now; ERG_EPROTOCOL: everything was freed. */

@@ -103,6 +103,9 @@ static inline enum erg_outcome run_call(struct erg_member *m, uint32_t index, in
     switch (letter) {
     case '+':
         return (enum erg_outcome)give_number(m, index, add_up(m->table, args, r->args.len));
+    case 'n': /* after a nap */
+        doze(o.number);
+        /* fallthrough */
     case 'b':
         return (enum erg_outcome)give_buffers(m, index, &o);
     case 'i':

@@ -94,6 +94,10 @@ static int64_t look(struct erg_remote *r, int64_t now) {
     }
     if (now >= r->sweep_at)
         r->sweep_at = now + SWEEP_NS;
+    if (r->tell_at > now && r->tell_at < due)
+        due = r->tell_at;
+    int64_t unpark_at = erg_peer_look(r, now);
+    due = unpark_at < due ? unpark_at : due;
     if (r->stopping && gone && r->errands == 0 && !r->down) {
         r->down = 1;
         erg_will_end(r);
@@ -592,6 +596,8 @@ void erg_remote_after_fork_child(struct erg_remote *r) {
             close(p->io.out);
         if (p->has_reached && p->reached.pidfd >= 0)
             close(p->reached.pidfd);
+        if (p->has_reached)
+            erg_guard_forget(&p->reached.guard);
     }
     erg_keeper_forget(&r->keeper);
     close(r->epoll);

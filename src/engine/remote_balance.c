@@ -19,7 +19,8 @@ static uint32_t idle_slots(const struct place *p) {
     return p->state == ERG_PLACE_UP && p->lease.leased < p->slots ? p->slots - p->lease.leased : 0;
 }
 
-static void recall_some(struct place *p, uint32_t n) {
+/* How many were asked for. */
+static uint32_t recall_some(struct place *p, uint32_t n) {
     enum { MOST = 256 };
     uint64_t ids[MOST];
     unsigned char head[16 + 8 * MOST];
@@ -37,6 +38,7 @@ static void recall_some(struct place *p, uint32_t n) {
     struct erg_msg_ids m = {.what = count, .n = count, .ids = ids};
     if (count > 0)
         erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_RECALL, head, erg_msg_ids_encode(&m, head));
+    return count;
 }
 
 static void cut_some(struct place *p, uint32_t idle, int64_t now) {
@@ -136,10 +138,9 @@ void erg_remote_balance(struct erg_remote *r, int64_t now) {
         if (p->state != ERG_PLACE_UP || idle_slots(p) > 0)
             continue;
         uint32_t n = erg_lease_recall(&p->lease, idle);
-        if (n > 0)
-            recall_some(p, n);
+        uint32_t asked = n > 0 ? recall_some(p, n) : 0;
         cut_some(p, idle, now);
-        idle -= n < idle ? n : idle;
+        idle -= asked < idle ? asked : idle;
     }
     for (int i = 0; i < r->nplaces && idle > 0; i++) {
         struct place *p = &r->places[i];

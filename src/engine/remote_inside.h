@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "engine/linkio.h"
 #include "engine/parcel.h"
+#include "engine/peer_address.h"
 #include "engine/remote.h"
 #include "launch/reach.h"
 #include "launch/will.h"
@@ -33,14 +34,15 @@ struct sent {
     uint32_t users;  /* tasks at the place that need it */
     int arrived; /* a task that needed it has come back: smaller messages may pass its own no more */
     int small;   /* it went the fast way: nothing can pass it */
-    int64_t idle_at; /* since when nobody needs it */
-    erg_handle last; /* the task that was found to need it last */
-    uint64_t away;   /* VALUE that only the place has: of its struct erg_away here; 0 */
-    int fetching;    /* it was asked for */
-    uint32_t from;   /* it is coming straight from the agent of that number: not there yet; 0 */
-    int rooted;      /* it cannot be given to other places by this one */
-    int spreading;   /* it was sent, and others wait until the place says that it has it */
-    uint64_t bytes;  /* `from`: how much that is */
+    int64_t idle_at;   /* since when nobody needs it */
+    erg_handle last;   /* the task that was found to need it last */
+    uint64_t away;     /* VALUE that only the place has: of its struct erg_away here; 0 */
+    int fetching;      /* it was asked for */
+    uint32_t from;     /* it is coming straight from the agent of that number: not there yet; 0 */
+    int rooted;        /* it cannot be given to other places by this one */
+    int spreading;     /* it was sent, and others wait until the place says that it has it */
+    int64_t spread_at; /* since when */
+    uint64_t bytes;    /* `from`: how much that is */
 };
 
 /* A task at a place. */
@@ -132,7 +134,9 @@ struct place {
     uint16_t peer_port;
     unsigned char peer_key[32];
     char peer_address[64];
+    enum erg_peer_scope peer_scope;
     uint32_t serving;      /* places that fetch from it */
+    int64_t served_at;     /* since when, or when the last of them was done */
     struct erg_map met;    /* numbers of agents that it has heard of */
     struct erg_map cut;    /* of those it could not reach -> until when none is asked for */
     uint64_t bytes_direct; /* that came straight from others */
@@ -178,11 +182,12 @@ struct erg_remote {
     struct name_set sets[ERG_QUEUES - ERG_QUEUE_NAMED];
     int nsets;
     int64_t balance_at, sweep_at;
-    uint64_t rows;   /* struct erg_place_row in the table, one for each place */
-    uint32_t held;   /* results that are away: entries of the places' maps with `away` */
-    uint32_t coming; /* entries of the places' maps with `from` */
-    uint32_t peers;  /* numbers given to agents so far */
-    uint32_t parked; /* leases that are */
+    uint64_t rows;     /* struct erg_place_row in the table, one for each place */
+    uint32_t held;     /* results that are away: entries of the places' maps with `away` */
+    uint32_t coming;   /* entries of the places' maps with `from` */
+    uint32_t peers;    /* numbers given to agents so far */
+    uint32_t parked;   /* leases that are */
+    int64_t unpark_at; /* when they are looked at again, whatever happens */
     uint32_t wanted_seen;
     uint32_t turn; /* the place that is served first */
     void (*on_run)(void *ctx, const struct erg_elsewhere *run);
@@ -320,6 +325,8 @@ void erg_away_unpark(struct erg_remote *r);
 int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t offset, uint64_t bytes);
 /* The same for the object with that head, which lies here: 0, also when p has it, or is one of those it is to spread from. */
 int erg_peer_wait(struct place *p, uint64_t offset);
+/* Who has waited for others for a while need not any more. When to look again; NEVER. */
+int64_t erg_peer_look(struct erg_remote *r, int64_t now);
 /* The object was sent to p. */
 void erg_peer_spread(struct place *p, struct sent *s, uint64_t bytes);
 /* It is not waited for any more. */

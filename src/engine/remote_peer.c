@@ -7,7 +7,8 @@
  *
  * When many places want the same, only so many fetch from one at a time, or are sent it by us: the others wait, and those
  * that have it serve them. So it spreads as over a tree, whatever its nodes' speed, and a node that dies is just one that
- * does not serve. */
+ * does not serve. Should those that are served be slow, one more is after a second, another after three, after seven, …:
+ * nobody waits for the slowest. */
 #include "engine/remote_inside.h"
 
 #include <stdlib.h>
@@ -18,15 +19,13 @@
     (60 * SECOND) /* so long nothing is fetched from an agent that could not be reached */
 enum { FETCHERS = 2, SPREAD_LEAST = 256 << 10 };
 
-/* A loopback address is another's only on the same machine. */
 static int can_reach(struct place *p, const struct place *from, int64_t now) {
     uint64_t until;
-    int loopback =
-        strncmp(from->peer_address, "127.", 4) == 0 || strcmp(from->peer_address, "::1") == 0;
     if (p == from || from->peer == 0 || !p->session ||
         (from->state != ERG_PLACE_UP && from->state != ERG_PLACE_BROKEN))
         return 0;
-    if (loopback && strcmp(p->host, from->host) != 0)
+    if (from->peer_scope == ERG_PEER_NOWHERE ||
+        (from->peer_scope == ERG_PEER_SAME_HOST && strcmp(p->host, from->host) != 0))
         return 0;
     return !erg_map_get(&p->cut, from->peer, &until) || (uint64_t)now >= until;
 }
@@ -43,6 +42,14 @@ static struct place *best_source(struct place *p, uint32_t kind, uint64_t id) {
             best = q;
     }
     return best;
+}
+
+/* How many may be served at once by somebody who has served these for so long. */
+static uint32_t servable(int64_t age) {
+    uint32_t n = FETCHERS;
+    for (int64_t patience = SECOND; age >= patience; age -= patience, patience *= 2)
+        n++;
+    return n;
 }
 
 static int introduce(struct place *p, const struct place *to) {
@@ -64,10 +71,11 @@ static int introduce(struct place *p, const struct place *to) {
 
 int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t offset, uint64_t bytes) {
     struct place *from = best_source(p, kind, id);
+    int64_t now = erg_remote_now();
     unsigned char head[64];
     if (!from)
         return 0;
-    if (from->serving >= FETCHERS)
+    if (from->serving >= servable(now - from->served_at))
         return 1;
     struct sent *s = introduce(p, from) == 0 ? erg_site_sent_new(p, kind, id, offset) : NULL;
     if (!s)
@@ -81,7 +89,8 @@ int erg_peer_fetch(struct place *p, uint32_t kind, uint64_t id, uint64_t offset,
     }
     s->from = from->peer;
     s->bytes = bytes;
-    from->serving++;
+    if (from->serving++ == 0)
+        from->served_at = now;
     p->remote->coming++;
     return 1;
 }
@@ -97,14 +106,27 @@ int erg_peer_wait(struct place *p, uint64_t offset) {
         return 0;
     if (erg_peer_fetch(p, ERG_DROP_BLOB, head->uid, offset, bytes))
         return 1;
-    int64_t now = erg_remote_now();
-    int n = 0;
+    int64_t now = erg_remote_now(), first = now;
+    uint32_t n = 0;
     for (int i = 0; i < r->nplaces; i++) {
         struct place *q = &r->places[i];
         s = erg_site_sent(q, ERG_DROP_BLOB, head->uid);
-        n += s && s->spreading && q->state == ERG_PLACE_UP && can_reach(p, q, now);
+        if (!s || !s->spreading || q->state != ERG_PLACE_UP || !can_reach(p, q, now))
+            continue;
+        first = s->spread_at < first ? s->spread_at : first;
+        n++;
     }
-    return n >= FETCHERS;
+    return n >= servable(now - first);
+}
+
+int64_t erg_peer_look(struct erg_remote *r, int64_t now) {
+    if (r->parked == 0 || r->peers < 2)
+        return NEVER;
+    if (now >= r->unpark_at) {
+        r->unpark_at = now + SECOND;
+        erg_away_unpark(r);
+    }
+    return r->unpark_at;
 }
 
 void erg_peer_spread(struct place *p, struct sent *s, uint64_t bytes) {
@@ -112,6 +134,7 @@ void erg_peer_spread(struct place *p, struct sent *s, uint64_t bytes) {
     struct erg_msg_ids m = {.what = ERG_FETCH_FROM(p->peer, s->kind), .n = 1, .ids = &s->id};
     if (p->peer == 0 || bytes < SPREAD_LEAST)
         return;
+    s->spread_at = erg_remote_now();
     s->spreading =
         erg_site_send(p, ERG_LANE_BULK, ERG_MSG_FETCH, head, erg_msg_ids_encode(&m, head)) == 0;
 }
@@ -127,8 +150,10 @@ void erg_peer_forget(struct place *p, struct sent *s) {
     struct place *from = s->from ? place_of(p->remote, s->from) : NULL;
     if (!s->from)
         return;
-    if (from)
+    if (from) {
         from->serving--;
+        from->served_at = erg_remote_now();
+    }
     s->from = 0;
     p->remote->coming--;
 }
@@ -149,6 +174,8 @@ static int on_peer(struct place *p, const unsigned char *body, size_t len, struc
         return 0; /* nobody hears of it, then */
     memcpy(p->peer_address, m.address.bytes, m.address.len);
     p->peer_address[m.address.len] = '\0';
+    erg_peer_address_plain(p->peer_address);
+    p->peer_scope = erg_peer_scope(p->peer_address);
     p->peer_port = m.port;
     struct erg_msg_peer own = {.agent = p->remote->peers + 1};
     memcpy(own.key, p->peer_key, sizeof own.key);

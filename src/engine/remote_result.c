@@ -113,7 +113,7 @@ static int open_or_refuse(struct place *p, const struct erg_msg_result *m, struc
     if (code != ERG_ENOMEM)
         return code;
     in->refused = in->has_parcel = 1;
-    return erg_parcel_open_sink(m->payload.data_len, &in->parcel);
+    return erg_parcel_open_sink(m->payload.data_len, &in->parcel, err);
 }
 
 /* It cannot have run for longer than it was there. */
@@ -143,6 +143,15 @@ static void on_refused(struct place *p, const struct erg_msg_result *m, struct c
         fail_one(l, m->payload.data_len);
     else
         erg_site_on_left(p, m->id);
+}
+
+/* It has kept a result that nobody here waits for any more: its task was begun anew elsewhere, or given up. A value of that name which
+ * it was sent meanwhile has taken its place. */
+static void let_go_of(struct place *p, const struct erg_msg_result *m) {
+    unsigned char head[64];
+    struct erg_msg_ids ids = {.what = ERG_DROP_VALUE, .n = 1, .ids = &m->id};
+    if (m->flags & ERG_RESULT_HELD && !erg_site_sent(p, ERG_DROP_VALUE, m->id))
+        erg_site_send(p, ERG_LANE_FIRST, ERG_MSG_DROP, head, erg_msg_ids_encode(&ids, head));
 }
 
 /* A result that stays there. */
@@ -177,7 +186,7 @@ static int open_value(struct place *p, const struct erg_msg_value *m, struct com
     if (code != ERG_ENOMEM)
         return code;
     in->refused = 1;
-    return erg_parcel_open_sink(m->payload.data_len, &in->parcel);
+    return erg_parcel_open_sink(m->payload.data_len, &in->parcel, err);
 }
 
 static int on_value(struct place *p, const struct erg_msg_value *m, struct coming *in,
@@ -222,6 +231,7 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
     if (!l) {
         if (in->has_parcel)
             erg_parcel_abort(&in->parcel);
+        let_go_of(p, m);
         erg_site_on_left(p, m->id);
         return 0;
     }

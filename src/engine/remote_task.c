@@ -161,7 +161,8 @@ void erg_remote_dispatch(struct erg_remote *r) {
                 if (room_of(p) > 0)
                     queues |= p->queues;
             }
-            r->turn++;
+            r->turn +=
+                taken > 0; /* each is the first in turn, also of tasks that come one by one */
         } while (taken > 0);
     } while (!erg_lease_doze(r->m, queues));
     uint32_t beyond = 0;

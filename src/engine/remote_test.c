@@ -102,6 +102,67 @@ static void agents_give_to_each_other(void **state) {
     places_close(&s);
 }
 
+/* An object that every task takes; nothing is left of it when all places have dropped it. */
+static uint64_t object_make(struct places *s, uint64_t uid, size_t len) {
+    uint64_t object, payload, size = payload_len(sizeof(int64_t), 1);
+    assert_int_equal(erg_arena_alloc(s->m, erg_blob_head_size(s->t), &object, NULL), 0);
+    assert_int_equal(erg_arena_alloc(s->m, size, &payload, NULL), 0);
+    struct erg_blob_head *head = erg_table_at(s->t, object);
+    memset((void *)head, 0, erg_blob_head_size(s->t));
+    *head = (struct erg_blob_head){.uid = uid, .offset = payload, .len = size};
+    int64_t thousand = 1000;
+    struct erg_ref *refs = payload_make(erg_table_at(s->t, payload), &thousand, sizeof thousand, 1);
+    assert_int_equal(buffer_make(s->m, refs, len, 3), 0);
+    return object;
+}
+
+static int count_done(struct places *s, const erg_handle *tasks, int n) {
+    int done = 0;
+    for (int i = 0; i < n; i++)
+        done += erg_record_done(s->t, tasks[i]);
+    return done;
+}
+
+/* Hosts that are the first to be sent what all of them need, and stand still: the others are sent it all the same. */
+static void nobody_waits_for_the_slowest(void **state) {
+    (void)state;
+    enum { N = 8, PLACES = 4, LEN = 2 << 20 };
+    static const char *const four[] = {"--place-agent", "--place-agent", "--place-agent",
+                                       "--place-agent"};
+    erg_handle tasks[N];
+    for (int round = 0; round < PLACES; round++) { /* whoever is the first */
+        struct places s = {.port = (uint16_t)(28000 + getpid() % 4000)};
+        struct erg_place_info slow[2];
+        places_open(&s, 0, four, PLACES);
+        places_up(&s, N);
+        uint64_t add = function(&s, '+'), object = object_make(&s, 1000, LEN);
+        doze(100 * MS); /* they have said that they listen */
+        for (int i = 0; i < 2; i++) {
+            place_state(&s, (round + i) % PLACES, &slow[i]);
+            kill(slow[i].pid, SIGSTOP);
+        }
+        for (int i = 0; i < N; i++) {
+            uint32_t n, index = task_make(&s, add, &(struct order){0}, 1, 1, NULL, 0);
+            struct erg_record *r = erg_table_record(s.t, index);
+            struct erg_ref *ref =
+                erg_payload_refs(erg_record_bytes(s.t, r, &r->args), r->args.len, &n);
+            erg_arena_free(s.m, ref->offset);
+            ref->offset = object;
+            atomic_store(&ref->flags, ERG_REF_BLOB | ERG_REF_TAKEN);
+            tasks[i] = task_go(&s, index);
+        }
+        EVENTUALLY(count_done(&s, tasks, N) >= N / 2);
+        for (int i = 0; i < 2; i++) { /* before anybody found that they are silent */
+            place_state(&s, (round + i) % PLACES, &slow[i]);
+            assert_int_equal(slow[i].state, ERG_PLACE_UP);
+            kill(slow[i].pid, SIGCONT);
+        }
+        for (int i = 0; i < N; i++)
+            assert_int_equal(task_end(&s, tasks[i]), 1000 + 2 * 3);
+        places_close(&s);
+    }
+}
+
 static void chunks_come_back(void **state) {
     (void)state;
     enum { CHUNKS = 8, ITEMS = 1000 };
@@ -440,6 +501,46 @@ static void what_is_pure_and_late_is_begun_anew(void **state) {
     places_close(&s);
 }
 
+/* What a host that stood still has kept of calls that were begun anew elsewhere is dropped there: there is room for other
+ * results. */
+static void what_was_begun_anew_is_not_kept(void **state) {
+    (void)state;
+    enum { N = 4, BYTES = 44 << 20 }; /* two fill an arena of 128 MiB so that a third has no room */
+    static const char *const small[] = {"--place-small", "--place-agent"};
+    erg_handle tasks[N];
+    struct places s = {0};
+    struct erg_place_info a, b;
+    places_open(&s, 0, small, 2);
+    places_up(&s, 4);
+    uint64_t nap = function(&s, 'n'), give = function(&s, 'b');
+    struct order o = {.number = 60 * MS, .buffers = 1, .len = BYTES};
+    place_state(&s, 0, &a);
+    for (int i = 0; i < N; i++) {
+        uint32_t index = task_make(&s, nap, &o, 0, 0, NULL, 0);
+        erg_table_record(s.t, index)->first = ERG_CALL_PURE | ERG_CALL_STAYS;
+        tasks[i] = task_go(&s, index);
+    }
+    doze(30 * MS); /* they have begun */
+    kill(a.pid, SIGSTOP);
+    for (int i = 0; i < N; i++)
+        EVENTUALLY(erg_record_done(s.t, tasks[i]));
+    kill(a.pid, SIGCONT);
+    EVENTUALLY((place_state(&s, 0, &b), b.leased == 0));
+    for (int i = 0; i < N; i++)
+        task_free(&s, tasks[i]);
+    place_state(&s, 0, &a);
+    do {
+        uint32_t index = task_make(&s, give, &o, 0, 0, NULL, 0);
+        erg_table_record(s.t, index)->first = ERG_CALL_STAYS;
+        tasks[0] = task_go(&s, index);
+        EVENTUALLY(erg_record_done(s.t, tasks[0]));
+        assert_int_equal(erg_record_outcome(erg_table_record(s.t, index)), ERG_OUT_OK);
+        task_free(&s, tasks[0]);
+        place_state(&s, 0, &b);
+    } while (a.tasks == b.tasks);
+    places_close(&s);
+}
+
 /* Is one of them not done long after the others? */
 static int some_wait(struct places *s, const erg_handle *tasks, int n) {
     int waiting = n;
@@ -500,6 +601,7 @@ int main(int argc, char **argv) {
     begin_tests(argc, argv);
     const struct CMUnitTest tests[] = {
         WITH(agents_give_to_each_other),
+        WITH(nobody_waits_for_the_slowest),
         WITH(two_agents_work),
         WITH(chunks_come_back),
         WITH(a_lost_agent_is_named),
@@ -513,6 +615,7 @@ int main(int argc, char **argv) {
         WITH(no_room_to_note_what_stays),
         WITH(what_is_pure_and_late_is_begun_anew),
         WITH(what_is_on_its_way_is_not_begun_anew),
+        WITH(what_was_begun_anew_is_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

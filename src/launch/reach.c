@@ -133,6 +133,7 @@ static int start(char *const *argv, char *const *env, const char *name, struct e
         close_pair(from);
         return status;
     }
+    erg_guard_start(&out->guard); /* where there is no shell: without */
     int rc = spawn_program(argv, env, to[0], from[1], out->words, &out->pid);
     close(to[0]);
     close(from[1]);
@@ -140,12 +141,14 @@ static int start(char *const *argv, char *const *env, const char *name, struct e
         out->pid = 0;
         close(to[1]);
         close(from[0]);
+        erg_guard_end(&out->guard);
         return erg_error_set(err, ERG_ELAUNCH, "%s: cannot start %s: %s%s", name, argv[0],
                              strerror(rc),
                              rc == ENOENT && strcmp(argv[0], "ssh") == 0
                                  ? ": install OpenSSH's client (openssh-client)"
                                  : "");
     }
+    erg_guard_name(&out->guard, out->pid);
     out->pidfd = (int)syscall(SYS_pidfd_open, out->pid, 0);
     out->fd_out = to[1];
     out->fd_in = from[0];
@@ -230,8 +233,25 @@ static int wait_gone(const struct erg_reached *r, int64_t ms, int *status) {
     return 1;
 }
 
-void erg_reached_close(struct erg_reached *r) {
+/* The program, and what it has started and not led into a session of its own (as a daemon, or ssh's ControlPersist, does).
+ * The number is theirs as long as the program was not reaped, or any of them is left. */
+static void end_group(const struct erg_reached *r) {
+    uint64_t end = erg_clock_ns() + 1000000000;
     int status;
+    if (wait_gone(r, 0, &status) && kill(-r->pid, 0) < 0)
+        return;
+    kill(-r->pid, SIGTERM);
+    if (!wait_gone(r, 1000, &status)) {
+        kill(-r->pid, SIGKILL);
+        wait_gone(r, 5000, &status);
+    }
+    while (kill(-r->pid, 0) == 0 && erg_clock_ns() < end)
+        erg_reach_wait(-1, 0, erg_clock_ns() + 2000000, -1);
+    if (kill(-r->pid, 0) == 0)
+        kill(-r->pid, SIGKILL);
+}
+
+void erg_reached_close(struct erg_reached *r) {
     erg_auth_free(r->auth);
     r->auth = NULL;
     if (r->fd_in >= 0) {
@@ -242,15 +262,10 @@ void erg_reached_close(struct erg_reached *r) {
     }
     r->fd_in = r->fd_out = -1;
     if (r->pid > 0) {
-        if (!wait_gone(r, 0, &status)) {
-            kill(r->pid, SIGTERM); /* ours and not reaped: the number is still its own */
-            if (!wait_gone(r, 1000, &status)) {
-                kill(r->pid, SIGKILL);
-                wait_gone(r, 5000, &status);
-            }
-        }
+        end_group(r);
         r->pid = 0;
     }
+    erg_guard_end(&r->guard);
     if (r->pidfd >= 0) {
         close(r->pidfd);
     }
@@ -500,7 +515,8 @@ int erg_reach(const struct erg_reach_spec *spec, int cancel_fd, struct erg_reach
     int64_t timeout = spec->timeout_ns > 0 ? spec->timeout_ns : 60000000000;
     uint64_t deadline = erg_clock_ns() + (uint64_t)timeout;
     sigset_t broken, before;
-    *out = (struct erg_reached){.fd_in = -1, .fd_out = -1, .pidfd = -1, .words = -1};
+    *out = (struct erg_reached){
+        .fd_in = -1, .fd_out = -1, .pidfd = -1, .words = -1, .guard = ERG_GUARD_NONE};
     if (spec->kind == ERG_REACH_TCP) {
         return erg_reach_tcp(spec, deadline, cancel_fd, out, err);
     }

@@ -17,6 +17,7 @@
 #define ERG_LAUNCH_REACH_H
 
 #include "base/error.h"
+#include "launch/guard.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +66,7 @@ struct erg_reached {
     pid_t pid; /* of ssh or the command; 0 for TCP */
     int pidfd; /* -1 for TCP */
     int words; /* what it wrote on stderr, a file without a name; -1 for TCP */
+    struct erg_guard guard; /* ends it and what it has started when we are killed; none for TCP */
 };
 
 /* cancel_fd: gives up with ERG_ECANCELLED when it becomes readable; -1: never. Fails with ERG_ELAUNCH (the text begins with
@@ -79,7 +81,8 @@ const char *erg_reached_words(const struct erg_reached *r, char *buffer, size_t 
  * ssh says so in no other way. */
 int erg_reach_lasting(const char *words);
 
-/* Closes what is left of the link; ends the program (SIGTERM, after a second SIGKILL) and reaps it. */
+/* Closes what is left of the link; ends the program and what it has started (its process group: SIGTERM, after a second
+ * SIGKILL) and reaps it. */
 void erg_reached_close(struct erg_reached *r);
 
 #endif

@@ -60,6 +60,8 @@ static int zygote_open(struct zygote *z, struct erg_error *err) {
     if (fcntl(z->sock, F_SETFD, FD_CLOEXEC) != 0)
         return erg_error_system(err, errno, "descriptor %d is no socket to an owner", z->sock);
     sigset_t mask;
+    /* The owner's death wakes us if we were stopped, so that we see it; that of the thread that started us hurts nobody. */
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     /* An ignored SIGCHLD would have the kernel reap the workers and lose their status. */

@@ -221,3 +221,56 @@ def test_a_client_that_is_stopped_longer_than_the_lease(hosts):
             client.kill()
     nothing_left(hosts["h2"], 15)
     wait_until(lambda: not alive(keeper))
+
+
+DEAF = """
+import ergon, sys
+pool = ergon.Pool("local:1", "exec:sleep 41.%d; true" % int(sys.argv[1]))
+print(*pool.map(abs, [1]), flush=True)
+sys.stdin.readline()
+pool.terminate()
+pool.join()
+print("over", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def deaf_client(number):
+    """A program with a place whose command never looks at its link: its process, and everything it has started."""
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF, str(number)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as client:
+        try:
+            assert client.stdout.readline() == "1\n"
+            wait_until(lambda: any(p.name == "sleep" for p in leaks.descendants(client.pid)))
+            yield client, leaks.descendants(client.pid)
+        finally:
+            client.kill()
+
+
+def test_a_command_that_ignores_its_link_goes_with_the_pool():
+    with deaf_client(1) as (client, started):
+        commands = [p.pid for p in started if p.name in ("sleep", "sh")]
+        client.stdin.write("\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "over\n"
+        assert not [pid for pid in commands if alive(pid)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_command_that_ignores_its_link_goes_with_its_client(stopped):
+    """Also when the zygote was stopped, which could not look then."""
+    with deaf_client(2 + stopped) as (client, started):
+        zygotes = [p.pid for p in started if p.name.startswith("ergon-zygote") or p.name.startswith("python")]
+        assert zygotes
+        if stopped:
+            for pid in zygotes:
+                os.kill(pid, signal.SIGSTOP)
+        die(client)
+        wait_until(lambda: not [p.pid for p in started if alive(p.pid)])
