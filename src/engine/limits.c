@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { STOP_TRIES = 40, STOP_PAUSE_NS = 250 * 1000 };
+#define STOP_ITSELF_NS (20 * MS) /* what a thread is given to come to its next step */
 
 char erg_limits_process_state(pid_t pid) {
     char path[32], text[256];
@@ -128,15 +129,25 @@ static void interrupt_thread(struct erg_pool *p, struct thread_worker *t, erg_ha
     erg_pool_news(p);
 }
 
-static void time_over(struct erg_pool *p, uint32_t member, erg_handle task, int64_t now) {
+/* The task's time is over since `limit`. Returns when to look at it again. A thread that is asked stops at its next
+ * step, unless it sits in a library's code: then it is waited for no more. */
+static int64_t time_over(struct erg_pool *p, uint32_t member, erg_handle task, int64_t limit,
+                         int64_t now) {
     struct worker *w = erg_crew_by_member(p, member);
     if (w) {
         ask(w, task, ERG_ASKED_TIMEOUT, now);
-        return;
+        return NEVER;
     }
     struct thread_worker *t = erg_threads_by_member(p, member);
-    if (t)
-        interrupt_thread(p, t, task);
+    if (!t || erg_record_overdue(p->table, task))
+        return NEVER;
+    /* Of two tasks, one inside the other, each would be asked in turn. */
+    if (p->drops_late && (t->asked_task == task || now > limit + 10 * STOP_ITSELF_NS)) {
+        erg_record_set_overdue(p->janitor, task, member);
+        return NEVER;
+    }
+    interrupt_thread(p, t, task);
+    return p->drops_late ? now + STOP_ITSELF_NS : NEVER;
 }
 
 /* When the task has to be over; NEVER without a limit. The record may become another task's while it is read: whoever
@@ -168,8 +179,8 @@ static int64_t check_member(struct erg_pool *p, uint32_t member, int64_t now, in
         if (!erg_limits_runs(p, member, task))
             continue; /* what was read may be another task's */
         if (at <= now)
-            time_over(p, member, task, now);
-        else if (at < next)
+            at = time_over(p, member, task, at, now);
+        if (at < next)
             next = at;
     }
     return next;

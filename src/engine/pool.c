@@ -128,6 +128,7 @@ static void set_fields(struct erg_pool *p, struct erg_engine *e, const struct er
     p->max_tasks = spec->max_tasks_per_worker > 0 ? (uint32_t)spec->max_tasks_per_worker : 0;
     p->want_processes = spec->processes;
     p->want_threads = spec->threads;
+    p->drops_late = spec->drops_late;
     atomic_store(&p->least_timeout_ns, UINT64_MAX);
     p->opened_at = p->state_at = (int64_t)erg_clock_ns();
     p->sched_at = NEVER;

@@ -159,7 +159,7 @@ struct erg_pool {
     _Atomic uint32_t news; /* futex word: counts up with every change somebody may wait for */
     int64_t stop_limit_ns, grace_ns;
     uint32_t max_tasks;
-    int want_processes, want_threads;
+    int want_processes, want_threads, drops_late;
     int broken;               /* no worker process comes up any more */
     struct erg_error failure; /* the latest reason why one did not */
     struct worker *workers;

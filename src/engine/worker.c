@@ -77,7 +77,7 @@ static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
                 const struct erg_worker_ops *ops, void *ctx) {
     int64_t end = timeout_ns < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + timeout_ns;
     int64_t slice = HELP_SLICE_MIN_NS;
-    while (!erg_record_done(m->table, task)) {
+    while (!erg_record_done(m->table, task) && !erg_record_overdue(m->table, task)) {
         uint32_t index;
         erg_worker_waits(m, ERG_WAITS_NOT); /* first: what is claimed runs, from that moment on */
         if (claim_while_waiting(m, task, &index) == 1) {

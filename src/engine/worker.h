@@ -56,7 +56,7 @@ int erg_worker_process_main(const struct erg_worker_start *start, const struct e
 int erg_worker_loop(struct erg_member *member, uint64_t max_tasks, const struct erg_worker_ops *ops,
                     void *ctx);
 
-/* For run() of a task that waits for records of the very table it runs in: runs other tasks until `task` is done.
+/* For run() of a task that waits for records of the very table it runs in: runs other tasks until `task` is done or overdue.
  * 0; ERG_ETIMEOUT; ERG_EINTR when a signal handler ran; ERG_ECLOSED when the worker was asked to leave at once;
  * ERG_EFULL when waits are nested too deep to run another task inside (sleeps for it instead of failing unless
  * timeout_ns is over). */

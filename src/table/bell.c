@@ -13,7 +13,7 @@ int erg_bell_take(struct erg_table *t, erg_handle *handle) {
         struct erg_record *r = &t->records[peek.index];
         uint64_t s = erg_record_state(r);
         /* The flag makes it come once, however many hints a crash left. */
-        while (erg_ring_names(&peek, s) && ERG_STATE_PHASE(s) == ERG_DONE && (s & ERG_STATE_NOTIFY))
+        while (erg_ring_names(&peek, s) && erg_state_tells(s))
             if (atomic_compare_exchange_weak_explicit(&r->state, &s,
                                                       s & ~(uint64_t)ERG_STATE_NOTIFY,
                                                       memory_order_acq_rel, memory_order_acquire)) {

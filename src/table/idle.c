@@ -73,6 +73,8 @@ int erg_idle_wait(struct erg_member *m, erg_handle handle, uint32_t queues, uint
     for (;;) {
         if (erg_record_done(t, handle))
             return 0;
+        if (erg_record_overdue(t, handle))
+            return ERG_ETIMEOUT;
         if (erg_idles(t, queues, known))
             return 1;
         now = erg_clock_ns();

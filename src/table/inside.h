@@ -45,6 +45,13 @@ void erg_store_give(struct erg_member *m, uint32_t index);
 /* A DONE or ENTERED record nobody needs: recycles it, at once or when the last edge that leads to it is cleared. */
 void erg_record_retire(struct erg_member *m, uint32_t index, uint64_t seen);
 
+/* Is there a word to be told of a record in this state? */
+static inline int erg_state_tells(uint64_t s) {
+    return (s & ERG_STATE_NOTIFY) &&
+           (ERG_STATE_PHASE(s) == ERG_DONE ||
+            (ERG_STATE_PHASE(s) == ERG_RUNNING && (s & ERG_STATE_OVERDUE)));
+}
+
 /* --- record.c: the steps of a wait ------------------------------------------------------------------- */
 /* 1 when it is done. queues: it ends, too, when erg_idles(t, queues, known). */
 int erg_record_spin(struct erg_member *m, erg_handle handle, uint64_t now, uint64_t deadline,
@@ -82,6 +89,8 @@ void erg_release_hint(struct erg_member *m, uint32_t queue, erg_handle handle);
 /* A record that is the caller's alone (RUNNING by it, or ENTERED) -> DONE: waiters are woken, successors released. With
  * keep, one successor the caller can run may stay with it as slot->next. */
 void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome outcome, int keep);
+/* Wakes who waits for the record, whose state was `seen`; with NOTIFY it goes into the completion ring. */
+void erg_release_tell(struct erg_member *m, uint32_t index, uint64_t seen);
 /* The DONE record with NOTIFY (or as good as that) goes into the completion ring. */
 void erg_release_announce(struct erg_member *m, erg_handle handle);
 /* WAITING or READY -> RUNNING by m, to be brought to DONE without being run. 1; 0: it has gone on. */

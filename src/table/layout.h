@@ -84,7 +84,7 @@ enum erg_call_flags {
     ERG_CALL_PURE = 2, /* it may be begun anew elsewhere while it runs */
 };
 
-/* The state word, 64 bits: phase 0-3, flags 4-10, outcome 12-14, runner's member number 16-31 (FREE: who made it so),
+/* The state word, 64 bits: phase 0-3, flags 4-11, outcome 12-14, runner's member number 16-31 (FREE: who made it so),
  * generation 32-63.
  * Its low half (erg_record_futex) is what waiters sleep on. */
 #define ERG_STATE_PHASE(word) ((enum erg_record_phase)((word)&0xfu))
@@ -95,6 +95,8 @@ enum erg_call_flags {
 #define ERG_STATE_RELEASING 0x100u /* DONE, but the runner still walks the list of successors */
 #define ERG_STATE_FREED 0x200u  /* freed while RELEASING: whoever ends that recycles the record */
 #define ERG_STATE_ORPHAN 0x400u /* nobody will free it: whoever finishes it does */
+#define ERG_STATE_OVERDUE                                                                          \
+    0x800u /* RUNNING for too long in a thread: its submitter waits for it no more */
 #define ERG_STATE_OUTCOME(word) ((enum erg_outcome)(((word) >> 12) & 7u))
 #define ERG_STATE_RUNNER(word) ((uint32_t)((word) >> 16) & 0xffffu)
 #define ERG_STATE_GEN(word) ((uint32_t)((word) >> 32))

@@ -315,6 +315,8 @@ int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeou
         return 0;
     while (!erg_record_mark(m, handle, &seen)) {
         int64_t left = -1;
+        if (seen & ERG_STATE_OVERDUE)
+            return ERG_ETIMEOUT;
         if (timeout_ns >= 0) {
             now = erg_clock_ns();
             if (now >= deadline)
@@ -334,13 +336,27 @@ int erg_record_notify(struct erg_member *m, erg_handle handle) {
     struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(handle)];
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     for (;;) {
-        if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) == ERG_DONE)
+        if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) == ERG_DONE ||
+            (ERG_STATE_PHASE(s) == ERG_RUNNING && (s & ERG_STATE_OVERDUE)))
             return 1;
         if ((s & ERG_STATE_NOTIFY) ||
             atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_NOTIFY,
                                                   memory_order_release, memory_order_acquire))
             return 0;
     }
+}
+
+void erg_record_set_overdue(struct erg_member *m, erg_handle handle, uint32_t runner) {
+    uint32_t index = ERG_HANDLE_INDEX(handle);
+    struct erg_record *r = &m->table->records[index];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
+    do {
+        if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) != ERG_RUNNING ||
+            ERG_STATE_RUNNER(s) != runner || (s & ERG_STATE_OVERDUE))
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&r->state, &s, s | ERG_STATE_OVERDUE,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    erg_release_tell(m, index, s);
 }
 
 /* For recovery, should we die between taking the record and ending it: it is then a lost task like any other. */

@@ -61,13 +61,23 @@ static inline int erg_record_done(const struct erg_table *t, erg_handle handle) 
     uint64_t s = erg_record_state(erg_table_record(t, ERG_HANDLE_INDEX(handle)));
     return ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) == ERG_DONE;
 }
+/* 1 while it runs although its time is over and its runner cannot be stopped (erg_record_set_overdue): a result that comes
+ * yet is nobody's. */
+static inline int erg_record_overdue(const struct erg_table *t, erg_handle handle) {
+    uint64_t s = erg_record_state(erg_table_record(t, ERG_HANDLE_INDEX(handle)));
+    return ERG_STATE_GEN(s) == ERG_HANDLE_GEN(handle) && ERG_STATE_PHASE(s) == ERG_RUNNING &&
+           (s & ERG_STATE_OVERDUE) != 0;
+}
+/* Makes it so, if `runner` runs it: who waits for it is woken, and NOTIFY is obeyed as if it were done. It stays its
+ * runner's until that finishes it; until then it may not be freed. m: the caller's own member. */
+void erg_record_set_overdue(struct erg_member *m, erg_handle handle, uint32_t runner);
 int erg_record_wait_slow(struct erg_member *m, erg_handle handle, int64_t timeout_ns);
-/* Waits: spins while cores are free, then sleeps. timeout_ns < 0: for ever. 0; ERG_ETIMEOUT; ERG_EINTR when a signal
+/* Waits: spins while cores are free, then sleeps. timeout_ns < 0: for ever. 0; ERG_ETIMEOUT, also when it is overdue; ERG_EINTR when a signal
  * arrived (look at it, then call again); ERG_ECLOSED in a forked child. Any number of threads may wait. */
 static inline int erg_record_wait(struct erg_member *m, erg_handle handle, int64_t timeout_ns) {
     return erg_record_done(m->table, handle) ? 0 : erg_record_wait_slow(m, handle, timeout_ns);
 }
-/* Push it to the completion ring (bell.h) once it is DONE. 1: it is DONE already and will not be pushed; 0. */
+/* Push it to the completion ring (bell.h) once it is DONE or overdue. 1: it is already, and will not be pushed; 0. */
 int erg_record_notify(struct erg_member *m, erg_handle handle);
 
 /* 1: it had not started, is DONE with ERG_OUT_CANCELLED now and its successors are released; 2: it runs, its CANCEL

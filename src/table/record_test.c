@@ -1,4 +1,5 @@
 #include "os/clock.h"
+#include "table/bell.h"
 #include "table/rig.h"
 #include <errno.h>
 #include <pthread.h>
@@ -40,6 +41,38 @@ static void goes_through_its_phases(void **state) {
     assert_true(erg_record_done(rig.t, h)); /* a stale handle counts as done */
     assert_int_equal(erg_record_cancel(rig.owner, h), 0);
     assert_int_equal(erg_record_notify(rig.owner, h), 1);
+    rig_close(&rig);
+}
+
+static void an_overdue_record_is_waited_for_no_more(void **state) {
+    (void)state;
+    struct rig rig;
+    uint32_t index, got;
+    erg_handle told;
+    rig_open(&rig, 100);
+    index = rig_new(&rig);
+    erg_handle h = rig_handle(&rig, index);
+    erg_record_set_overdue(rig.owner, h, rig.worker->number); /* it does not run yet */
+    assert_false(erg_record_overdue(rig.t, h));
+    erg_record_submit(rig.owner, index);
+    assert_true(erg_claim_next(rig.worker, &got));
+    erg_record_set_overdue(rig.owner, h, rig.worker->number + 1); /* another's run */
+    assert_false(erg_record_overdue(rig.t, h));
+    assert_int_equal(erg_record_notify(rig.owner, h), 0);
+    erg_record_set_overdue(rig.owner, h, rig.worker->number);
+    assert_true(erg_record_overdue(rig.t, h));
+    assert_false(erg_record_done(rig.t, h));
+    assert_int_equal(erg_record_wait(rig.owner, h, -1), ERG_ETIMEOUT);
+    assert_true(erg_bell_take(rig.t, &told));
+    assert_true(told == h);
+    assert_false(erg_bell_take(rig.t, &told));
+    assert_int_equal(erg_record_notify(rig.owner, h), 1);
+    erg_claim_finish(rig.worker, index, ERG_OUT_TIMEOUT);
+    assert_false(erg_record_overdue(rig.t, h));
+    assert_true(erg_record_done(rig.t, h));
+    assert_false(erg_bell_take(rig.t, &told)); /* that word was said */
+    assert_int_equal(erg_record_outcome(erg_table_record(rig.t, index)), ERG_OUT_TIMEOUT);
+    erg_record_free(rig.owner, index);
     rig_close(&rig);
 }
 
@@ -470,6 +503,7 @@ static void signals_interrupt_a_wait(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_through_its_phases),
+        cmocka_unit_test(an_overdue_record_is_waited_for_no_more),
         cmocka_unit_test(says_when_no_record_is_left),
         cmocka_unit_test(payloads_lie_inline_or_in_the_arena),
         cmocka_unit_test(a_diamond_runs_in_order),

@@ -39,8 +39,7 @@ static void make_room(struct erg_member *m, struct erg_ring *ring, int completed
         return;
     uint64_t s = erg_record_state(r);
     int stands = erg_ring_names(&peek, s) &&
-                 (completed ? ERG_STATE_PHASE(s) == ERG_DONE && (s & ERG_STATE_NOTIFY)
-                            : ERG_STATE_PHASE(s) == ERG_READY);
+                 (completed ? erg_state_tells(s) : ERG_STATE_PHASE(s) == ERG_READY);
     while (stands && !erg_ring_push(t, ring, ERG_HANDLE(peek.index, peek.gen)))
         erg_cpu_relax(); /* others filled the place we made; they make room in turn */
 }
@@ -68,7 +67,7 @@ void erg_release_announce(struct erg_member *m, erg_handle handle) {
     erg_bell_ring(m->table);
 }
 
-static void announce(struct erg_member *m, uint32_t index, uint64_t seen) {
+void erg_release_tell(struct erg_member *m, uint32_t index, uint64_t seen) {
     ERG_POINT("done");
     if (seen & ERG_STATE_WAITER) {
         erg_futex_wake(erg_record_futex(&m->table->records[index]), INT_MAX);
@@ -150,7 +149,7 @@ static void complete_join(struct erg_member *m, uint32_t index, uint64_t seen) {
     if (!ours && !erg_release_seize(m, index, &seen))
         return;
     swap_done(m, index, &seen, ERG_OUT_OK);
-    announce(m, index, seen);
+    erg_release_tell(m, index, seen);
     if ((seen & ERG_STATE_ORPHAN) && !(seen & ERG_STATE_SUCC)) /* otherwise the stack sees to it */
         free_orphan(m, index);
 }
@@ -291,7 +290,7 @@ void erg_release_done(struct erg_member *m, uint32_t index, enum erg_outcome out
     erg_lock(&m->release_lock);
     m->keep = keep;
     swap_done(m, index, &seen, outcome);
-    announce(m, index, seen);
+    erg_release_tell(m, index, seen);
     if (seen & ERG_STATE_SUCC)
         release_all(m);
     else if (seen & ERG_STATE_ORPHAN)

@@ -78,8 +78,8 @@ static int wait_for(struct fl_session *s, struct fl_entry *e, PyObject *function
         double nap = patience(s, since, failed);
         if (e->job)
             rc = fl_job_wait(s->st, e->job, s->count > s->jobs || rests(s) ? nap : 0.05);
-        else if ((rc = pl_wait(s->core, e->task.handle, nap)) == 2)
-            rc = (pl_raise_given_up(s->core), -1);
+        else if ((rc = pl_wait(s->core, e->task.handle, nap)) > 1)
+            rc = (pl_raise_given_up(s->core, rc), -1);
         if (rc < 0)
             break;
         rc = 0;

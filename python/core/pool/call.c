@@ -220,7 +220,7 @@ void pl_futures_release(struct pl_core *core, PyObject **futures) {
         struct pl_future *future = (struct pl_future *)PyList_GET_ITEM(list, i);
         if (--future->dependents == 0 && future->status != PL_PENDING &&
             future->task.handle != ERG_HANDLE_NONE)
-            pl_call_free(core, &future->task);
+            pl_call_orphan(core, &future->task); /* it may be overdue */
     }
     Py_XDECREF(list);
 }
@@ -650,14 +650,21 @@ int pl_given_up(struct pl_core *core, erg_handle handle) {
     if (ERG_STATE_GEN(s) != ERG_HANDLE_GEN(handle) || ERG_STATE_PHASE(s) != ERG_RUNNING)
         return 0;
     struct erg_member_slot *slot = erg_table_slot(core->table, (uint32_t)ERG_STATE_RUNNER(s));
-    return atomic_load_explicit(&slot->stop, memory_order_acquire) == ERG_STOP_GIVEN_UP;
+    if (atomic_load_explicit(&slot->stop, memory_order_acquire) == ERG_STOP_GIVEN_UP)
+        return PL_LEFT;
+    return s & ERG_STATE_OVERDUE ? PL_OVERDUE : 0;
 }
 
-void pl_raise_given_up(struct pl_core *core) {
-    core_raise(
-        core->state->module, CORE_EXC_WORKER_LOST,
-        "the pool was terminated, but the thread that ran the task did not stop: it sits in a "
-        "library's code, and its result is lost");
+void pl_raise_given_up(struct pl_core *core, int why) {
+    if (why == PL_OVERDUE)
+        core_raise(core->state->module, CORE_EXC_TASK_TIMEOUT,
+                   "the task ran longer than its timeout; the thread that runs it sits in a "
+                   "library's code, is busy until that returns, and its result is lost");
+    else
+        core_raise(
+            core->state->module, CORE_EXC_WORKER_LOST,
+            "the pool was terminated, but the thread that ran the task did not stop: it sits in a "
+            "library's code, and its result is lost");
 }
 
 /* It is done, its result on another host. Without the GIL another thread may take the result over and free it: it is
@@ -701,8 +708,9 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
         }
         if (erg_record_here(core->table, handle))
             return 1;
-        if (pl_given_up(core, handle))
-            return 2;
+        int why = pl_given_up(core, handle);
+        if (why)
+            return why;
         if (rc == ERG_ECLOSED) {
             core_raise_error(core->state->module, rc, NULL);
             return -1;

@@ -58,11 +58,13 @@ void pl_call_free(struct pl_core *core, struct pl_task *task);
 void pl_call_orphan(struct pl_core *core, struct pl_task *task);
 void pl_call_sweep(struct pl_core *core, int all);
 /* Waits without the GIL; in a worker of the same pool runs other tasks meanwhile. timeout < 0: for ever.
- * 1 done, 0 timed out, 2 given up (below), -1 exception (a signal handler raised). */
+ * 1 done, 0 timed out, PL_LEFT and PL_OVERDUE (below), -1 exception (a signal handler raised). */
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout);
-/* 1: a thread still runs it that did not stop when the pool was terminated. */
+/* Whether it is waited for no more although a thread still runs it, that could not be stopped: PL_LEFT, when the pool was
+ * terminated; PL_OVERDUE, when its time was over; else 0. The record stays until the thread ends it. */
+enum { PL_LEFT = 2, PL_OVERDUE = 3 };
 int pl_given_up(struct pl_core *core, erg_handle handle);
-void pl_raise_given_up(struct pl_core *core);
+void pl_raise_given_up(struct pl_core *core, int why); /* WorkerLost, TaskTimeout */
 /* Sets WorkerLost, TaskTimeout, TaskCancelled as the outcome says; text from the result. */
 void pl_raise_outcome(struct pl_core *core, struct erg_record *record);
 /* Raises the exception of an error payload: two streams, the traceback's text and the exception. */

@@ -165,14 +165,16 @@ static int poll_job(struct pl_future *self) {
     return 1;
 }
 
-/* Its thread goes on with it, so the record stays until that ends. */
-static int poll_given_up(struct pl_future *self) {
+/* Its thread goes on with it, so the record stays until that ends; and until those that entered tasks still have to look at
+ * what became of it. */
+static int poll_given_up(struct pl_future *self, int why) {
     holder_leave(self);
     Py_INCREF(self);
     if (self->callbacks)
         unwatch(self, ERG_HANDLE_INDEX(self->task.handle));
-    pl_call_orphan(self->core, &self->task);
-    pl_raise_given_up(self->core);
+    if (!self->dependents)
+        pl_call_orphan(self->core, &self->task);
+    pl_raise_given_up(self->core, why);
     resolve_raised(self, 0);
     Py_DECREF(self);
     return 1;
@@ -202,8 +204,10 @@ int pl_future_poll(struct pl_future *self) {
     struct pl_task task = self->task;
     if (task.handle == ERG_HANDLE_NONE)
         return 0;
-    if (!erg_record_done(core->table, task.handle))
-        return !pl_core_foreign(core) && pl_given_up(core, task.handle) ? poll_given_up(self) : 0;
+    if (!erg_record_done(core->table, task.handle)) {
+        int why = pl_core_foreign(core) ? 0 : pl_given_up(core, task.handle);
+        return why ? poll_given_up(self, why) : 0;
+    }
     if (!erg_record_here(core->table, task.handle)) { /* on another host: now it is needed */
         erg_away_want(core->table, away_of(self));
         return 0;

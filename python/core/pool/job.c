@@ -370,12 +370,33 @@ uint32_t pl_job_at_work(struct pl_job *job) {
     return n;
 }
 
+/* A call that is waited for no more although its thread goes on with it: its turn has come, its record stays behind. */
+static int read_overdue(struct pl_job *job, struct pl_chunk *chunk, PyObject **value) {
+    struct pl_task task = {.handle = erg_record_handle(job->core->table, chunk->record),
+                           .fn = job->fn,
+                           .futures = chunk->futures,
+                           .blobs = chunk->blobs,
+                           .held = 1};
+    if (job->fn)
+        job->fn->refs++;
+    chunk->futures = chunk->blobs = NULL;
+    chunk->record = ERG_NIL;
+    job->outstanding--;
+    pl_call_orphan(job->core, &task);
+    *value = NULL;
+    pl_raise_given_up(job->core, PL_OVERDUE);
+    return 1;
+}
+
 static int read_call(struct pl_job *job, struct pl_chunk *chunk, struct erg_record *record,
                      PyObject **value) {
+    erg_handle handle = erg_record_handle(job->core->table, chunk->record);
     if (chunk->read)
         return 2;
-    if (!erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
-        return 0;
+    if (!erg_record_done(job->core->table, handle))
+        return !pl_core_foreign(job->core) && pl_given_up(job->core, handle) == PL_OVERDUE
+                   ? read_overdue(job, chunk, value)
+                   : 0;
     chunk->read = 1;
     *value = pl_call_result(job->core, record);
     if (pl_record_by_reference(record))
@@ -477,8 +498,9 @@ static int wait_for_idle(struct pl_job *job, erg_handle handle, int64_t slice_ns
         core_raise_error(core->state->module, rc, NULL);
         return -1;
     }
-    if (rc != 0 && pl_given_up(core, handle))
-        return 2;
+    int why = rc != 0 ? pl_given_up(core, handle) : 0;
+    if (why)
+        return why;
     return rc != 0 && PyErr_CheckSignals() < 0 ? -1 : rc == 0;
 }
 
@@ -495,9 +517,9 @@ int pl_job_wait(struct pl_job *job, struct pl_chunk *chunk, double timeout) {
                  ? wait_for_idle(job, handle, slice)
                  : pl_wait(job->core, handle, (double)slice * 1e-9);
     }
-    if (rc == 2)
-        pl_raise_given_up(job->core);
-    if (rc == 2 || rc < 0)
+    if (rc == PL_LEFT)
+        pl_raise_given_up(job->core, rc);
+    if (rc == PL_LEFT || rc < 0)
         return -1;
     do
         rc = job_cut(job);

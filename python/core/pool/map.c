@@ -58,10 +58,11 @@ static struct pl_chunk *wait_for(struct pl_job *job) {
     while (steps-- && chunk && chunk->next && chunk->next->record != ERG_NIL)
         chunk = chunk->next;
     /* One that is done would not make us wait at all, and the worker of the first may need the GIL to end it. */
-    if (chunk->record == ERG_NIL ||
-        erg_record_done(job->core->table, erg_record_handle(job->core->table, chunk->record)))
+    if (chunk->record == ERG_NIL)
         return job->head;
-    return chunk;
+    erg_handle handle = erg_record_handle(job->core->table, chunk->record);
+    return erg_record_done(job->core->table, handle) || pl_given_up(job->core, handle) ? job->head
+                                                                                       : chunk;
 }
 
 /* What ended behind a chunk that takes its time keeps nobody busy: then as much is entered as imap would look ahead. */

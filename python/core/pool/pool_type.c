@@ -184,8 +184,8 @@ PyDoc_STRVAR(
 /* Waits for the task and takes it apart. */
 static PyObject *finish_task(struct pl_core *core, struct pl_task *task) {
     int rc = pl_wait(core, task->handle, -1);
-    if (rc == 2)
-        pl_raise_given_up(core);
+    if (rc > 1)
+        pl_raise_given_up(core, rc);
     if (rc != 1) {
         PyObject *raised = PyErr_GetRaisedException();
         if (pl_core_pool(core))

@@ -68,6 +68,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     core->by_reference = spec->processes == 0 && spec->places_len == 0;
     struct erg_pool_spec full = *spec;
     full.user = core;
+    full.drops_late = 1;
     struct erg_error err = {0};
     struct erg_pool *pool;
     PyThreadState *saved = pl_engine_enter(state);

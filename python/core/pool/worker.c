@@ -521,7 +521,10 @@ static enum erg_outcome run_call(struct pl_worker *worker, uint32_t index,
     else
         result = call_by_value(worker, record, &fn_reader, &args_reader);
     enum erg_outcome outcome;
-    if (result || !pl_worker_interrupted(worker, record, &outcome))
+    if (erg_record_overdue(worker->core->table, erg_record_handle(worker->core->table, index))) {
+        PyErr_Clear();
+        outcome = ERG_OUT_TIMEOUT; /* nobody wants to know any more */
+    } else if (result || !pl_worker_interrupted(worker, record, &outcome))
         outcome = write_result(worker, record, result, functional);
     Py_XDECREF(result);
     pl_reader_fini(&args_reader);

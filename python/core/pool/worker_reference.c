@@ -112,8 +112,13 @@ enum erg_outcome pl_worker_run_reference(struct pl_worker *worker, struct erg_re
     Py_XDECREF(a);
     Py_XDECREF(k);
     enum erg_outcome outcome = ERG_OUT_OK;
-    if (!result && (result = raised(worker, record, &outcome)))
+    if (erg_record_overdue(worker->core->table, worker->running)) {
+        PyErr_Clear();
+        Py_CLEAR(result); /* nobody wants to know any more */
+        outcome = ERG_OUT_TIMEOUT;
+    } else if (!result && (result = raised(worker, record, &outcome))) {
         outcome = ERG_OUT_ERROR;
+    }
     pl_record_set_object(record, result);
     return outcome;
 }

@@ -1,7 +1,9 @@
 """Options: time limits, retries, progress, resources, views of a pool."""
 
+import asyncio
 import os
 import resource
+import threading
 import time
 
 import ergon
@@ -80,15 +82,79 @@ def test_timeout_harms_no_other(process_pool):
     assert got == [0, "timeout", 0, 0]
 
 
-def test_timeout_of_a_thread_task():
-    """A thread cannot be killed; the result says timeout or the value, and the pool goes on."""
-    with ergon.ThreadPool(2) as pool:
-        future = pool.submit(sleepy, 0.6, timeout=0.05)
-        try:
-            assert future.result(60) == 0.6
-        except TaskTimeout:
-            pass
+@pytest.fixture
+def blocked():
+    """A call in C that no exception reaches: os.read of a pipe nobody writes to. (descriptor, what lets one call go on)"""
+    out, into = os.pipe()
+    yield out, lambda: os.write(into, b"x")
+    os.close(out)
+    os.close(into)
+
+
+THREADS = {"threads": lambda: ergon.ThreadPool(1), "mixed": lambda: ergon.Pool("local:1", "threads:1")}
+ENDLESS = {
+    "pipe": lambda p, fd: p.pipe(os.read, fd, 1),
+    "submit": lambda p, fd: p.submit(os.read, fd, 1, timeout=0.1).result(60),
+    "apipe": lambda p, fd: p.apipe(os.read, fd, 1).result(60),
+    "map": lambda p, fd: p.map(os.read, [fd], [1]),
+    "starmap": lambda p, fd: p.starmap(os.read, [(fd, 1)], chunksize=10),
+    "amap": lambda p, fd: p.amap(os.read, [fd], [1]).result(60),
+    "imap": lambda p, fd: list(p.imap(os.read, [fd], [1])),
+    "uimap": lambda p, fd: list(p.uimap(os.read, [fd], [1])),
+    "executor": lambda p, fd: p.executor().submit(os.read, fd, 1).result(60),
+    "asyncio": lambda p, fd: asyncio.run(awaited(p, fd)),
+}
+
+
+async def awaited(p, fd):
+    return await p.apipe(os.read, fd, 1)
+
+
+@pytest.mark.parametrize("kind", THREADS)
+@pytest.mark.parametrize("method", ENDLESS)
+def test_a_thread_in_a_call_of_c_is_not_waited_for(kind, method, blocked):
+    descriptor, let_go = blocked
+    with THREADS[kind]() as pool:
+        view = pool.options(timeout=0.1, resources={"kind": "thread"})
+        with pytest.raises(TaskTimeout, match="busy until that returns"):
+            ENDLESS[method](view, descriptor)
+        later = pool.submit(abs, -1, resources={"kind": "thread"})
+        assert [worker["state"] for worker in pool.stats["workers"] if worker["kind"] == "thread"] == ["busy"]
+        assert not later.done()
+        let_go()
+        assert later.result(60) == 1
+
+
+def test_what_comes_after_an_overdue_call(blocked):
+    descriptor, let_go = blocked
+    for kind in THREADS.values():
+        with kind() as pool:
+            first = pool.submit(os.read, descriptor, 1, timeout=0.1, resources={"kind": "thread"})
+            after = pool.submit(bytes, first)
+            called = threading.Event()
+            first.add_done_callback(lambda future, called=called: called.set())
+            assert called.wait(60) and isinstance(first.exception(), TaskTimeout)
+            assert first.done() and not first.running() and not first.cancel()
+            results = pool.options(timeout=0.1, resources={"kind": "thread"}).imap(sleepy, [0, 0])
+            let_go()  # the late result is nobody's
+            with pytest.raises(TaskTimeout):
+                after.result(60)
+            assert list(results) == [0, 0]
+            with pytest.raises(TaskTimeout):
+                first.result(60)
+
+
+def test_a_pool_with_an_overdue_call_can_be_terminated(blocked):
+    descriptor, let_go = blocked
+    for kind in THREADS.values():
+        pool = kind()
+        with pytest.raises(TaskTimeout):
+            pool.options(timeout=0.1, resources={"kind": "thread"}).pipe(os.read, descriptor, 1)
+        let_go()
+        pool.terminate()
+        pool.restart()
         assert pool.map(abs, [-1, -2]) == [1, 2]
+        pool.terminate()
 
 
 def test_timeout_does_not_count_waiting(process_pool):
