@@ -501,6 +501,10 @@ def reducer_for(value: Any) -> Any:
     if value is sys.stdout or value is sys.stderr:  # whatever a notebook or a test runner put there
         return _attribute_of_sys
     cls = type(value)
+    if issubclass(cls, BaseException):
+        from . import _exceptions
+
+        return _exceptions.reducer(value)
     found = _NAMED.get(f"{cls.__module__}.{cls.__qualname__}")
     if found is not None:
         return found

@@ -416,6 +416,35 @@ static PyObject *core_track_adopt(PyObject *module, PyObject *const *args, Py_ss
     Py_RETURN_NONE;
 }
 
+/* A sink that takes so many bytes and no more. */
+static int refuse(struct pk_sink *sink, size_t need) {
+    (void)sink;
+    (void)need;
+    PyErr_SetString(PyExc_OverflowError, "too large");
+    return -1;
+}
+
+PyDoc_STRVAR(fits_doc, "_fits($module, obj, limit, /)\n--\n\n"
+                       "Whether obj can be pickled in so many bytes.");
+
+static PyObject *core_fits(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+    size_t limit = n == 2 ? PyLong_AsSize_t(args[1]) : (size_t)-1;
+    if (limit == (size_t)-1) {
+        return PyErr_Occurred()
+                   ? NULL
+                   : PyErr_Format(PyExc_TypeError, "_fits() wants an object and a number of bytes");
+    }
+    struct pk_sink sink = {PyMem_Malloc(limit), 0, limit, refuse, NULL};
+    if (!sink.buf)
+        return PyErr_NoMemory();
+    int rc = pk_dump(module, args[0], &sink, NULL, PK_BARE, NULL);
+    PyMem_Free(sink.buf);
+    if (rc < 0 && !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyErr_Clear();
+    return PyBool_FromLong(rc == 0);
+}
+
 PyDoc_STRVAR(weak_made_doc,
              "_weak_made($module, keeper, /)\n--\n\n"
              "The stream that is being loaded made a weak reference that keeps its object.");
@@ -442,6 +471,7 @@ PyMethodDef pk_module_methods[] = {
     {"_track_id", core_track_id, METH_O, track_id_doc},
     {"_track_find", core_track_find, METH_O, track_find_doc},
     {"_track_adopt", CORE_METHOD(core_track_adopt), METH_FASTCALL, track_adopt_doc},
+    {"_fits", CORE_METHOD(core_fits), METH_FASTCALL, fits_doc},
     {"_weak_made", core_weak_made, METH_O, weak_made_doc},
     {"by_value_modules", core_registered, METH_NOARGS, registered_doc},
     {NULL, NULL, 0, NULL},

@@ -94,14 +94,29 @@ static int belongs_here(PyTypeObject *type) {
     return 0;
 }
 
+/* Exceptions that are more than their arguments and __dict__, or are not made of these (ergon/_exceptions.py). 1, 0, -1 */
+static int is_odd_exception(PyTypeObject *type) {
+    PyTypeObject *native = type;
+    if (!PyType_FastSubclass(type, Py_TPFLAGS_BASE_EXC_SUBCLASS))
+        return 0;
+    while (PyType_HasFeature(native, Py_TPFLAGS_HEAPTYPE))
+        native = native->tp_base;
+    if (native->tp_basicsize != (Py_ssize_t)sizeof(PyBaseExceptionObject) ||
+        type->tp_init != native->tp_init || type->tp_new != native->tp_new)
+        return 1;
+    Py_ssize_t slots = type == native ? 0 : count_slots(type);
+    return slots < 0 ? -1 : slots > 0;
+}
+
 static int judge(struct pk_state *st, PyTypeObject *type) {
     if (pk_wants_reducer(type))
         return PK_HOW_OURS;
     if (!finds_as_object(st, type) || PyType_IsSubtype(type, &PyType_Type) ||
         !inherits(st, type, PK_STR___class__) || !inherits(st, type, PK_STR___reduce_ex__))
         return PK_HOW_GENERIC;
-    if (belongs_here(type))
-        return PK_HOW_OURS;
+    int odd = belongs_here(type) ? 1 : is_odd_exception(type);
+    if (odd)
+        return odd < 0 ? -1 : PK_HOW_OURS;
     int collection = judge_collection(type);
     if (collection)
         return collection;

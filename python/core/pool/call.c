@@ -475,7 +475,14 @@ static void raise_with_trace(struct pl_core *core, PyObject *exception, PyObject
     Py_XDECREF(errors);
     if (!cause)
         return;
-    PyException_SetCause(exception, cause);
+    PyObject *module = PyImport_ImportModule("ergon._exceptions");
+    PyObject *done =
+        module ? PyObject_CallMethod(module, "add_traceback", "OO", exception, cause) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    Py_DECREF(cause);
+    if (!done)
+        return;
     PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
 }
 

@@ -62,7 +62,7 @@ PyObject *pl_places_info(struct pl_core *core);
 PyObject *pl_agent_main(PyObject *module, PyObject *args);
 
 /* --- exception.c --- */
-/* What to pickle in the place of an exception: itself, or (class, args, attributes). New reference. */
+/* What to pickle in the place of an exception: itself, or, with what led to it, a tuple. New reference. */
 PyObject *pl_exception_parts(PyObject *exception);
 /* The exception again. New reference; NULL with an exception about the failure. */
 PyObject *pl_exception_from_parts(PyObject *parts);
