@@ -15,7 +15,7 @@ import copyreg
 from typing import Any
 
 from . import _core
-from .errors import RemoteError, unpicklable
+from .errors import RemoteError, RemoteTraceback, unpicklable
 
 MOST = 64  # causes and contexts that travel, and no more than
 LARGE = 1 << 20  # bytes each
@@ -131,8 +131,14 @@ def _members(error: Any) -> list:
     return found
 
 
+def _cause(error: Any) -> Any:
+    """A traceback from another worker is none: it stands in the text of the next one."""
+    cause = error.__cause__
+    return None if type(cause) is RemoteTraceback else cause
+
+
 def _linked(error: Any) -> bool:
-    return error.__cause__ is not None or error.__context__ is not None or error.__suppress_context__
+    return _cause(error) is not None or error.__context__ is not None or error.__suppress_context__
 
 
 def _written(error: Any) -> tuple[bytes, list]:
@@ -153,10 +159,12 @@ def parts(error: BaseException) -> Any:
     if not any(map(_linked, nodes)):
         return error
     known = {id(node): number for number, node in enumerate(nodes)}
-    count, others, links = len(nodes), [], []
+    count = len(nodes)
+    others: list[tuple] = []
+    links: list[tuple] = []
     for number, node in enumerate(nodes):
         pair = []
-        for other in (node.__cause__, node.__context__):
+        for other in (_cause(node), node.__context__):
             if other is not None and id(other) not in known and len(others) < MOST:
                 data, inside = _written(other)
                 others.append((data, len(inside)))
@@ -199,8 +207,8 @@ def add_traceback(error: BaseException, traceback: BaseException) -> None:
     """The traceback in the worker becomes the first cause: the one of the exception that was raised there first."""
     known = {id(error)}
     first = error
-    while first.__cause__ is not None:
-        first = first.__cause__
+    while _cause(first) is not None:
+        first = _cause(first)
         if id(first) in known:
             return
         known.add(id(first))

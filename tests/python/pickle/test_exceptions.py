@@ -322,3 +322,17 @@ def test_long_chains_end_somewhere():
         assert error.args == (999 - length,)
         error, length = error.__context__, length + 1
     assert 50 < length < 1000
+
+
+def nested(pool, depth):
+    if depth == 0:
+        raise KeyError("deep")
+    return pool.pipe(nested, pool, depth - 1)
+
+
+def test_tracebacks_of_tasks_in_tasks_stand_there_once():
+    with ergon.ProcessPool(1) as pool:
+        error = raised(lambda: pool.pipe(nested, pool, 8))
+    cause = error.__cause__
+    assert type(cause) is ergon.errors.RemoteTraceback and cause.__cause__ is None
+    assert cause.text.count('raise KeyError("deep")') == 1
