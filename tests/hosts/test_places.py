@@ -360,6 +360,28 @@ def test_close_join_restart_terminate():
     assert f.cancelled() or isinstance(f.exception(), ergon.errors.ErgonError)
 
 
+def test_what_a_function_closes_over_travels_once_as_long_as_it_stays_the_same():
+    """Also what is mutable, and large: every call sees it as it is then, and none what another has made of it."""
+    size = 1 << 20
+    data = numpy.zeros(size, dtype="u1")
+
+    def take(i):
+        data[i] += 1
+        return int(data.sum())
+
+    with ergon.Pool(place(2)) as pool:
+        assert pool._wait_up(2, 30)
+        before = host(pool)["bytes_out"]
+        assert [pool.pipe(take, i) for i in range(10)] == [1] * 10
+        assert [f.result() for f in [pool.apipe(take, i) for i in range(10)]] == [1] * 10
+        assert host(pool)["bytes_out"] - before < 2 * size
+        data[5] = 7
+        assert [pool.pipe(take, i) for i in range(10)] == [8] * 10
+        data[5] = 0
+        assert pool.pipe(take, 0) == 1
+        assert host(pool)["bytes_out"] - before < 4 * size
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as f:

@@ -87,6 +87,7 @@ struct pl_core {
     int closing;         /* close() was called: no new calls, maps that have begun go on */
     struct pl_job *jobs; /* maps and iterators that are alive */
     struct pl_fn *fns;   /* most recently used first */
+    struct pl_fn *loose; /* with something mutable inside, the latest first */
     unsigned nfns;
     uint64_t next_uid; /* of functions and put objects */
     PyObject

@@ -1,10 +1,13 @@
 /* Callables that travel once: a stable one is pickled when it is first met and lies in the arena until nobody uses
- * it; every task names it by offset. What a callable depends on is checked before each use (pk_callee_valid). */
+ * it; every task names it by offset. What a callable depends on is checked before each use (pk_callee_valid).
+ *
+ * One with something mutable inside is pickled anew for every call, and loaded anew by every task. Mostly it says the same
+ * as the last time: then the task names the place of that one, and nothing travels to a host that has it. */
 #include "pool.h"
 
 #include <string.h>
 
-enum { FNS_KEPT = 64 };
+enum { FNS_KEPT = 64, LOOSE_KEPT = 8, LOOSE_SHARE = 8 /* of the memory, at most */ };
 
 static void fn_free(struct pl_core *core, struct pl_fn *fn) {
     if (fn->offset && !pl_core_foreign(core)) {
@@ -211,6 +214,77 @@ static void fns_trim(struct pl_core *core) {
     }
 }
 
+/* --- callables with something mutable inside ------------------------------------------------------------------- */
+
+/* Digests are the same: are the buffers, and what else they refer to? */
+static int same_refs(struct pl_core *core, const struct pl_fn *a, const struct pl_fn *b) {
+    const struct erg_fn_head *x = erg_table_at(core->table, a->offset);
+    const struct erg_fn_head *y = erg_table_at(core->table, b->offset);
+    uint32_t n, m;
+    const struct erg_ref *p = erg_payload_refs(x->payload, x->len, &n);
+    const struct erg_ref *q = erg_payload_refs(y->payload, y->len, &m);
+    int same = x->len == y->len && x->path == y->path && n == m;
+    for (uint32_t i = 0; i < n && same; i++) {
+        same = erg_ref_is_buffer(&p[i]) == erg_ref_is_buffer(&q[i]) && p[i].len == q[i].len;
+        if (same && erg_ref_is_buffer(&p[i]))
+            same = memcmp(erg_table_at(core->table, p[i].offset),
+                          erg_table_at(core->table, q[i].offset), (size_t)p[i].len) == 0;
+        else
+            same = same && p[i].offset == q[i].offset;
+    }
+    return same;
+}
+
+static uint64_t fn_bytes(struct pl_core *core, const struct pl_fn *fn) {
+    const struct erg_fn_head *head = erg_table_at(core->table, fn->offset);
+    return erg_payload_size(head->payload, (size_t)head->len);
+}
+
+/* The latest, as many as may be kept; tasks that name others keep them. */
+static void loose_trim(struct pl_core *core) {
+    struct pl_fn **link = &core->loose;
+    uint64_t bytes = 0, most = core->table->header->memory / LOOSE_SHARE;
+    for (unsigned i = 0; *link && i < LOOSE_KEPT; i++) {
+        bytes += fn_bytes(core, *link);
+        if (bytes > most)
+            break;
+        link = &(*link)->next;
+    }
+    struct pl_fn *rest = *link;
+    *link = NULL;
+    while (rest) {
+        struct pl_fn *next = rest->next;
+        pl_fn_unref(core, rest);
+        rest = next;
+    }
+}
+
+/* Takes the caller's reference; returns another, to a callable that says the same. */
+static struct pl_fn *loose_share(struct pl_core *core, struct pl_fn *fn) {
+    struct pl_fn *old = core->loose;
+    while (old && memcmp(old->callee.digest, fn->callee.digest, sizeof fn->callee.digest) != 0)
+        old = old->next;
+    if (old) {
+        int same;
+        old->refs++;
+        Py_BEGIN_ALLOW_THREADS
+            ;
+            same = same_refs(core, old, fn);
+        Py_END_ALLOW_THREADS;
+        pl_fn_unref(core, same ? fn : old);
+        if (same)
+            return old;
+    }
+    Py_CLEAR(
+        fn->callee.callable); /* it is not asked for again, and shall not live on for our sake */
+    Py_CLEAR(fn->callee.bytes);
+    fn->next = core->loose;
+    core->loose = fn;
+    fn->refs++;
+    loose_trim(core);
+    return fn;
+}
+
 static struct pl_fn *fn_find(struct pl_core *core, PyObject *callable) {
     struct pl_fn **link = &core->fns, *fn;
     for (; (fn = *link); link = &fn->next) {
@@ -230,7 +304,8 @@ static struct pl_fn *fn_find(struct pl_core *core, PyObject *callable) {
     if (!(fn = fn_make(core, callable)))
         return NULL;
     if (!fn->callee.stable)
-        return fn;
+        return core->places ? loose_share(core, fn)
+                            : fn; /* here a look at all of it costs more than it saves */
     struct pl_fn *same = fn_same(core, fn);
     if (same) {
         /* Keep the newer witness: it is about the object the caller uses now. */
@@ -261,6 +336,11 @@ struct pl_fn *pl_fn_get(struct pl_core *core, PyObject *callable) {
 }
 
 void pl_fn_clear(struct pl_core *core) {
+    while (core->loose) {
+        struct pl_fn *fn = core->loose;
+        core->loose = fn->next;
+        pl_fn_unref(core, fn);
+    }
     while (core->fns) {
         struct pl_fn *fn = core->fns;
         core->fns = fn->next;
