@@ -208,6 +208,7 @@ struct ending {
     struct worker *w;
     int status;
     int lost;       /* tasks */
+    int no_memory;  /* the kernel has killed somebody for that meanwhile */
     erg_handle top; /* what it was really running */
     char how[160];  /* "worker 3 (pid 1234) was killed by signal 9 (SIGKILL)" */
     int64_t now;
@@ -226,7 +227,8 @@ static void describe(struct ending *end) {
         more = " (the process it was forked from is gone too)";
     else if (WIFSIGNALED(end->status) && WTERMSIG(end->status) == SIGKILL && !w->killed) {
         uint64_t n = erg_cpu_oom_kills();
-        if (n > p->oom_kills)
+        end->no_memory = n > p->oom_kills;
+        if (end->no_memory)
             more = ", probably by the kernel because memory ran out";
         p->oom_kills = n;
     }
@@ -295,6 +297,13 @@ static enum erg_outcome outcome_of(enum erg_verdict verdict) {
     }
 }
 
+/* Signals that processes send each other, rather than what a process does to itself. */
+static int from_outside(const struct ending *end) {
+    int signal = end->status != -1 && WIFSIGNALED(end->status) ? WTERMSIG(end->status) : 0;
+    return (signal == SIGKILL && !end->no_memory) || signal == SIGTERM || signal == SIGHUP ||
+           signal == SIGINT;
+}
+
 static void on_lost(void *ctx, uint32_t index) {
     struct ending *end = ctx;
     struct worker *w = end->w;
@@ -307,6 +316,8 @@ static void on_lost(void *ctx, uint32_t index) {
                             .on_top = task == end->top,
                             .cancelled =
                                 (state & ERG_STATE_CANCEL) != 0 || p->state == P_TERMINATING};
+    if (r->kind == ERG_KIND_CALL && end->status != -1)
+        r->first |= from_outside(end) ? ERG_CALL_KILLED : ERG_CALL_CRASHED;
     uint32_t kills = 0;
     enum erg_verdict verdict = erg_sched_on_lost(p->sched, w->id, &loss, &kills);
     end->lost++;

@@ -82,6 +82,9 @@ enum erg_call_flags {
     ERG_CALL_STAYS =
         1, /* nobody waits for its result yet: a large one may stay on another host (away.h) */
     ERG_CALL_PURE = 2, /* it may be begun anew elsewhere while it runs */
+    /* Set when a worker process that ran it was lost, for whoever asks why: */
+    ERG_CALL_KILLED = 4,  /* by a signal that others send; */
+    ERG_CALL_CRASHED = 8, /* by itself, or because memory ran out */
 };
 
 /* The state word, 64 bits: phase 0-3, flags 4-11, outcome 12-14, runner's member number 16-31 (FREE: who made it so),

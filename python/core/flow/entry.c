@@ -225,8 +225,15 @@ int fl_entry_done(struct fl_session *s, struct fl_entry *e) {
     return e->done;
 }
 
-/* The words are the pool's, not the functional's: nothing ran. WorkerLost of a pool that works is another matter: what
- * ended several workers in this call would end this process as well. */
+/* Somebody killed its workers, as often as it may be made again; it is as good as any call, and is made here. What ended
+ * workers by itself, or for want of memory, would end this process as well: that stays WorkerLost. */
+static int killed(const struct fl_entry *e, const struct erg_record *record) {
+    return erg_record_outcome(record) == ERG_OUT_LOST &&
+           ((struct fl_functional *)e->functional)->retries > 0 &&
+           (record->first & (ERG_CALL_KILLED | ERG_CALL_CRASHED)) == ERG_CALL_KILLED;
+}
+
+/* The words are the pool's, not the functional's: nothing ran. WorkerLost of a pool that works is another matter. */
 static int broken(struct fl_session *s, PyObject *exception) {
     PyObject *module = s->st->module;
     struct erg_pool *pool = pl_core_pool(s->core);
@@ -257,7 +264,7 @@ void fl_entry_decode(struct fl_session *s, struct fl_entry *e) {
         int failed =
             PyErr_ExceptionMatches(PyExc_Exception); /* what it returned cannot be had here */
         e->exception = PyErr_GetRaisedException();
-        e->here = (returned && failed) || broken(s, e->exception);
+        e->here = (returned && failed) || killed(e, record) || broken(s, e->exception);
     } else if (Py_TYPE(e->value) == s->raised) {
         e->exception = PyObject_CallMethod(s->helper, "exception_of", "O", e->value);
         Py_CLEAR(e->value);

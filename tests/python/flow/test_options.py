@@ -56,6 +56,46 @@ def test_a_call_that_may_not_be_made_again_raises():
         run(os.getpid())
 
 
+@functional
+def ends(pid, how, x):
+    if os.getpid() != pid and x == 2:
+        how(os.getpid())
+    return x
+
+
+def crash(pid):
+    os.kill(pid, signal.SIGSEGV)
+
+
+def leave(pid):
+    os._exit(3)
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def terminate(pid):
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(60)
+
+
+@schedule
+def all_end(pid, how):
+    return [ends(pid, how, x) for x in range(4)]
+
+
+@pytest.mark.parametrize("how", [kill, terminate])
+def test_a_call_whose_workers_are_killed_is_made_in_place(how):
+    assert all_end(os.getpid(), how) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("how", [crash, leave])
+def test_a_call_that_ends_its_workers_is_not(how):
+    with pytest.raises(WorkerLost):
+        all_end(os.getpid(), how)
+
+
 def test_where_calls_run():
     @functional(resources={"kind": "process"})
     def where(x):

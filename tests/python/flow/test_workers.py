@@ -95,7 +95,7 @@ def test_workers_that_never_come_up_cost_no_result():
         while len(found) < 3:
             try:
                 found.append(each(names, range(12)))
-            except WorkerLost:  # four workers got as far as this call: what ended them would end this process as well
+            except WorkerLost:  # four workers got as far as this call, and nobody knows of one of them how it ended
                 lost += 1
                 assert lost < 20
     finally:
