@@ -50,7 +50,8 @@ static int changed_by_pass(struct fl_run *run, PyObject *functional) {
 }
 
 /* A pass takes what is not there yet for something that will not raise: where it did, the next pass finds more. */
-void fl_session_arrivals(struct fl_session *s) {
+int fl_session_arrivals(struct fl_session *s) {
+    int held = fl_signals_hold();
     for (struct fl_entry *e = s->oldest; e; e = e->newer) {
         if (e->done || !fl_entry_done(s, e) || e->bytes > LOOK_BYTES)
             continue;
@@ -58,6 +59,7 @@ void fl_session_arrivals(struct fl_session *s) {
         if (!e->value)
             s->blocked = 1;
     }
+    return fl_signals_release(held);
 }
 
 /* One pass; run.guesses > 0: one that follows guesses. 0, or not: it could not begin. */
@@ -105,7 +107,8 @@ static struct fl_run room_for_guesses(struct fl_session *s) {
                            .room_async = s->bold ? JOBS_GUESSED - jobs : 0};
 }
 
-void fl_session_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
+int fl_session_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed) {
+    int held = fl_signals_hold();
     s->blocked = 0;
     s->arrived = 0;
     s->capped = 0;
@@ -115,11 +118,12 @@ void fl_session_pass(struct fl_session *s, PyObject *functional, PyObject *value
     *failed = rc != 0;
     if (rc == 0)
         s->dirty = 0;
-    if (rc == 0 && s->guessable && !s->capped) {
+    if (rc == 0 && s->guessable && !s->capped && !fl_signals_pending()) {
         struct fl_run run = room_for_guesses(s);
         if (run.room > 0 || run.room_async > 0)
             one_pass(s, functional, value, run);
     }
+    return fl_signals_release(held);
 }
 
 void fl_session_blocked(struct fl_session *s, int guessable) {
@@ -129,6 +133,8 @@ void fl_session_blocked(struct fl_session *s, int guessable) {
 
 int fl_session_more(struct fl_run *run) {
     struct fl_session *s = run->session;
+    if (fl_signals_pending())
+        return fl_stop(run, FL_WHY_STEPS, "a signal has come");
     if (run->steps >= (s->coroutine ? STEPS_MAX / 10 : STEPS_MAX) ||
         (!s->coroutine && (!s->awaited || fl_entry_done(s, s->awaited))))
         return fl_stop(run, FL_WHY_STEPS, "far ahead");
@@ -157,6 +163,10 @@ PyObject *fl_session_ahead(struct fl_run *run, PyObject *functional, PyObject *c
     if (run->skip) {
         run->skip--;
         return fl_unknown(st);
+    }
+    if (fl_signals_pending()) {
+        fl_stop(run, FL_WHY_STEPS, "a signal has come");
+        return NULL;
     }
     if (!s->core && !((struct fl_functional *)functional)->is_async) {
         s->blocked = 1; /* workers start when the function itself calls */

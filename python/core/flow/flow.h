@@ -395,6 +395,12 @@ void fl_place_now(struct fl_place *place, PyObject *called, PyObject *const *arg
                   PyObject *kwnames);
 /* From begin to end no Python code runs in this thread but what is trusted (session->trusted), and no garbage is
  * collected. -1: cannot be had. */
+/* Handlers of signals wait until they are released: here is code that must not end half-way, or takes what is raised in it for
+ * something else. Gives what release is given. */
+int fl_signals_hold(void);
+int fl_signals_release(
+    int held);                /* 0; -1: a handler raised, in the place of what was raised before */
+int fl_signals_pending(void); /* 1: one waits */
 int fl_guard_begin(struct flow_state *st);
 void fl_guard_end(struct flow_state *st);
 void *fl_frame_base(void); /* the running frame, only compared */

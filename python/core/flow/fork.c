@@ -493,6 +493,29 @@ void *fl_frame_base(void) {
     return frame_current();
 }
 
+int fl_signals_hold(void) {
+    return frame_signals_hold();
+}
+
+int fl_signals_pending(void) {
+    return frame_signals_pending();
+}
+
+/* What its handler raises goes before what went wrong meanwhile. */
+int fl_signals_release(int held) {
+    if (!held)
+        return 0;
+    frame_signals_release();
+    PyObject *before = PyErr_GetRaisedException();
+    if (PyErr_CheckSignals() < 0) {
+        Py_XDECREF(before);
+        return -1;
+    }
+    if (before)
+        PyErr_SetRaisedException(before);
+    return 0;
+}
+
 /* While a pass runs, Python code that native code wants to call is not run: it might have effects. */
 static PyObject *guarded(PyThreadState *ts, iframe *frame, int throwing) {
     if (fl_session_forbids())
@@ -600,6 +623,16 @@ void fl_place_now(struct fl_place *place, PyObject *called, PyObject *const *arg
 }
 void *fl_frame_base(void) {
     return NULL;
+}
+int fl_signals_hold(void) {
+    return 0;
+}
+int fl_signals_pending(void) {
+    return 0;
+}
+int fl_signals_release(int held) {
+    (void)held;
+    return 0;
 }
 int fl_guard_begin(struct flow_state *st) {
     (void)st;

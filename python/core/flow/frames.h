@@ -10,9 +10,14 @@
 #if PY_VERSION_HEX < 0x030F0000 && !defined(Py_GIL_DISABLED)
 #define FL_FRAMES 1
 #define Py_BUILD_CORE 1
+#undef _PyGC_FINALIZED /* which those define again */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter" /* of inline functions in there */
 #include <internal/pycore_frame.h>
+#include <internal/pycore_runtime.h>
+#if PY_VERSION_HEX >= 0x030D0000
+#include <internal/pycore_ceval.h>
+#endif
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_genobject.h>
 #include <internal/pycore_interpframe.h>
@@ -232,6 +237,28 @@ static inline PyObject *frame_refuse(PyThreadState *ts, iframe *i) {
     (void)ts, (void)i; /* the caller clears the frame */
 #endif
     return NULL;
+}
+
+/* Signals wait from here on: Python handles them where its main thread is, and there is none. 1: they do; 0: this is not the
+ * thread that handles them, or they wait already. */
+static inline int frame_signals_hold(void) {
+    if (_PyRuntime.main_thread != PyThread_get_thread_ident())
+        return 0;
+    _PyRuntime.main_thread = 0;
+    return 1;
+}
+
+static inline void frame_signals_release(void) {
+    _PyRuntime.main_thread = PyThread_get_thread_ident();
+}
+
+/* 1: one has come. */
+static inline int frame_signals_pending(void) {
+#if PY_VERSION_HEX < 0x030D0000
+    return _Py_atomic_load_relaxed(&_PyRuntime.ceval.signals_pending) != 0;
+#else
+    return _Py_eval_breaker_bit_is_set(PyThreadState_Get(), _PY_SIGNALS_PENDING_BIT);
+#endif
 }
 
 #else

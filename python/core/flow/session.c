@@ -67,12 +67,15 @@ static int wait_for(struct fl_session *s, struct fl_entry *e, PyObject *function
     s->awaited = e;
     int rc = 0;
     while (!fl_entry_done(s, e)) {
-        fl_session_arrivals(s);
+        if ((rc = fl_session_arrivals(s)) < 0)
+            break;
         if (!failed && fl_session_wants_pass(s, functional) && !rests(s) &&
             (unknown || (unknown = fl_unknown(s->st)))) {
             uint64_t before = erg_clock_ns();
-            fl_session_pass(s, functional, unknown, &failed);
+            rc = fl_session_pass(s, functional, unknown, &failed);
             s->rest_until = s->jobs ? 4 * erg_clock_ns() - 3 * before : 0;
+            if (rc < 0)
+                break;
             continue;
         }
         double nap = patience(s, since, failed);
@@ -127,9 +130,14 @@ void fl_raise(PyObject *exception) {
 
 static PyObject *outcome(struct fl_session *s, struct fl_entry *e, PyObject *functional,
                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int held = fl_signals_hold();
     fl_entry_decode(s, e);
+    PyObject *r = e->value ? fl_entry_value(s, e, args, nargs, kwnames) : NULL;
+    if (fl_signals_release(held) < 0) {
+        Py_XDECREF(r);
+        return NULL;
+    }
     if (e->value) {
-        PyObject *r = fl_entry_value(s, e, args, nargs, kwnames);
         if (r || !PyErr_ExceptionMatches(PyExc_Exception))
             return r;
         PyErr_Clear();
@@ -153,16 +161,18 @@ static void learn(struct fl_functional *f, const struct fl_entry *e, int alone) 
 
 /* What any call needs. 0 or -1. */
 int fl_session_prepare(struct fl_session *s) {
+    int held = fl_signals_hold();
     s->buckets = PyMem_Calloc(FL_BUCKETS, sizeof *s->buckets);
     s->helper = PyImport_ImportModule("ergon._functional");
     s->raised = s->helper ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Raised") : NULL;
     s->returned = s->raised ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Returned") : NULL;
     s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
     s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
-    if (s->buckets && s->returned && s->unpickled[0] && s->unpickled[1])
-        return 0;
-    if (!PyErr_Occurred())
+    int complete = s->buckets && s->returned && s->unpickled[0] && s->unpickled[1];
+    if (!complete && !PyErr_Occurred())
         PyErr_NoMemory();
+    if (fl_signals_release(held) == 0 && complete)
+        return 0;
     PyMem_Free(s->buckets);
     s->buckets = NULL;
     Py_CLEAR(s->helper);
@@ -266,7 +276,11 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         return call_here(f, args, nargs, kwnames);
     }
     count_place(s, functional, args, nargs, kwnames);
-    if (fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0) {
+    int held = fl_signals_hold();
+    int rc = fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig);
+    if (fl_signals_release(held) < 0)
+        return NULL;
+    if (rc < 0) {
         int unseen = PyErr_ExceptionMatches(s->st->need_value);
         if (!unseen && !PyErr_ExceptionMatches(PyExc_Exception))
             return NULL;
@@ -290,9 +304,14 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         f->cheap = f->cost < FL_CHEAP ? FL_CHEAP_CALLS : 0;
         return r;
     }
+    held = foreseen ? 0 : fl_signals_hold();
+    if (!foreseen)
+        e = fl_entry_enter(s, functional, &sig, args, nargs, kwnames);
+    if (fl_signals_release(held) < 0)
+        return NULL; /* if it was entered, it is among those that are cancelled in the end */
     if (foreseen)
         s->st->hits++;
-    else if (!(e = fl_entry_enter(s, functional, &sig, args, nargs, kwnames))) {
+    else if (!e) {
         if (!PyErr_ExceptionMatches(PyExc_Exception) ||
             (f->resources && PyErr_ExceptionMatches(PyExc_ValueError)))
             return NULL; /* the latter: the pool has no such host */
@@ -305,7 +324,7 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
     int alone = !foreseen && s->count == 1;
     fl_entry_unlink(s, e);
     PyObject *r = NULL;
-    int rc = wait_for(s, e, functional);
+    rc = wait_for(s, e, functional);
     fl_session_explain(s, functional, foreseen ? "ran ahead" : "waited for", since);
     if (rc == 0) {
         if (!e->job)
@@ -313,7 +332,8 @@ PyObject *fl_session_call(struct fl_session *s, PyObject *functional, PyObject *
         r = outcome(s, e, functional, args, nargs, kwnames);
         if (r && s->capped && fl_session_wants_pass(s, functional)) {
             int failed;
-            fl_session_pass(s, functional, r, &failed);
+            if (fl_session_pass(s, functional, r, &failed) < 0)
+                Py_CLEAR(r);
         }
     }
     e->bytes = 0;

@@ -98,10 +98,11 @@ int fl_pack(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject
             PyObject **dict);
 
 /* --- ahead.c ------------------------------------------------------------------------------------------------ */
-void fl_session_arrivals(struct fl_session *s); /* looks which calls are done */
+int fl_session_arrivals(struct fl_session *s); /* looks which calls are done; -1: likewise */
 int fl_session_wants_pass(struct fl_session *s, PyObject *functional);
-/* From the call of `functional`, which gives `value`; NULL: from where the session's coroutine is suspended. */
-void fl_session_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed);
+/* From the call of `functional`, which gives `value`; NULL: from where the session's coroutine is suspended. -1: a signal's
+ * handler raised. */
+int fl_session_pass(struct fl_session *s, PyObject *functional, PyObject *value, int *failed);
 
 /* --- session.c ---------------------------------------------------------------------------------------------- */
 struct fl_session *fl_session_new(struct flow_state *st); /* NULL with an exception */

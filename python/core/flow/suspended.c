@@ -90,7 +90,9 @@ int fl_session_awaits(const struct fl_session *s) {
 static struct fl_job *take_job(struct fl_session *s, PyObject *functional, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames, int *foreseen) {
     struct fl_sig sig;
-    if (fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig) < 0)
+    int held = fl_signals_hold();
+    int rc = fl_entry_signature(s, NULL, functional, args, nargs, kwnames, &sig);
+    if (fl_signals_release(held) < 0 || rc < 0)
         return NULL;
     struct fl_entry *e = fl_entry_find(s, functional, &sig, 0, 0);
     *foreseen = e != NULL;
@@ -146,16 +148,16 @@ int fl_session_look(struct flow_state *st, PyObject *coroutine) {
         return capsule ? 0 : -1;
     }
     struct fl_session *s = PyCapsule_GetPointer(capsule, "ergon.session");
-    fl_session_arrivals(s);
+    int rc = fl_session_arrivals(s);
     int wanted =
         s->dirty || (s->blocked && s->arrived) || (s->capped && s->jobs <= FL_JOBS_MAX / 2);
-    if (wanted) {
+    if (wanted && rc == 0) {
         int failed;
         fl_session_make_current(s);
-        fl_session_pass(s, NULL, NULL, &failed);
+        rc = fl_session_pass(s, NULL, NULL, &failed);
         fl_session_make_current(NULL);
         s->dirty &= !failed;
     }
     Py_DECREF(capsule);
-    return wanted;
+    return rc < 0 ? -1 : wanted;
 }
