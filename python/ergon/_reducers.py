@@ -45,18 +45,68 @@ def _view(method: Any):
 
 
 def _memoryview(view: memoryview, protocol: int, files: int) -> tuple:
-    if not view.contiguous:
-        view = memoryview(view.tobytes()).cast("B")
-    content = pickle.PickleBuffer(view) if protocol >= 5 else view.tobytes()
-    if view.format == "B" and view.ndim == 1:
+    kind = _item_kind(view.format)
+    if protocol < 5:
+        content: Any = view.tobytes()
+    elif view.c_contiguous:
+        content = pickle.PickleBuffer(view)
+    else:
+        content = pickle.PickleBuffer(view.tobytes() if view.readonly else bytearray(view.tobytes()))
+    if kind == "B" and view.ndim == 1:
         return memoryview, (content,)
-    return make_memoryview, (content, view.format, view.shape)
+    return make_memoryview, (content, kind, view.shape)
+
+
+def _item_kind(kind: str) -> str:
+    """A format that memoryview.cast() takes."""
+    import struct
+
+    native = "=<" if sys.byteorder == "little" else "=>!"
+    last = kind[-1:]
+    if kind == "@" + last or (kind[:1] in native and len(kind) == 2 and struct.calcsize(kind) == struct.calcsize(last)):
+        kind = last
+    if len(kind) != 1:
+        _refuse(f"a view of items of the format {kind!r} can only be made by the object that it is of: send that")
+    return kind
 
 
 def _array(value: array.array, protocol: int, files: int) -> Any:
     if protocol < 5 or value.typecode == "u":
         return value.__reduce_ex__(protocol)
     return make_array, (value.typecode, pickle.PickleBuffer(value))
+
+
+def array_of_numpy(value: Any) -> tuple | None:
+    """As digest sees it: how its items lie in memory, and who may write to them, is nothing of the value. None: as it says itself."""
+    import numpy
+
+    cls = type(value)
+    if cls.__reduce__ is not numpy.ndarray.__reduce__ or cls.__reduce_ex__ is not numpy.ndarray.__reduce_ex__:
+        return None
+    items: Any = numpy.asarray(value)
+    if items.dtype.hasobject:
+        return array_of_numpy, (cls, items.dtype, items.shape, tuple(items.ravel().tolist()))
+    if _has_gaps(items.dtype):
+        _fill(zeros := numpy.zeros(items.shape, items.dtype), items)
+        items = zeros
+    elif not items.flags.c_contiguous:
+        items = items.copy("C")
+    content = items.reshape(-1).view(numpy.uint8) if items.nbytes else b""
+    return array_of_numpy, (cls, items.dtype, items.shape, pickle.PickleBuffer(content))
+
+
+def _has_gaps(dtype: Any) -> bool:
+    if dtype.subdtype:
+        return _has_gaps(dtype.base)
+    fields = [dtype.fields[name][0] for name in dtype.names or ()]
+    return bool(fields) and (sum(one.itemsize for one in fields) != dtype.itemsize or any(map(_has_gaps, fields)))
+
+
+def _fill(made: Any, items: Any) -> None:
+    for name in items.dtype.names or ():
+        _fill(made[name], items[name])
+    if not items.dtype.names:
+        made[...] = items
 
 
 def _class_attribute(descriptor: Any, protocol: int, files: int) -> tuple:

@@ -13,7 +13,7 @@ enum {
 };
 
 /* What all names begin with: those of another way to make them are others. */
-static const char version[] = "ergon.pickle.digest 3\n";
+static const char version[] = "ergon.pickle.digest 4\n";
 
 void *pk_room_for(void *array, size_t n, size_t *cap, size_t size) {
     if (n < *cap)

@@ -19,6 +19,8 @@ int pk_offer_buffer(struct pickler *p, PyObject *pickle_buffer, int *taken) {
 }
 
 static int arrives_readonly(const struct pickler *p, const Py_buffer *view) {
+    if (p->flags & PK_CANONICAL) /* who may write to it is nothing of the value */
+        return 1;
     if (p->hooks->in_band == PK_WRITABLE)
         return view->readonly && view->obj && PyBytes_Check(view->obj);
     return view->readonly || p->hooks->in_band == PK_READ_ONLY;

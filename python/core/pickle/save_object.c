@@ -475,8 +475,29 @@ static PyObject *second_try(struct pickler *p, PyObject *obj) {
     return NULL;
 }
 
+static int is_numpy_array(PyTypeObject *type) {
+    while (type && strcmp(type->tp_name, "numpy.ndarray") != 0)
+        type = type->tp_base;
+    return type != NULL;
+}
+
+/* The content of an array of NumPy's, for a name of it: new reference; NULL without an exception: it is written as it says itself. */
+static PyObject *array_content(PyObject *obj) {
+    PyObject *module = PyImport_ImportModule("ergon._reducers");
+    PyObject *value = module ? PyObject_CallMethod(module, "array_of_numpy", "(O)", obj) : NULL;
+    Py_XDECREF(module);
+    if (value == Py_None)
+        Py_CLEAR(value);
+    return value;
+}
+
 static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     PyTypeObject *type = Py_TYPE(obj);
+    if (p->flags & PK_CANONICAL && is_numpy_array(type)) {
+        PyObject *value = array_content(obj);
+        if (value || PyErr_Occurred())
+            return value;
+    }
     /* An array's own way is a copy; ours is a buffer, where buffers are taken. */
     if (!(p->flags & PK_BYREF) &&
         (how == PK_HOW_OURS || (p->hooks->buffer && strcmp(type->tp_name, "array.array") == 0))) {

@@ -430,3 +430,86 @@ def test_sets_too_deep_to_be_ordered_are_refused():
         with pytest.raises(ep.PicklingError, match=r"obj\[0\].*more than 64 deep"):
             name([deep(80)])
         assert name({datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)})
+
+
+def arrays_of_one_value(items):
+    """The same array in many places of memory."""
+    apart = numpy.zeros([2 * n for n in items.shape], items.dtype)
+    apart[tuple(slice(None, None, 2) for _ in items.shape)] = items
+    odd = numpy.frombuffer(b"x" + items.tobytes(), numpy.uint8)[1:].view(items.dtype).reshape(items.shape)
+    fixed = items.copy()
+    fixed.flags.writeable = False
+    yield from (items, items.copy("C"), items.copy("F"), odd, fixed, items[::-1][::-1])
+    yield apart[tuple(slice(None, None, 2) for _ in items.shape)]
+    yield numpy.broadcast_to(items, items.shape)
+
+
+@pytest.mark.parametrize("dtype", ["f8", ">i4", "U3", "S2", "M8[D]", "?", "c16", "i4,f8"])
+@pytest.mark.parametrize("shape", [(12,), (3, 4), (2, 3, 2), (200, 30)])
+def test_how_an_array_lies_in_memory_does_not_show(dtype, shape):
+    items = (numpy.arange(numpy.prod(shape)) % 2).astype(dtype.partition(",")[0]).astype(dtype).reshape(shape)
+    names = {digest(one) for one in arrays_of_one_value(items)}
+    assert len(names) == 1
+    other = items.copy()
+    other[(-1,) * len(shape)] = items[(0,) * len(shape)]
+    assert names.isdisjoint({digest(other), digest(items.reshape(-1, 1)), digest(items.tolist()), digest(items[:-1])})
+    copies = [ep.copy(one) for one in arrays_of_one_value(items)]  # NumPy turns bytes around in some of them
+    assert names == {digest(one) for one in copies if one.dtype == items.dtype}
+
+
+def test_types_and_dtypes_of_arrays_do():
+    items = numpy.arange(6.0).reshape(2, 3)
+    kinds = [
+        items,
+        items.astype(">f8"),
+        items.astype("f4"),
+        items.view(numpy.matrix),
+        numpy.ma.array(items),
+        items.astype(object),
+    ]
+    assert len({digest(one) for one in kinds}) == len(kinds)
+    assert digest(items.view(numpy.matrix)) == digest(items.copy("F").view(numpy.matrix))
+
+
+def test_bytes_between_the_fields_are_none_of_the_value():
+    dtype = numpy.dtype(
+        [("a", "i1"), ("b", numpy.dtype([("c", "i1"), ("d", "f8")], align=True)), ("e", "f8", (2,))], align=True
+    )
+    clean, dirty = numpy.zeros(3, dtype), numpy.frombuffer(bytearray(b"\xff" * 3 * dtype.itemsize), dtype).copy()
+    for one in (clean, dirty):
+        one["a"], one["b"]["c"], one["b"]["d"], one["e"] = 1, 2, 3, 4
+    assert digest(clean) == digest(dirty) == digest(dirty[::-1])
+    dirty["b"]["d"][1] = 5
+    assert digest(clean) != digest(dirty)
+
+
+def test_arrays_of_objects():
+    shared = [1]
+    items = numpy.array([1, "a", (1, 2), shared], object)
+    apart = numpy.array([1, 0, "a", 0, (1, 2), 0, shared, 0], object)[::2]
+    assert digest(items) == digest(apart) and digest([items, shared]) != digest([items, [1]])
+
+
+def test_how_a_view_lies_in_memory_does_not_show():
+    items = numpy.arange(12.0).reshape(3, 4)
+    views = [memoryview(one) for one in arrays_of_one_value(items)]
+    assert len({digest(one) for one in views}) == 1
+    views = [memoryview(b"abc"), memoryview(bytearray(b"abc")), memoryview(b"a-b-c-")[::2], memoryview(b"cba")[::-1]]
+    assert len({digest(one) for one in views}) == 1
+    assert digest(memoryview(b"abc")) not in {
+        digest(b"abc"),
+        digest(memoryview(b"abd")),
+        digest(memoryview(b"abc").cast("c")),
+    }
+
+
+@pytest.mark.parametrize("protocol", [3, 5])
+def test_views_arrive_with_their_items_where_they_were(protocol):
+    items = numpy.arange(12.0).reshape(3, 4)
+    strided = [memoryview(b"a-b-c-")[::2], memoryview(bytearray(b"a-b-c-"))[::2], memoryview(items)[::-1]]
+    for view in (*(memoryview(one) for one in arrays_of_one_value(items)), *strided):
+        back = ep.loads(ep.dumps(view, protocol))
+        assert back == view and (back.format, back.shape) == (view.format.lstrip("="), view.shape)
+        assert protocol < 5 or back.readonly == view.readonly
+    with pytest.raises(ep.PicklingError, match="can only be made by the object that it is of"):
+        ep.dumps(memoryview(numpy.zeros(2, ">f8")), protocol)
