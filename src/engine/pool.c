@@ -511,6 +511,8 @@ int erg_pool_terminate(struct erg_pool *p, struct erg_error *err) {
     do /* bounded by the loop, which gives up on what even SIGKILL does not end */
         rc = wait_for(p, -1, is_down, 0);
     while (rc == ERG_EINTR);
+    if (rc == ERG_ESTATE)
+        rc = 0; /* it has been restarted since, in another thread */
     return explain(p, rc, "terminating the pool", err);
 }
 

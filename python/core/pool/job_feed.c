@@ -62,6 +62,7 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
         return (struct pl_job *)PyErr_NoMemory();
     pl_call_sweep(core, 1); /* what maps before left behind */
     job->core = pl_core_ref(core);
+    job->busy = PL_BUSY; /* no join() of another thread may take items of what is not ready */
     job->sibling = core->jobs;
     core->jobs = job;
     job->star = star;
@@ -81,6 +82,7 @@ struct pl_job *pl_job_new(struct pl_core *core, PyObject *callable, PyObject *it
         pl_job_free(job);
         return NULL;
     }
+    job->busy = 0;
     return job;
 }
 

@@ -525,6 +525,22 @@ PyDoc_STRVAR(restart_doc, "restart($self, /)\n--\n\n"
                           "one whose workers do not "
                           "come up.\nNothing if it is open.");
 
+/* Other threads may end and restart it as well. */
+static int restart(struct erg_pool *pool, struct erg_error *err) {
+    for (;;) {
+        int rc = erg_pool_join(pool, -1, err);
+        int open = rc == ERG_ESTATE ? erg_pool_check(pool, NULL) : ERG_ECLOSED;
+        if (open == ERG_ELAUNCH || open == ERG_ELOST) /* it is, and broken */
+            rc = erg_pool_terminate(pool, err);
+        if (rc == 0)
+            rc = erg_pool_restart(pool, err);
+        if (rc != ERG_ESTATE)
+            return rc;
+        if (erg_pool_check(pool, NULL) == 0)
+            return 0;
+    }
+}
+
 static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     (void)ignored;
     struct pl_core *core = own_core(self);
@@ -537,11 +553,7 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     struct erg_error err = {0};
     pl_core_ref(core);
     PyThreadState *saved = pl_engine_enter(core->state);
-    int rc = erg_pool_join(core->pool, -1, &err);
-    if (rc == ERG_ESTATE) /* it is open, and broken */
-        rc = erg_pool_terminate(core->pool, &err);
-    if (rc == 0)
-        rc = erg_pool_restart(core->pool, &err);
+    int rc = restart(core->pool, &err);
     pl_engine_leave(core->state, saved);
     if (rc == 0)
         core->closing = 0;

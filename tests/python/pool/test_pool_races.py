@@ -9,7 +9,7 @@ import weakref
 
 import ergon
 import pytest
-from ergon.errors import TaskCancelled, WorkerLost
+from ergon.errors import PoolClosed, TaskCancelled, WorkerLost
 
 
 def until(condition, seconds=20):
@@ -221,3 +221,57 @@ def test_profiler_works_after_a_late_interruption():
 
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "30\n", done.stderr
+
+
+def test_a_map_that_is_just_being_made_is_not_drained(parallel_pool):
+    """join() in another thread takes the items of maps that have begun: not before their iterators are there."""
+    made, joining = threading.Event(), threading.Event()
+
+    class Items:
+        def __iter__(self):
+            made.set()
+            assert joining.wait(60)
+            time.sleep(0.05)
+            return iter([-1, -2, -3])
+
+    def end():
+        assert made.wait(60)
+        parallel_pool.close()
+        joining.set()
+        parallel_pool.join()
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    try:
+        assert list(parallel_pool.imap(abs, Items())) == [1, 2, 3]
+    except PoolClosed:
+        pass
+    ender.join(60)
+    assert not ender.is_alive()
+
+
+def test_ends_and_beginnings_from_several_threads():
+    """Whoever is faster, nobody is told that the state of the pool is wrong."""
+    wrong = []
+
+    def turn(pool, steps):
+        for _ in range(30):
+            try:
+                for step in steps:
+                    getattr(pool, step)()
+            except Exception as error:  # noqa: BLE001
+                wrong.append(error)
+
+    for opened in (ergon.ThreadPool(2), ergon.ProcessPool(2)):
+        threads = [
+            threading.Thread(target=turn, args=(opened, steps))
+            for steps in (("terminate", "restart"), ("restart",), ("terminate", "restart"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not any(thread.is_alive() for thread in threads) and not wrong
+        opened.restart()
+        assert opened.map(abs, [-1, -2]) == [1, 2]
+        opened.terminate()
