@@ -2,7 +2,7 @@
 
 import sys
 
-__all__ = ["breathe", "message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
+__all__ = ["breathe", "initialize", "message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
 
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core,_worker;sys.exit(_worker.zygote())"
 
@@ -261,8 +261,31 @@ def setup(data):
     if "numpy.random" in sys.modules:  # it came with the fork, and would give every worker the same numbers
         sys.modules["numpy.random"].seed()
     if m["initializer"]:
-        function, args = _core.loads(m["initializer"])
-        function(*args)
+        initialize(m["initializer"])
+
+
+def initialize(data):
+    """Calls an initializer, pickled with its arguments. What that sets in its globals is there for the functions of tasks."""
+    from . import _core
+
+    function, args = _core.loads(data)
+    space = _globals_of(function)
+    before = dict(space)
+    function(*args)
+    changed = {name: value for name, value in space.items() if name not in before or before[name] is not value}
+    if changed and isinstance(space.get("__name__"), str):
+        _core._keep_globals(space["__name__"], changed)
+
+
+def _globals_of(function):
+    """Those of a function that came by value; one of a module here has the module's, which all share."""
+    for _ in range(100):
+        space = getattr(function, "__globals__", None)
+        if space is not None:
+            return {} if getattr(sys.modules.get(space.get("__name__")), "__dict__", None) is space else space
+        inner = getattr(function, "func", None) or getattr(function, "__func__", None)
+        function = inner or type(function).__call__
+    return {}
 
 
 def start_thread(core, seat, member):

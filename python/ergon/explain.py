@@ -8,8 +8,10 @@ statements at which running ahead ended say why.
 
 import ast
 import html
+import importlib.util
 import linecache
 import os
+import pkgutil
 import runpy
 import sys
 
@@ -327,15 +329,52 @@ def main(arguments):
         sys.exit("ergon explain: which program? Name a script or -m MODULE")
     sys.argv = rest[module:]
     sys.path[0] = os.getcwd() if module else os.path.dirname(os.path.realpath(rest[0]))
+    missing = _missing(rest[1:] if module else rest, module)
+    if missing:
+        print(f"ergon explain: {missing[1]}", file=sys.stderr)
+        return missing[0]
     _core._flow_explain(True)
     try:
         if module:
             runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(rest[0], run_name="__main__")
+    except Exception as error:
+        error.__traceback__ = _of_program(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
     finally:
         _say(_core._flow_explain(False) or {}, chosen)
     return 0
+
+
+def _missing(rest, module):
+    """(exit status, words) as python's if the program cannot be read; else None."""
+    name = rest[0]
+    if module:
+        try:
+            if importlib.util.find_spec(name) is None:
+                return 1, f"No module named {name}"
+        except (ImportError, AttributeError, ValueError) as error:
+            return 1, f"Error while finding module specification for {name!r} ({type(error).__name__}: {error})"
+        return None
+    try:
+        if not os.path.isdir(name):
+            open(name, "rb").close()
+        importer = pkgutil.get_importer(name)  # of a folder or an archive
+        if importer is not None and importer.find_spec("__main__") is None:
+            return 1, f"can't find '__main__' module in {name!r}"
+    except OSError as error:
+        return 2, f"can't open file {name!r}: [Errno {error.errno}] {error.strerror}"
+    return None
+
+
+def _of_program(traceback):
+    """Without the steps that lead into it."""
+    inside = traceback
+    while inside and inside.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
+        inside = inside.tb_next
+    return inside
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 
 import ergon.aliases
 import pytest
@@ -238,6 +239,44 @@ def test_modules_beside_it_do_not_get_in_the_way(script, tmp_path: pathlib.Path)
 def test_wrong_runs(arguments: list[str], status: int, message: str) -> None:
     done = call("run", *arguments)
     assert done.returncode == status and message in done.stderr and "Try 'ergon run --help'." in done.stderr
+
+
+def test_folders_and_archives(script, tmp_path: pathlib.Path) -> None:
+    """As python does: what has no __main__ is not a program, although the alias folder is on the path."""
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("__main__.py" if name == "full" else "other.py", "print('ran')")
+    (tmp_path / "full" / "__main__.py").write_text("print('ran')")
+    for command in ("run", "explain"):
+        for kind in ("", ".zip"):
+            assert call(command, tmp_path / f"full{kind}").stdout == "ran\n"
+            done = call(command, tmp_path / f"empty{kind}")
+            assert done.returncode == 1 and "can't find '__main__' module in" in done.stderr, done
+            assert done.stdout == "" and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["/nowhere/x.py"], 2, "can't open file '/nowhere/x.py': [Errno 2] No such file or directory"),
+        (["-m", "nowhere_.x"], 1, "No module named 'nowhere_'"),
+        (["-m", "nowhere_"], 1, "No module named nowhere_"),
+        (["-m", "os.x"], 1, "__path__ attribute not found on 'os'"),
+    ],
+)
+def test_programs_that_are_not_there(arguments: list[str], status: int, message: str) -> None:
+    for command in ("run", "explain"):
+        done = call(command, *arguments)
+        assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr, done
+
+
+def test_explain_shows_the_tracebacks_of_the_program_alone(script) -> None:
+    for source in ("def f():\n    1 / 0\nf()", "1 +"):
+        path = script(source)
+        plain, explained = call("run", path), call("explain", path)
+        assert explained.returncode == plain.returncode == 1
+        assert explained.stderr.removesuffix("no scheduled function called a functional\n") == plain.stderr
 
 
 def alone(tmp_path: pathlib.Path) -> pathlib.Path:

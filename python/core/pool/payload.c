@@ -373,7 +373,10 @@ PyObject *pl_reader_load(struct pl_reader *r) {
     }
     if (PyErr_Occurred())
         return NULL;
-    return pk_load(r->core->state->module, &r->source);
+    PyObject *module = r->core->state->module, *loaded = pk_load(module, &r->source);
+    if (loaded && pk_apply_globals(module) < 0)
+        Py_CLEAR(loaded);
+    return loaded;
 }
 
 /* A buffer somebody still refers to outlives the task: a mapped one gets pages of its own, a lent one leaves the

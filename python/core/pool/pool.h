@@ -47,6 +47,7 @@ struct pl_pool {
     PyObject *weakrefs, *dict;
 };
 PyObject *pl_ask_line(PyObject *module, PyObject *args);
+PyObject *pl_member_number(PyObject *module, PyObject *args); /* worker.c */
 void pl_asked(void *ctx, struct erg_pool *pool, const char *place, const unsigned char *bytes,
               size_t len, void **answer, size_t *answer_len);
 PyObject *pl_pool_by_uid(PyObject *module, PyObject *uid);

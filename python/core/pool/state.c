@@ -447,6 +447,9 @@ static PyMethodDef methods[] = {
     {"_ask_line", pl_ask_line, METH_NOARGS,
      "_ask_line($module, /)\n--\n\n(descriptor, number) of a line from a worker elsewhere to "
      "its pool's owner; None where there is none."},
+    {"_member", pl_member_number, METH_NOARGS,
+     "_member($module, /)\n--\n\nThe number of this thread among those that serve its pool; "
+     "0 outside of them."},
     {"_parse_resource", pl_parse_resource, METH_O,
      "_parse_resource($module, text, /)\n--\n\n(kind, count, options, user, host, port) of a "
      "resource "

@@ -12,6 +12,13 @@ struct pl_worker *pl_worker_current(void) {
     return current_worker;
 }
 
+/* The number of this thread among those that serve its pool; 0 outside of them. */
+PyObject *pl_member_number(PyObject *module, PyObject *args) {
+    (void)module;
+    (void)args;
+    return PyLong_FromUnsignedLong(current_worker ? current_worker->member->number : 0);
+}
+
 enum { FUNCTIONS_KEPT = 1024, OBJECTS_KEPT = 64 };
 
 int pl_worker_init(struct pl_worker *worker, struct pool_state *state) {

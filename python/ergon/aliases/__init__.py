@@ -6,6 +6,10 @@ relatives resolve to Ergon. ``python -m ergon.aliases`` prints the folder; ``erg
 
 import os
 
+# ``python -m ergon.aliases`` is in a folder of its own: a __main__.py here would be found by ``python FOLDER`` for any folder
+# that has none.
+__path__.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_command"))
+
 
 def folder():
     """The folder to put in front of the import path."""

@@ -1,5 +1,7 @@
 """multiprocess's pools and ppft's server."""
 
+import pytest
+
 
 def test_pool(program):
     program("""
@@ -105,16 +107,198 @@ def test_wrong_arguments(program):
     """)
 
 
-def test_the_rest_is_the_standard_librarys(program):
-    program("""
-        import multiprocess, multiprocessing
-        assert multiprocess.Process is multiprocessing.Process and multiprocess.cpu_count() == multiprocessing.cpu_count()
-        if __name__ == "__main__":  # children of CPython 3.14 import it
-            queue = multiprocess.Queue()
-            child = multiprocess.Process(target=queue.put, args=(5,))
+METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_children_take_and_give_what_dill_can(program, method):
+    out = program(f"""
+        import multiprocess
+        def child(function, lock, value, array, event, barrier, queue, joinable, simple, end):
+            with lock:
+                value.value += function(1)
+            array[0] = 5
+            queue.put(lambda: "queue")
+            joinable.put(lambda: "joinable")
+            simple.put(lambda: "simple")
+            end.send(lambda: "pipe")
+            barrier.wait(60)
+            event.set()
+        if __name__ == "__main__":
+            context = multiprocess.get_context("{method}")
+            queue, joinable, simple = context.Queue(), context.JoinableQueue(), context.SimpleQueue()
+            ours, theirs = context.Pipe()
+            lock, event, barrier = context.Lock(), context.Event(), context.Barrier(2)
+            value, array = context.Value("i", 1), context.Array("d", 2)
+            args = (lambda x: x + 1, lock, value, array, event, barrier, queue, joinable, simple, theirs)
+            child = context.Process(target=child, args=args)
             child.start()
-            assert queue.get(timeout=60) == 5
+            print(queue.get(timeout=60)(), joinable.get(timeout=60)(), simple.get()(), ours.recv()())
+            joinable.task_done()
+            joinable.join()
+            barrier.wait(60)
+            assert event.wait(60)
             child.join()
+            print(value.value, array[:], child.exitcode)
+            with context.Manager() as manager:
+                shared, space, far = manager.dict(), manager.Namespace(), manager.Queue()
+                shared["f"], space.f = lambda x: x + 1, lambda x: x + 2
+                far.put(lambda x: x + 3)
+                print(shared["f"](0), space.f(0), far.get()(0))
+    """)
+    assert out.split("\n")[:3] == ["queue joinable simple pipe", "3 [5.0, 0.0] 0", "1 2 3"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pools_share_locks_queues_and_memory(program, method):
+    """As initargs, as arguments, and as globals of the function."""
+    out = program(f"""
+        import multiprocess
+        def start(*shared):
+            global lock, total
+            lock, total = shared
+        def add(x):
+            with lock:
+                total.value += x
+        def use(x):
+            with semaphore, rlock:
+                raw[x] = array[x] = x
+                flat.value += 1
+            with condition:
+                condition.notify()
+            queue.put(x)
+            end.send(x)
+            return event.is_set()
+        lock = None
+        if __name__ == "__main__":
+            context = multiprocess.get_context("{method}")
+            mine, total = context.Lock(), context.Value("i", 0)
+            with context.Pool(2, initializer=start, initargs=(mine, total)) as pool:
+                pool.map(add, range(10), chunksize=1)
+            assert lock is None
+            semaphore, rlock, condition, event = context.Semaphore(1), context.RLock(), context.Condition(), context.Event()
+            raw, array, flat = multiprocess.RawArray("i", 5), context.Array("d", 5), context.Value("i", 0, lock=False)
+            queue, (here, end) = context.Queue(), context.Pipe()
+            event.set()
+            with context.Pool(2) as pool:
+                assert pool.map(use, range(5), chunksize=1) == [True] * 5
+                pool.starmap(lambda q, x: q.put(x), [(queue, 10), (queue, 20)])
+            print(total.value, list(raw), array[:], flat.value)
+            print(sorted(queue.get(timeout=60) for _ in range(7)), sorted(here.recv() for _ in range(5)))
+            queue.put("still works")  # no worker went away with a lock of the queue's
+            print(queue.get(timeout=60))
+    """)
+    assert out.split("\n")[:3] == [
+        "45 [0, 1, 2, 3, 4] [0.0, 1.0, 2.0, 3.0, 4.0] 5",
+        "[0, 1, 2, 3, 4, 10, 20] [0, 1, 2, 3, 4]",
+        "still works",
+    ]
+
+
+def test_workers_know_who_they_are_and_reach_managers(program):
+    out = program("""
+        import time
+        import multiprocess
+        def who(_):
+            time.sleep(0.05)
+            me, parent = multiprocess.current_process(), multiprocess.parent_process()
+            return me.name, me._identity, parent.name, parent.pid, parent.is_alive()
+        if __name__ == "__main__":
+            import os
+            multiprocess.set_start_method("fork")
+            with multiprocess.Manager() as manager, multiprocess.Pool(2) as pool:
+                found = sorted(set(pool.map(who, range(8), chunksize=1)))
+                assert found == [(f"ForkPoolWorker-{n}", (n,), "MainProcess", os.getpid(), True) for n in (1, 2)], found
+                shared, lock = manager.dict(), manager.Lock()
+                def add(x):
+                    with lock:
+                        shared["sum"] = shared.get("sum", 0) + x
+                pool.map(add, range(10))
+                print(shared.copy())
+    """)
+    assert out == "{'sum': 45}\n"
+
+
+def test_children_are_replaced_after_so_many_tasks(program):
+    program("""
+        import os
+        from multiprocess import Pool
+        with Pool(1, maxtasksperchild=2) as pool:
+            pids = pool.map(lambda _: os.getpid(), range(6), chunksize=1)
+            assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5], pids
+            assert len(set(pool.map(lambda _: os.getpid(), range(100)))) <= 3  # four chunks
+            assert len(pool._pool) >= 1 and all(worker.is_alive() for worker in pool._pool)
+    """)
+
+
+def test_named_shared_memory_outlives_workers(program):
+    out = program("""
+        import multiprocess
+        from multiprocess.shared_memory import SharedMemory
+        def write(name, i):
+            memory = SharedMemory(name=name)
+            memory.buf[i] = i
+            memory.close()
+        if __name__ == "__main__":
+            memory = SharedMemory(create=True, size=8)
+            for _ in range(2):
+                with multiprocess.Pool(2) as pool:
+                    pool.starmap(write, [(memory.name, i) for i in range(8)])
+                    pool.close()
+                    pool.join()
+            print(list(memory.buf[:8]))
+            memory.close()
+            memory.unlink()
+    """)
+    assert out == "[0, 1, 2, 3, 4, 5, 6, 7]\n"
+
+
+def test_what_has_gone_is_said(program):
+    out = program("""
+        import dill, os, multiprocess
+        queue = multiprocess.get_context("fork").SimpleQueue()
+        stream = dill.dumps(queue)
+        queue.close()
+        try:
+            dill.loads(stream)
+        except OSError as error:
+            print("keep it" in str(error) and str(os.getpid()) in str(error))
+    """)
+    assert out == "True\n"
+
+
+def test_what_cannot_be_pickled_does_not_stop_a_queue(program):
+    program("""
+        import multiprocess, sys
+        sys.stderr = open("/dev/null", "w")  # the traceback
+        queue = multiprocess.get_context("fork").Queue()
+        queue.put(i for i in "generator")
+        queue.put(1)
+        assert queue.get(timeout=60) == 1
+    """)
+
+
+def test_every_module_is_there(program):
+    program("""
+        import importlib, multiprocessing, pkgutil, multiprocess
+        for module in pkgutil.walk_packages(multiprocessing.__path__, "multiprocessing."):
+            if "win32" not in module.name:
+                mine = importlib.import_module(module.name.replace("multiprocessing", "multiprocess"))
+                assert "/ergon/aliases/" in mine.__file__
+        assert set(multiprocessing.__all__) <= set(multiprocess.__all__)
+        assert multiprocess.Process is not multiprocessing.Process and multiprocess.Process.__module__ == "multiprocess.context"
+        assert multiprocess.cpu_count() == multiprocessing.cpu_count()
+        from multiprocess.connection import Client, Listener
+        import threading
+        with Listener(authkey=b"k") as listener:
+            def call():
+                with Client(listener.address, authkey=b"k") as client:
+                    client.send(lambda: 5)
+            thread = threading.Thread(target=call)
+            thread.start()
+            with listener.accept() as end:
+                assert end.recv()() == 5
+            thread.join()
     """)
 
 

@@ -87,6 +87,42 @@ def test_initializer():
         assert pool.map(read_setup, range(20), chunksize=1) == [42] * 20
 
 
+GLOBALS = """
+import functools, ergon
+table = None
+def start(value, *, more=0):
+    global table, extra
+    table, extra = value, more
+    helper()
+def helper():
+    global deep
+    deep = "deep"
+def show(x):
+    return table, extra, deep, shown(x)
+def shown(x):
+    return (table or 0) + x
+class Thing:
+    def show(self, x):
+        return table, extra
+with ergon.ProcessPool(1, initializer=functools.partial(start, more=2), initargs=(1,)) as pool:
+    print(pool.map(show, [5]), pool.pipe(lambda: (table, extra)), pool.pipe(Thing().show, 1))
+    table = 7  # in this process, not in the workers: each has what its initializer set
+    other = 1
+    print(pool.pipe(show, 5), pool.pipe(lambda: (table, other)))
+print(table, "extra" in globals())
+"""
+
+
+def test_what_an_initializer_sets_is_there_for_tasks(tmp_path):
+    (tmp_path / "program.py").write_text(GLOBALS)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == [
+        "[(1, 2, 'deep', 6)] (1, 2) (1, 2)",
+        "(1, 2, 'deep', 6) (1, 1)",
+        "7 False",
+    ], done.stderr
+
+
 def test_initializer_lambda_and_threads():
     ready = []
     with ergon.ThreadPool(2, initializer=lambda: ready.append(threading.get_ident())) as pool:

@@ -1,18 +1,15 @@
-"""The names of :mod:`multiprocessing`, with pools that run on Ergon.
+"""The package `multiprocess`: multiprocessing whose objects may be anything dill can serialize, with pools that run on Ergon.
 
-Everything but the pools is the standard library's own. Functions and results may be anything Ergon can
-serialize: lambdas, closures, functions and classes of ``__main__``.
+Its modules are those of the standard library of the Python that runs it (`_stdlib`). Three things are Ergon's own: what is
+sent is pickled by `dill` (`reduction`), pools (`pool`), and the way of locks, queues, values and arrays into the workers of
+such a pool (`_lent`).
 """
-
-import multiprocessing as _stdlib
-from multiprocessing import *  # noqa: F401,F403
-from multiprocessing import context, process, reduction  # noqa: F401
 
 from ergon.aliases._legal import LICENSE as __license__  # noqa: F401
 from ergon.aliases._legal import citation, license  # noqa: F401
 
-from . import pool
-from .pool import Pool
+from ._stdlib import borrow
 
-__all__ = list(_stdlib.__all__)
+borrow("multiprocessing", globals())
+
 __version__ = "0.70.19"

@@ -6,12 +6,18 @@ chunk size of 0 means an automatic one.
 """
 
 import collections
+import contextlib
 import os
 import threading
-from multiprocessing import TimeoutError
+import warnings
 
 import ergon
+from ergon.aliases import _inherited
 from ergon.errors import TaskTimeout
+
+from . import _lent
+from .context import TimeoutError
+from .context import _default_context as _default
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -138,8 +144,6 @@ IMapUnorderedIterator = IMapIterator
 class Pool:
     """A pool of worker processes with the interface of ``multiprocessing.Pool``."""
 
-    _open_pool = staticmethod(ergon.ProcessPool)
-
     def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None):
         if processes is None:
             processes = _cpu_count()
@@ -153,10 +157,25 @@ class Pool:
         self._processes = processes
         self._state = RUN
         self._iterators = set()
-        options = {}
-        if initializer is not None:
-            options.update(initializer=initializer, initargs=tuple(initargs))
-        self._ergon = self._open_pool(processes, **options)
+        self._kept = initargs  # locks and the like last as long as who made them keeps them
+        self._per_child = maxtasksperchild
+        self._ergon = self._open(processes, initializer, tuple(initargs), context or _default)
+
+    def _open(self, processes, initializer, initargs, context):
+        start = None if initializer is None else ergon.dumps((initializer, initargs))
+        inherited = _lent.inheritance(context)
+        more = {"max_tasks": self._per_child or 0}
+        return ergon.ProcessPool(processes, initializer=_inherited.enter, initargs=(inherited, start), **more)
+
+    def __del__(self):
+        if getattr(self, "_state", None) == RUN:
+            text = f"unclosed running multiprocessing pool {self!r}"
+            warnings.warn(text, ResourceWarning, source=self)
+
+    @property
+    def _pool(self):
+        """What programs look at to learn about the workers."""
+        return [Worker(one) for one in self._ergon._workers() if one["state"] != "leaving"]
 
     def __repr__(self):
         return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} pool_size={self._processes}>"
@@ -208,11 +227,18 @@ class Pool:
     # The same over any number of iterables, for pathos
 
     def _map(self, func, iterables, chunksize=None):
-        return self._running().map(func, *iterables, **_chunks(chunksize, 0))
+        return self._running().map(func, *iterables, **self._chunks(chunksize, iterables))
 
     def _amap(self, func, iterables, chunksize=None, callback=None, error_callback=None):
-        future = self._running().amap(func, *iterables, **_chunks(chunksize, 0))
+        future = self._running().amap(func, *iterables, **self._chunks(chunksize, iterables))
         return AsyncResult(self, future, callback, error_callback)
+
+    def _chunks(self, chunksize, iterables):
+        if chunksize is None and self._per_child:  # a child's tasks are chunks, and they are counted: as many as ever
+            sizes = [len(iterable) for iterable in iterables if hasattr(iterable, "__len__")]
+            if sizes:
+                chunksize = max(1, -(-min(sizes) // (self._processes * 4)))
+        return _chunks(chunksize, 0)
 
     def _imap(self, func, iterables, chunksize=1):
         return self._watched(self._running().imap, func, iterables, chunksize)
@@ -249,8 +275,18 @@ class Pool:
 
     def terminate(self):
         """End the workers at once, whatever they are doing."""
+        if self._state != TERMINATE and _lent.used:
+            self._leave_orderly()
         self._state = TERMINATE
         self._ergon.terminate()
+
+    def _leave_orderly(self):
+        """Workers that do nothing leave by themselves: what they put into a queue arrives, and no lock stays held."""
+        if self._iterators or any(worker["state"] == "busy" for worker in self._ergon._workers()):
+            return
+        self._ergon.close()
+        with contextlib.suppress(TaskTimeout):
+            self._ergon.join(1)
 
     def join(self):
         """Wait for the workers to end; ValueError while the pool is open."""
@@ -262,13 +298,31 @@ class Pool:
         self._ergon.join()
 
 
+class Worker:
+    """A worker as it was when it was asked for: `pid` and `name`."""
+
+    def __init__(self, known):
+        self.pid = self.ident = known["pid"]
+        self.name = f"PoolWorker-{known['number'] - 1}"
+        self.daemon, self.exitcode = True, None
+
+    def is_alive(self):
+        """Whether the process is there, or about to come."""
+        return os.path.exists(f"/proc/{self.pid or os.getpid()}")
+
+    def __repr__(self):
+        return f"<{self.name} pid={self.pid}>"
+
+
 class ThreadPool(Pool):
     """A pool of threads with the interface of ``multiprocessing.pool.ThreadPool``."""
 
-    _open_pool = staticmethod(ergon.ThreadPool)
-
     def __init__(self, processes=None, initializer=None, initargs=()):
         super().__init__(processes, initializer, initargs)
+
+    def _open(self, processes, initializer, initargs, context):
+        options = {} if initializer is None else {"initializer": initializer, "initargs": initargs}
+        return ergon.ThreadPool(processes, **options)
 
 
 class _Star:

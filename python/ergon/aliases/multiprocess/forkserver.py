@@ -1,0 +1,5 @@
+"""``multiprocessing.forkserver``, as a module of this package."""
+
+from ._stdlib import borrow
+
+borrow("multiprocessing.forkserver", globals())

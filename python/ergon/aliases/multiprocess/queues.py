@@ -1,0 +1,5 @@
+"""``multiprocessing.queues``, as a module of this package."""
+
+from ._stdlib import borrow
+
+borrow("multiprocessing.queues", globals())

@@ -1,0 +1,5 @@
+"""``multiprocessing.spawn``, as a module of this package."""
+
+from ._stdlib import borrow
+
+borrow("multiprocessing.spawn", globals())
