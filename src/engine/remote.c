@@ -122,7 +122,7 @@ static void *reader_main(void *arg) {
         pthread_mutex_unlock(&r->lock);
         int n = epoll_wait(r->epoll, events, MOST, wait);
         pthread_mutex_lock(&r->lock);
-        now = erg_remote_now();
+        r->now = now = erg_remote_now();
         for (int i = 0; i < n; i++) {
             uint64_t tag = events[i].data.u64, drop;
             if (tag >= EVENTS)

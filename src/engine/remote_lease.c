@@ -68,7 +68,7 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
     for (uint32_t k = 0; k < l->nneeds; k++) {
         struct sent *s = l->needs[k];
         if (--s->users == 0)
-            s->idle_at = erg_remote_now();
+            s->idle_at = r->now;
         if (s->last == l->task) /* it may be sent there again */
             s->last = ERG_HANDLE_NONE;
     }

@@ -118,6 +118,9 @@ static int open_or_refuse(struct place *p, const struct erg_msg_result *m, struc
 
 /* It cannot have run for longer than it was there. */
 static uint64_t run_time(const struct leased *l, const struct erg_msg_result *m) {
+    int64_t about = l->place->remote->now - l->sent_at; /* too little, if anything */
+    if (about > 0 && m->run_ns < (uint64_t)about)
+        return m->run_ns;
     uint64_t there = (uint64_t)(erg_remote_now() - l->sent_at);
     return m->run_ns < there ? m->run_ns : there;
 }

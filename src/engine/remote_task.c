@@ -127,9 +127,8 @@ static size_t feed(struct place *p, uint32_t room) {
             size_t n = erg_lease_take(p->remote->m, q, indexes, most, &left);
             if (n == 0)
                 break;
-            int64_t now = erg_remote_now();
             for (size_t i = 0; i < n; i++)
-                hand_over(erg_away_nearest(p, indexes[i], room_of), indexes[i], now);
+                hand_over(erg_away_nearest(p, indexes[i], room_of), indexes[i], p->remote->now);
             total += n;
             room = room_of(p);
         }
@@ -153,6 +152,7 @@ void erg_remote_dispatch(struct erg_remote *r) {
         do {
             taken = 0;
             queues = 0;
+            r->now = erg_remote_now();
             for (int i = 0; i < r->nplaces && !r->stopping; i++) {
                 struct place *p = &r->places[(r->turn + (uint32_t)i) % (uint32_t)r->nplaces];
                 uint32_t room = room_of(p);
