@@ -181,7 +181,8 @@ struct erg_remote {
     struct erg_retry retry;
     struct name_set sets[ERG_QUEUES - ERG_QUEUE_NAMED];
     int nsets;
-    int64_t now; /* about: when somebody last looked at the clock. It costs as much as sending a task */
+    int64_t
+        now; /* about: when somebody last looked at the clock. It costs as much as sending a task */
     int64_t balance_at, sweep_at;
     uint64_t rows;     /* struct erg_place_row in the table, one for each place */
     uint32_t held;     /* results that are away: entries of the places' maps with `away` */

@@ -338,10 +338,12 @@ static int seed_map(struct talk *t, struct erg_error *err) {
 static int line_read(struct talk *t, struct erg_error *err) {
     t->line[t->used] = 0;
     t->used = 0;
-    if (strncmp(t->line, mark, sizeof mark - 1) != 0) {
+    /* what a shell's greeting left without an end may stand in front */
+    const char *word = strstr(t->line, mark);
+    if (!word) {
         return 0;
     }
-    const char *word = t->line + sizeof mark - 1;
+    word += sizeof mark - 1;
     t->marked = 1;
     if (strcmp(word, "ready") == 0) {
         return 1;
@@ -373,7 +375,11 @@ static int talk_read(struct talk *t, struct erg_error *err) {
             if (status) {
                 return status;
             }
-        } else if (c != '\r' && t->used < sizeof t->line - 1) {
+        } else if (c != '\r') {
+            if (t->used == sizeof t->line - 1) { /* the end of a long line may be ours */
+                t->used /= 2;
+                memmove(t->line, t->line + sizeof t->line - 1 - t->used, t->used);
+            }
             t->line[t->used++] = c;
         }
         if (++t->skipped > GREETING_MAX) {

@@ -8,7 +8,7 @@
  *     ERGON1 fail TEXT       it cannot be, and why
  *     ERGON1 ready           the link begins with the next byte
  *
- * Lines that do not begin so (a login shell that greets) are skipped, 64 KiB of them at most. `script` is written to
+ * What stands before that (a login shell that greets, with or without an end of its line) is skipped, 64 KiB of it at most. `script` is written to
  * the other side before anything is read: what it needs to get that far (python/ergon/_seed.py).
  *
  * erg_reach blocks, so it is called in a thread of the caller's own; several may be under way. What is reached belongs

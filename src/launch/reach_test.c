@@ -71,6 +71,17 @@ static void ready(void **state) {
     assert_memory_equal(got, "script\nlink", 11); /* nothing of it was read before */
     assert_string_equal(erg_reached_words(&r, words, sizeof words), "and so on");
     erg_reached_close(&r);
+    static const char *const greetings[] = {"printf 'no end of line'",
+                                            "head -c 5000 /dev/zero | tr '\\0' x",
+                                            "printf 'ERGON1\\nERGON \\r\\033[0m'"};
+    for (size_t i = 0; i < sizeof greetings / sizeof *greetings; i++) {
+        char command[256];
+        snprintf(command, sizeof command, "%s; echo ERGON1 ready; cat", greetings[i]);
+        char *const argv[] = {(char[]){"sh"}, (char[]){"-c"}, command, NULL};
+        spec.argv = argv;
+        assert_int_equal(erg_reach(&spec, -1, &r, &err), 0);
+        erg_reached_close(&r);
+    }
     no_children();
 }
 
