@@ -25,7 +25,7 @@ _SYS = frozenset(vars(sys))  # as Python began it
 
 _usual: dict = {}  # as workers find it
 _seen = None  # (count of changes, what was read)
-_streams = (None, None)
+_streams = (sys.stdout, sys.stderr)  # before the program puts others there
 
 
 def asks(module, names):
@@ -110,11 +110,10 @@ def _csv():
 
 def began():
     """Workers are being started: what there is now they have as well."""
-    global _streams, _seen
+    global _seen
     _seen = None
     _usual.clear()
     _usual.update(read(), csv=None, timeout=None)
-    _streams = (sys.stdout, sys.stderr)
 
 
 def read():

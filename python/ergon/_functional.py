@@ -5,6 +5,7 @@ the function names. Where that cannot be done, the call is made by the caller. A
 context and the lines of its traceback.
 """
 
+import itertools
 import types
 
 from . import _around, _identity
@@ -170,17 +171,29 @@ def incoming(returned, args, kwargs, function=None):
 _PLAIN = (BaseException.__reduce__, BaseException.__setstate__)
 
 
+def _named(exception):
+    """What no argument of the class gives: the name that was not found, and where, if that is no copy there."""
+    found = {}
+    if isinstance(exception, (AttributeError, NameError)) and exception.name is not None:
+        found["name"] = exception.name
+    if isinstance(exception, AttributeError) and exception.obj is not None and _identity._is_atom(exception.obj):
+        found["obj"] = exception.obj
+    return found
+
+
 def _parts(exception, seen):
     if exception is None or id(exception) in seen or len(seen) > 50:
         return None
     seen.add(id(exception))
     kind = type(exception)
     plain = kind.__reduce__ is _PLAIN[0] and kind.__setstate__ is _PLAIN[1]
-    body = (kind, exception.args, dict(exception.__dict__)) if plain else exception
+    body = (kind, exception.args, {**exception.__dict__, **_named(exception)}) if plain else exception
     lines, trace = [], exception.__traceback__
     while trace is not None and len(lines) < 200:
         code = trace.tb_frame.f_code
-        lines.append((code.co_filename, code.co_name, trace.tb_lineno, trace.tb_frame.f_globals.get("__name__")))
+        place = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None), None)
+        module = trace.tb_frame.f_globals.get("__name__")
+        lines.append((code.co_filename, code.co_name, trace.tb_lineno, module, place))
         trace = trace.tb_next
     cause = _parts(exception.__cause__, seen)
     same = exception.__context__ is exception.__cause__
@@ -219,24 +232,38 @@ def _stub():
     yield
 
 
-def _without_columns(code):
-    """The code, every instruction in its first line and nowhere in it: nothing is underlined in a traceback."""
-    units, table = len(code.co_code) // 2, b""
+def _varint(number):
+    made = []
+    while number >= 64:
+        made.append(64 | number & 63)
+        number >>= 6
+    return bytes((*made, number))
+
+
+def _placed(code, place):
+    """The code, every instruction in its first line; place: (line, last line, column, last column), what a traceback underlines,
+    or None: nothing."""
+    units, table, where = len(code.co_code) // 2, b"", None
+    if place is not None and None not in place and place[0] == code.co_firstlineno:
+        line, last, column, end = place
+        where = _varint(0) + _varint(last - line) + _varint(column + 1) + _varint(end + 1)
     while units > 0:
-        table += bytes((0x80 | 13 << 3 | min(units, 8) - 1, 0))
+        kind = 13 if where is None else 14
+        table += bytes((0x80 | kind << 3 | min(units, 8) - 1,)) + (b"\0" if where is None else where)
         units -= 8
     return code.replace(co_linetable=table)
 
 
-_STUB = _without_columns(_stub.__code__)
+_STUB = _stub.__code__
 
 
 def _traceback(lines):
     """Frames that look like those the exception went through in the worker: of generators that never ran, because those know
     no caller, which they would keep alive."""
     made = None
-    for filename, name, number, module in reversed(lines):
+    for filename, name, number, module, place in reversed(lines):
         code = _STUB.replace(co_filename=filename, co_name=name, co_qualname=name, co_firstlineno=number)
+        code = _placed(code, place)
         frame = types.FunctionType(code, {"__name__": module, "__file__": filename})().gi_frame
         made = types.TracebackType(made, frame, 0, number)
     return made
@@ -250,6 +277,8 @@ def _rebuild(parts):
         kind, args, inside = body
         exception = kind.__new__(kind, *args)
         next(base for base in kind.__mro__ if base.__module__ == "builtins").__init__(exception, *args)
+        for name in {"name", "obj"} & inside.keys() if isinstance(exception, (AttributeError, NameError)) else ():
+            setattr(exception, name, inside.pop(name))
         exception.__dict__.update(inside)
     exception.__traceback__ = _traceback(lines)
     if cause is not None:

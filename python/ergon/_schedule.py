@@ -5,7 +5,7 @@ import sys
 import threading
 import types
 
-from . import _check, _core
+from . import _check, _core, _felt  # noqa: F401  the last notes what sys.stdout is
 from ._core import Functional, Schedule
 
 __all__ = ["configure", "functional", "schedule"]
