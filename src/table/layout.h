@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define ERG_TABLE_MAGIC 0x3130474f47524555ull
-#define ERG_TABLE_VERSION 4u
+#define ERG_TABLE_VERSION 5u
 #define ERG_CACHE_LINE 64
 
 #define ERG_QUEUES                                                                                 \
@@ -294,6 +294,8 @@ struct erg_table_header {
     _Atomic uint32_t
         closed; /* no more tasks are accepted; workers leave when the rings are empty */
     _Atomic uint32_t tracing;
+    _Atomic uint32_t
+        payloads; /* what calls and chunks take and give are payloads (payload.h): recovery may look into them */
     _Atomic uint32_t members_up;  /* how many are ERG_M_UP */
     _Atomic uint32_t members_top; /* one more than the highest number ever reserved */
     _Atomic uint32_t place;       /* the member of kind PLACE, 0: there is none */

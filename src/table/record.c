@@ -5,6 +5,7 @@
 #include "table/arena.h"
 #include "table/away.h"
 #include "table/inside.h"
+#include "table/payload.h"
 #include <string.h>
 
 #define GEN_HALF(word) ((word) & ~(uint64_t)UINT32_MAX)
@@ -413,6 +414,29 @@ static void free_payload(struct erg_member *m, struct erg_payload *p) {
         p->offset = 0;
         erg_arena_free(m, offset);
     }
+}
+
+static void free_refs(struct erg_member *m, const struct erg_record *r,
+                      const struct erg_payload *p) {
+    const void *bytes = p->offset ? erg_table_at(m->table, p->offset) : r->inline_bytes + p->start;
+    if (p->len > 0)
+        erg_payload_free_refs(m, bytes, p->len);
+}
+
+void erg_record_drop(struct erg_member *m, uint32_t index) {
+    struct erg_record *r = &m->table->records[index];
+    enum erg_outcome outcome = ERG_STATE_OUTCOME(erg_record_state(r));
+    if (atomic_load_explicit(&m->table->header->payloads, memory_order_relaxed)) {
+        if (r->kind == ERG_KIND_CALL) {
+            free_refs(m, r, &r->args);
+            if ((outcome == ERG_OUT_OK || outcome == ERG_OUT_ERROR) &&
+                !erg_record_away(m->table, r))
+                free_refs(m, r, &r->result);
+        } else if (r->kind == ERG_KIND_CHUNK) {
+            r->args.offset = 0;
+        }
+    }
+    erg_record_free(m, index);
 }
 
 void erg_record_free(struct erg_member *m, uint32_t index) {

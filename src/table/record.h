@@ -87,6 +87,9 @@ int erg_record_cancel(struct erg_member *m, erg_handle handle);
 /* By its submitter, once DONE (or still ENTERED: then as if it had never been). Frees argument and result blocks the
  * record still owns. The index must not be used afterwards. */
 void erg_record_free(struct erg_member *m, uint32_t index);
+/* The same for a DONE record that was submitted by a member that has died: with the buffers of its payloads. A chunk's arguments
+ * may be another's as well: recovery sees to them. */
+void erg_record_drop(struct erg_member *m, uint32_t index);
 /* By its submitter, while ENTERED, its result in place: DONE with that outcome, without having been run. */
 void erg_record_settle(struct erg_member *m, uint32_t index, enum erg_outcome outcome);
 

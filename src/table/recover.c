@@ -7,6 +7,7 @@
 #include "table/inside.h"
 #include "table/payload.h"
 #include <limits.h>
+#include <stdlib.h>
 
 /* A record the dead member may have claimed, finished or only taken the hint of. */
 static void repair_claim(struct erg_member *ghost, erg_handle handle) {
@@ -27,7 +28,7 @@ static void repair_claim(struct erg_member *ghost, erg_handle handle) {
                 erg_cpu_relax();
         if (!(s & ERG_STATE_RELEASING) && (s & ERG_STATE_ORPHAN) &&
             ERG_STATE_RUNNER(s) == ghost->number)
-            erg_record_free(ghost, index);
+            erg_record_drop(ghost, index);
     }
 }
 
@@ -85,7 +86,7 @@ static void disown(struct erg_member *owner, uint32_t dead, uint32_t index) {
             return;
         case ERG_DONE:
             if (!(s & ERG_STATE_ORPHAN) && !was_freed(r, s))
-                erg_record_free(owner, index);
+                erg_record_drop(owner, index);
             return;
         case ERG_ENTERED:
             if (!was_freed(r, s))
@@ -95,6 +96,50 @@ static void disown(struct erg_member *owner, uint32_t dead, uint32_t index) {
             return;
         }
     }
+}
+
+/* --- arguments of chunks of the dead ----------------------------------------------------------------------------- */
+
+/* Several chunks may take items of the same block, and one of them may still run: then it is looked at again after the next
+ * death. */
+static void note_args(struct erg_table *t, const struct erg_record *r) {
+    if (r->kind != ERG_KIND_CHUNK || !r->args.offset || !atomic_load(&t->header->payloads))
+        return;
+    for (size_t i = 0; i < t->args_len; i++)
+        if (t->args[i].offset == r->args.offset)
+            return;
+    struct erg_payload *grown = realloc(t->args, (t->args_len + 1) * sizeof *grown);
+    if (!grown)
+        return; /* it stays taken until the pool ends */
+    t->args = grown;
+    t->args[t->args_len++] = r->args;
+}
+
+static int args_in_use(struct erg_table *t, uint64_t offset) {
+    uint32_t top = atomic_load(&t->header->records_used);
+    for (uint32_t i = 0; i < top; i++) {
+        const struct erg_record *r = &t->records[i];
+        uint64_t s = erg_record_state(r);
+        if (ERG_STATE_PHASE(s) == ERG_RUNNING && (s & ERG_STATE_ORPHAN) &&
+            r->kind == ERG_KIND_CHUNK && r->args.offset == offset)
+            return 1;
+    }
+    return 0;
+}
+
+static void free_args(struct erg_member *owner) {
+    struct erg_table *t = owner->table;
+    size_t kept = 0;
+    for (size_t i = 0; i < t->args_len; i++) {
+        struct erg_payload p = t->args[i];
+        if (args_in_use(t, p.offset)) {
+            t->args[kept++] = p;
+            continue;
+        }
+        erg_payload_free_refs(owner, erg_table_at(t, p.offset), p.len);
+        erg_arena_free(owner, p.offset);
+    }
+    t->args_len = kept;
 }
 
 static void keep_free(struct erg_member *owner, uint32_t index) {
@@ -113,6 +158,8 @@ static void sweep_records(struct erg_member *owner, uint32_t dead) {
         if (r->submitter != dead)
             continue;
         uint64_t s = erg_record_state(r);
+        if (ERG_STATE_PHASE(s) > ERG_ENTERED)
+            note_args(t, r);
         if (ERG_STATE_PHASE(s) != ERG_FREE)
             disown(owner, dead, i);
         else if (ERG_STATE_RUNNER(s) == dead) /* else another member is just putting it away */
@@ -248,6 +295,7 @@ int erg_table_recover(struct erg_member *owner, uint32_t dead,
     sweep_records(owner, dead);
     erg_arena_orphan(owner, dead);
     free_functions(owner, slot);
+    free_args(owner);
     atomic_store(&slot->queues, 0);
     atomic_store(&slot->phase, ERG_M_FREE);
     /* It may have marked a result as wanted, and not said so. */

@@ -121,7 +121,7 @@ static void swap_done(struct erg_member *m, uint32_t index, uint64_t *seen,
 /* The last step of a record that frees itself. */
 static void free_orphan(struct erg_member *m, uint32_t index) {
     ERG_POINT("orphan");
-    erg_record_free(m, index);
+    erg_record_drop(m, index);
 }
 
 /* Takes the record for itself, as if to run it, because only one may bring it to DONE: its link is then ours to write.

@@ -249,6 +249,7 @@ static void view_free(struct erg_table *t) {
     munmap(t->base, t->size);
     if (t->fd >= 0)
         close(t->fd);
+    free(t->args);
     free(t);
 }
 

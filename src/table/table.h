@@ -42,7 +42,9 @@ struct erg_table {
     _Atomic uint32_t forked;   /* we are a forked child that must not touch the pool */
     struct erg_member *opened; /* members opened in this process; freed with the table */
     _Atomic uint32_t opened_lock;
-    uint64_t graves; /* functions of dead members that somebody may still use: recover.c */
+    uint64_t graves;          /* functions of dead members that somebody may still use: recover.c */
+    struct erg_payload *args; /* of chunks of dead members, likewise */
+    size_t args_len;
     _Atomic uint32_t view_lock;
     int view_count;
     uint64_t view_bytes, view_most; /* kept now; longest view that is a copy, and most to keep */

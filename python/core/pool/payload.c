@@ -443,10 +443,14 @@ const char *pl_payload_bytes(struct pl_core *core, const struct erg_record *reco
 }
 
 void pl_payload_free(struct pl_core *core, struct erg_record *record, struct erg_payload *payload) {
-    if (payload->len)
-        erg_payload_free_refs(core->member, pl_payload_bytes(core, record, payload), payload->len);
-    if (payload->offset)
-        erg_arena_free(core->member, payload->offset);
+    struct erg_payload gone = *payload;
+    const char *bytes = gone.len ? pl_payload_bytes(core, record, payload) : NULL;
+    /* First: if we are killed in the middle of it, nobody frees it a second time. */
     payload->offset = 0;
     payload->len = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (bytes)
+        erg_payload_free_refs(core->member, bytes, gone.len);
+    if (gone.offset)
+        erg_arena_free(core->member, gone.offset);
 }

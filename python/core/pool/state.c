@@ -87,6 +87,7 @@ struct pl_core *pl_core_new(struct pool_state *state, const struct erg_pool_spec
     }
     pl_core_bind(core, pool);
     core->generation = generation;
+    atomic_store_explicit(&core->table->header->payloads, 1, memory_order_relaxed);
     core->uid = erg_table_number(core->table);
     core->sibling = state->cores;
     state->cores = core;

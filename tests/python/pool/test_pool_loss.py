@@ -202,3 +202,30 @@ def test_put_objects_of_dead_workers_are_given_back(process_pool):
     for _ in range(30):
         die_with_it()
     assert process_pool.stats["memory_bytes"] - before < 20_000_000
+
+
+def enters_and_dies(pool, data):
+    kept = (
+        [pool.submit(len, data) for _ in range(4)],
+        pool.amap(len, [data] * 8),
+        pool.amap(len, [data] * 8, chunksize=4),
+    )
+    time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return kept
+
+
+def test_what_a_dead_worker_had_entered_leaves_no_memory_behind():
+    """Arguments of its own calls: 2 MB and more each time, mostly in blocks of their own."""
+    with ergon.ProcessPool(2) as pool:
+
+        def die(times):
+            for _ in range(times):
+                with pytest.raises(WorkerLost):
+                    pool.submit(enters_and_dies, pool, bytes(300_000)).result(60)
+            pool.map(abs, range(100))
+            return pool.stats["memory_bytes"]
+
+        before = die(5)
+        assert die(20) < before + 20 * 1_000_000
+        assert pool.map(abs, [-1, -2]) == [1, 2]
