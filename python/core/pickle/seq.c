@@ -174,6 +174,31 @@ static int known_items(struct pickler *p, const struct pk_seq *seq, uint32_t *in
     return rc <= 0 ? rc : known(p, seq, p->values.words, n, index);
 }
 
+/* The same of a tuple of numbers: what is written of it from seq->start on, its opcode included, says all about it. */
+static inline int known_numbers(struct pickler *p, const struct pk_seq *seq, uint32_t *index) {
+    struct pk_values *values = &p->values;
+    if (pk_values_room(values) < 0)
+        return -1;
+    const unsigned char *written = (const unsigned char *)p->sink->buf + seq->start;
+    size_t len = length(p) - seq->start;
+    uint32_t hash = pk_hash(p->st->seed, PK_V_NUMBERS, written, len);
+    for (uint32_t i = hash & values->mask;; i = (i + 1) & values->mask) {
+        struct pk_value_slot *slot = &values->slots[i];
+        if (!slot->entry) {
+            pk_values_fill(values, slot, hash, PK_V_NUMBERS, seq->start, p->next);
+            return 0;
+        }
+        if (slot->hash != hash)
+            continue;
+        const struct pk_value_entry *entry = &values->entries[slot->entry - 1];
+        const unsigned char *there = (const unsigned char *)p->sink->buf + entry->at;
+        if (entry->kind == PK_V_NUMBERS && memcmp(there, written, len) == 0) {
+            *index = entry->index;
+            return 1;
+        }
+    }
+}
+
 static inline int finish(struct pickler *p, PyObject *obj, const struct pk_seq *seq, int known,
                          uint32_t index) {
     if (known < 0)
@@ -226,12 +251,36 @@ static int is_small(PyObject *item) {
            (!PyLong_CheckExact(item) || (core_long_small(item, &value) && value == (int32_t)value));
 }
 
-static int save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
+static int save_numbers(struct pickler *p, PyObject *tuple, const struct pk_seq *seq) {
+    uint32_t index = 0;
+    for (Py_ssize_t i = 0; i < seq->n; i++)
+        if (pk_save_atom(p, PyTuple_GET_ITEM(tuple, i)) < 0)
+            return -1;
+    if (pk_put(p, seq->op) < 0)
+        return -1;
+    int rc = known_numbers(p, seq, &index);
+    if (rc < 0)
+        return -1;
+    if (rc) {
+        p->cur = (unsigned char *)p->sink->buf + seq->start;
+        if (pk_get(p, index) < 0)
+            return -1;
+    } else {
+        index = p->next;
+        if (pk_write_put(p) < 0)
+            return -1;
+    }
+    return seq->once || pk_memo_put(&p->memo, tuple, index) == 0 ? 1 : -1;
+}
+
+static int save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq, int numbers) {
     uint64_t words[2 * FEW];
     size_t n = 0, more;
     uint32_t index = 0;
     if (seq->n > 3 && pk_put(p, OP_MARK) < 0)
         return -1;
+    if (numbers)
+        return save_numbers(p, tuple, seq);
     for (Py_ssize_t i = 0; i < seq->n; i++, n += more)
         if (!(more = save_item(p, PyTuple_GET_ITEM(tuple, i), words + n)))
             return -1;
@@ -242,12 +291,16 @@ static int save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
 int pk_save_few(struct pickler *p, PyObject *tuple, struct pk_seq *seq) {
     if (seq->n > FEW || p->persistent_id || p->keeps)
         return 0;
-    for (Py_ssize_t i = 0; i < seq->n; i++)
-        if (!is_small(PyTuple_GET_ITEM(tuple, i)))
+    int numbers = 1;
+    for (Py_ssize_t i = 0; i < seq->n; i++) {
+        PyObject *item = PyTuple_GET_ITEM(tuple, i);
+        if (!is_small(item))
             return 0;
+        numbers &= !PyUnicode_CheckExact(item) && !PyBytes_CheckExact(item);
+    }
     Py_INCREF(
         tuple); /* large bytes are copied without the GIL: its container may drop it meanwhile */
-    int rc = save_few(p, tuple, seq);
+    int rc = save_few(p, tuple, seq, numbers);
     Py_DECREF(tuple);
     return rc;
 }

@@ -1,6 +1,13 @@
 #include "values.h"
 
-enum { FIRST = 32, KEEP = 1 << 14 };
+/* The slots are at most a quarter full, so that few are looked at, and half full where they no longer fit into the nearest caches. */
+enum { FIRST = 32, KEEP = 1 << 14, LARGE = 1 << 15 };
+
+static void set_limit(struct pk_values *values) {
+    uint64_t size = values->slots ? (uint64_t)values->mask + 1 : 0;
+    uint64_t full = size >= LARGE ? size / 2 : size / 4;
+    values->limit = full < values->cap ? (uint32_t)full : values->cap;
+}
 
 static int grow_slots(struct pk_values *values) {
     uint64_t size = values->slots ? ((uint64_t)values->mask + 1) * 2 : FIRST;
@@ -38,9 +45,13 @@ static int grow_entries(struct pk_values *values) {
 }
 
 int pk_values_grow(struct pk_values *values) {
-    if ((!values->slots || values->n * 4 > values->mask) && grow_slots(values) < 0)
+    if (values->n == values->cap && grow_entries(values) < 0)
         return -1;
-    return values->n == values->cap ? grow_entries(values) : 0;
+    set_limit(values);
+    if (values->n >= values->limit && grow_slots(values) < 0)
+        return -1;
+    set_limit(values);
+    return 0;
 }
 
 void pk_values_clear(struct pk_values *values) {
@@ -62,12 +73,15 @@ void pk_values_clear(struct pk_values *values) {
         values->entries = NULL;
         values->cap = 0;
     }
-    if (!used)
+    if (!used) {
+        set_limit(values);
         return;
+    }
     if (size > KEEP) {
         PyMem_Free(values->slots);
         values->slots = NULL;
         values->mask = 0;
+        set_limit(values);
         return;
     }
     memset(values->slots, 0, size * sizeof *values->slots);
@@ -75,6 +89,7 @@ void pk_values_clear(struct pk_values *values) {
         values->mask =
             size / 2 -
             1; /* emptying it takes as long as it is large: the next one may be small, too */
+    set_limit(values);
 }
 
 void pk_values_trim(struct pk_values *values, uint32_t n, size_t noutlines) {

@@ -20,7 +20,13 @@
 #include <stdint.h>
 #include <string.h>
 
-enum pk_value_kind { PK_V_STR, PK_V_BYTES, PK_V_TUPLE, PK_V_FROZENSET };
+enum pk_value_kind {
+    PK_V_STR,
+    PK_V_BYTES,
+    PK_V_TUPLE,
+    PK_V_FROZENSET,
+    PK_V_NUMBERS, /* a tuple of numbers and the like: its outline is what was written of it */
+};
 
 struct pk_value_slot {
     uint32_t hash;
@@ -29,7 +35,7 @@ struct pk_value_slot {
 
 struct pk_value_entry {
     size_t
-        at; /* texts: where its opcode is in the sink, or the object; else where its outline is */
+        at; /* texts and numbers: where its opcode is in the sink, or the object; else where its outline is */
     uint32_t index;
     uint32_t kind;
 };
@@ -38,7 +44,8 @@ struct pk_values {
     struct pk_value_slot *slots; /* NULL until the first insertion */
     uint32_t mask;               /* number of slots - 1 */
     uint32_t n;
-    uint32_t cap; /* of entries */
+    uint32_t cap;   /* of entries */
+    uint32_t limit; /* no more than that before there has to be more room */
     struct pk_value_entry *entries;
     uint64_t *outlines; /* each behind its number of words */
     size_t noutlines, capoutlines;
@@ -54,9 +61,7 @@ void pk_values_trim(struct pk_values *values, uint32_t n, size_t noutlines);
 void pk_values_fini(struct pk_values *values);
 
 static inline int pk_values_room(struct pk_values *values) {
-    return values->slots && values->n < values->cap && values->n * 4 <= values->mask
-               ? 0
-               : pk_values_grow(values);
+    return values->n < values->limit ? 0 : pk_values_grow(values);
 }
 
 /* Fills a free slot. */

@@ -388,3 +388,25 @@ def test_equal_names_mean_equal_values_of_equal_types(one, other):
         return (kind, tuple(map(picture, value))) if kind is tuple else (kind, repr(value))
 
     assert (ep.digest(one) == ep.digest(other)) == (picture(one) == picture(other))
+
+
+def test_equal_tuples_of_numbers_are_one_object_there():
+    kinds = [1, 1.0, True, 0.0, -0.0, None, -1, 255, 256, 65535, 65536, -(2**31), 2**31, 1 << 70, float("inf")]
+    one = [tuple(kinds[i : i + n]) for n in range(1, 10) for i in range(len(kinds))]
+    two = [tuple(list(item)) for item in one]
+    value = [one, [(item, "with a text") for item in one], two, one + two, (float("nan"), 1), (float("nan"), 1)]
+    back = ep.loads(ep.dumps(value))
+    assert repr(back) == repr(value) and back[4] is not back[5]
+    numbers = {}
+    for item in back[0] + back[2] + back[3] + [pair[0] for pair in back[1]]:
+        assert numbers.setdefault(repr(item), item) is item
+    assert ep.dumps([one, one]) == ep.dumps([one, two][:1] * 2) and ep.dumps((one, one[:])) == ep.dumps((one, two))
+    assert pickle.loads(ep.dumps(value, 3))[0] == one
+
+
+def test_large_tables_of_values_hold_all_of_them():
+    count = 70_000
+    for make in (lambda i: (i, i + 1), lambda i: f"text {i}", lambda i: (i, f"text {i}"), lambda i: b"%d" % i):
+        one, two = [make(i) for i in range(count)], [make(i) for i in range(count)]
+        back = ep.loads(ep.dumps([one, two]))
+        assert back == [one, two] and all(a is b for a, b in zip(*back, strict=True))
