@@ -453,6 +453,22 @@ static void adapt(int *op, int *arg) {
 
 #endif
 
+static struct fl_instr instr_at(const struct fl_code *c, int from) {
+    int at = from, arg = c->unit[2 * at + 1];
+    while (c->unit[2 * at] == EXTENDED_ARG && at + 1 < c->units) {
+        at++;
+        arg = arg << 8 | c->unit[2 * at + 1];
+    }
+    if (c->unit[2 * at] == PRECALL && at == from && at + 2 < c->units &&
+        c->unit[2 * (at + 2)] == CALL)
+        arg = c->unit[2 * (at += 2) + 1];
+    int op = c->unit[2 * at];
+    return (struct fl_instr){.op = (uint8_t)op,
+                             .ext = (uint8_t)(at - from),
+                             .skip = (uint8_t)(at - from + 1 + fl_caches[op]),
+                             .arg = arg};
+}
+
 int fl_bytecode_read(struct fl_code *c) {
     const uint8_t *raw = (const uint8_t *)PyBytes_AS_STRING(c->bytes);
     uint8_t *unit = PyMem_Calloc((size_t)c->units + 1, 2);
@@ -478,6 +494,10 @@ int fl_bytecode_read(struct fl_code *c) {
             unit[2 * from] = CACHE;
     }
     unit[2 * c->units] = RETURN_VALUE; /* where every way ends: code.c */
+    if (!(c->instr = PyMem_New(struct fl_instr, c->units + 1)))
+        return -1;
+    for (int u = 0; u <= c->units; u++)
+        c->instr[u] = instr_at(c, u);
     return 0;
 }
 

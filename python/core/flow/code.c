@@ -159,6 +159,7 @@ static void code_free(struct fl_code *c) {
     Py_XDECREF(c->code);
     Py_XDECREF(c->bytes);
     PyMem_Free(c->unit);
+    PyMem_Free(c->instr);
     PyMem_Free(c->depth);
     PyMem_Free(c->succ[0]);
     PyMem_Free(c->succ[1]);

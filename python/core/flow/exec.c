@@ -110,122 +110,159 @@ static const fl_op *table_of(void) {
     return table;
 }
 
-/* 0 went on, 1 returned or yielded: the value is on the stack, -1 exception. */
-static inline int step(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
-    const uint8_t *unit = f->code->unit;
-    int at = f->ip, op = unit[2 * at], arg = unit[2 * at + 1];
-    while (op == EXTENDED_ARG) {
-        at++;
-        op = unit[2 * at];
-        arg = arg << 8 | unit[2 * at + 1];
-    }
-    f->at = at;
-    f->ip = at + 1 + fl_caches[op];
-    switch (op) { /* the most frequent ones, without a call */
-    case LOAD_FAST: {
-        PyObject *o = f->slots[arg];
-        if (!o)
-            break;
-        if (!PyLong_CheckExact(o)) /* of a number there is no other */
-            o = fl_see(run, o);
-        fl_push(f, Py_NewRef(o));
-        return 0;
-    }
-    case LOAD_CONST:
-        fl_push(f, Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg)));
-        return 0;
-    case LOAD_SMALL_INT:
-        fl_push(f, PyLong_FromLong(arg)); /* there for ever: this cannot fail */
-        return 0;
-    case STORE_FAST: {
-        PyObject *old = f->slots[arg];
-        f->slots[arg] = fl_pop(f);
-        Py_XDECREF(old);
-        return 0;
-    }
-    case POP_TOP:
-        Py_XDECREF(fl_pop(f));
-        return 0;
-    case PUSH_NULL:
-        fl_push(f, NULL);
-        return 0;
-    case JUMP_BACKWARD:
-        f->ip -= arg;
-        return 0;
-    case JUMP_FORWARD:
-        f->ip += arg;
-        return 0;
-    case POP_JUMP_FORWARD_IF_FALSE:
-    case POP_JUMP_FORWARD_IF_TRUE:
-    case POP_JUMP_BACKWARD_IF_FALSE:
-    case POP_JUMP_BACKWARD_IF_TRUE: {
-        PyObject *top = *fl_at(f, 1);
-        if (!PyBool_Check(top))
-            break;
-        int when = op == POP_JUMP_FORWARD_IF_TRUE || op == POP_JUMP_BACKWARD_IF_TRUE;
-        int back = op == POP_JUMP_BACKWARD_IF_FALSE || op == POP_JUMP_BACKWARD_IF_TRUE;
-        if ((top == Py_True) == when)
-            f->ip += back ? -arg : arg;
-        Py_DECREF(fl_pop(f));
-        return 0;
-    }
-    case BINARY_OP: {
-        PyObject *b = *fl_at(f, 1), **at = fl_at(f, 2), *a = *at;
-        if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b))
-            break;
-        PyNumberMethods *m = PyLong_Type.tp_as_number;
-        binaryfunc call = arg == 0 || arg == 13    ? m->nb_add
-                          : arg == 10 || arg == 23 ? m->nb_subtract
-                          : arg == 5 || arg == 18  ? m->nb_multiply
-                          : arg == 6 || arg == 19  ? m->nb_remainder
-                          : arg == 2 || arg == 15  ? m->nb_floor_divide
-                                                   : NULL;
-        PyObject *r = call ? call(a, b) : NULL;
-        if (!r)
-            return call ? -1 : table[op](run, f, arg);
-        Py_DECREF(fl_pop(f));
-        Py_SETREF(*at, r);
-        return 0;
-    }
-    case COMPARE_OP: {
-        PyObject *b = *fl_at(f, 1), **at = fl_at(f, 2), *a = *at;
-        if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b))
-            break;
-        long x, y;
-        PyObject *r = (arg & 7) == Py_EQ && core_long_small(a, &x) && core_long_small(b, &y)
-                          ? PyBool_FromLong(x == y)
-                          : PyLong_Type.tp_richcompare(a, b, arg & 7);
-        if (!r)
-            return -1;
-        Py_DECREF(fl_pop(f));
-        Py_SETREF(*at, r);
-        return 0;
-    }
-    case FOR_ITER: { /* over a range that is known to be ours */
-        PyObject *it = *fl_at(f, 1), *value;
-        if (it != run->range)
-            break;
-        value = Py_TYPE(it)->tp_iternext(it);
-        if (!value) {
-            if (PyErr_Occurred())
-                return -1;
-            Py_DECREF(fl_pop(f));
-            f->ip += arg + FL_FOR_SKIP;
-            return 0;
-        }
-        fl_push(f, value);
-        return 0;
-    }
-    case PRECALL:
-    case RESUME:
-    case NOP:
-        return 0;
+/* a op b of ints that have one digit each: new reference. NULL: it has to be found out in another way. */
+static inline PyObject *small_binary(PyObject *a, PyObject *b, int op) {
+    long x, y;
+    if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b) || !core_long_small(a, &x) ||
+        !core_long_small(b, &y))
+        return NULL;
+    switch (op) {
+    case 0: /* BINARY_OP's numbers: and in place */
+    case 13:
+        return PyLong_FromLong(x + y);
+    case 10:
+    case 23:
+        return PyLong_FromLong(x - y);
+    case 5:
+    case 18:
+        return PyLong_FromLong(x * y);
+    case 6:
+    case 19:
+        return y > 0 ? PyLong_FromLong(x % y + (x % y < 0 ? y : 0)) : NULL;
+    case 2:
+    case 15:
+        return y > 0 ? PyLong_FromLong(x / y - (x % y < 0)) : NULL;
     default:
-        break;
+        return NULL;
     }
-    if (!table[op])
-        return fl_stop(run, FL_WHY_OTHER, "an instruction that is not run ahead of");
-    return table[op](run, f, arg);
+}
+
+/* 1, 0; -1: it has to be found out in another way. */
+static inline int small_compare(PyObject *a, PyObject *b, int op) {
+    long x, y;
+    if (!PyLong_CheckExact(a) || !PyLong_CheckExact(b) || !core_long_small(a, &x) ||
+        !core_long_small(b, &y))
+        return -1;
+    return op == Py_LT   ? x < y
+           : op == Py_LE ? x <= y
+           : op == Py_EQ ? x == y
+           : op == Py_NE ? x != y
+           : op == Py_GT ? x > y
+                         : x >= y;
+}
+
+static inline PyObject *load(struct fl_run *run, PyObject *o) {
+    return Py_NewRef(PyLong_CheckExact(o) ? o : fl_see(run, o)); /* of a number there is no other */
+}
+
+/* Runs until the frame returns or yields (1: the value is on the stack), or raises what it does not handle (-1). What is
+ * most frequent is done here, without a call, on copies of where the frame stands; `other` is everything else. */
+static int go(struct fl_run *run, struct fl_frame *f, const fl_op *table) {
+    const struct fl_instr *code = f->code->instr, *i;
+    PyObject **slots = f->slots, **base = slots + f->code->nlocalsplus, **sp = base + f->sp, *o;
+    int ip = f->ip, arg, truth, rc;
+    for (;;) {
+        i = code + ip;
+        arg = i->arg;
+        f->at = ip + i->ext;
+        ip += i->skip;
+        if (++run->steps > run->limit && fl_session_more(run) < 0) {
+            f->sp = (int)(sp - base);
+            return -1; /* no exception that anybody handles */
+        }
+        switch (i->op) {
+        case LOAD_FAST_LOAD_FAST:
+            if (!slots[arg >> 4] || !slots[arg & 15])
+                goto other;
+            *sp++ = load(run, slots[arg >> 4]);
+            *sp++ = load(run, slots[arg & 15]);
+            continue;
+        case LOAD_FAST:
+            if (!slots[arg])
+                goto other;
+            *sp++ = load(run, slots[arg]);
+            continue;
+        case LOAD_CONST:
+            *sp++ = Py_NewRef(PyTuple_GET_ITEM(f->code->code->co_consts, arg));
+            continue;
+        case LOAD_SMALL_INT:
+            *sp++ = PyLong_FromLong(arg); /* there for ever: this cannot fail */
+            continue;
+        case STORE_FAST:
+            o = slots[arg];
+            slots[arg] = *--sp;
+            *sp = NULL;
+            Py_XDECREF(o);
+            continue;
+        case POP_TOP:
+            o = *--sp;
+            *sp = NULL;
+            Py_XDECREF(o);
+            continue;
+        case PUSH_NULL:
+            *sp++ = NULL;
+            continue;
+        case JUMP_BACKWARD:
+            ip -= arg;
+            continue;
+        case JUMP_FORWARD:
+            ip += arg;
+            continue;
+        case POP_JUMP_FORWARD_IF_FALSE:
+        case POP_JUMP_FORWARD_IF_TRUE:
+        case POP_JUMP_BACKWARD_IF_FALSE:
+        case POP_JUMP_BACKWARD_IF_TRUE:
+            o = sp[-1];
+            if (!PyBool_Check(o))
+                goto other;
+            *--sp = NULL;
+            Py_DECREF(o);
+            if ((o == Py_True) ==
+                (i->op == POP_JUMP_FORWARD_IF_TRUE || i->op == POP_JUMP_BACKWARD_IF_TRUE))
+                ip += i->op == POP_JUMP_FORWARD_IF_TRUE || i->op == POP_JUMP_FORWARD_IF_FALSE
+                          ? arg
+                          : -arg;
+            continue;
+        case BINARY_OP:
+            if (!(o = small_binary(sp[-2], sp[-1], arg)))
+                goto other;
+            Py_DECREF(*--sp);
+            *sp = NULL;
+            Py_SETREF(sp[-1], o);
+            continue;
+        case COMPARE_OP:
+            if ((truth = small_compare(sp[-2], sp[-1], arg & 7)) < 0)
+                goto other;
+            Py_DECREF(*--sp);
+            *sp = NULL;
+            Py_SETREF(sp[-1], Py_NewRef(truth ? Py_True : Py_False));
+            continue;
+        case FOR_ITER: /* over a range that is known to be ours */
+            if (sp[-1] != run->range || !(o = Py_TYPE(sp[-1])->tp_iternext(sp[-1])))
+                goto other; /* also when it is through: it says so again */
+            *sp++ = o;
+            continue;
+        case TO_BOOL:
+            if (!PyBool_Check(sp[-1]))
+                goto other;
+            continue;
+        case PRECALL:
+        case RESUME:
+        case NOP:
+            continue;
+        default:
+            break;
+        }
+    other:
+        f->ip = ip;
+        f->sp = (int)(sp - base);
+        rc = table[i->op] ? table[i->op](run, f, arg)
+                          : fl_stop(run, FL_WHY_OTHER, "an instruction that is not run ahead of");
+        if (rc > 0 || (rc < 0 && fl_handle(run, f) < 0))
+            return rc;
+        ip = f->ip;
+        sp = base + f->sp;
+    }
 }
 
 PyObject *fl_exec(struct fl_run *run, struct fl_frame *f) {
@@ -241,15 +278,7 @@ PyObject *fl_exec(struct fl_run *run, struct fl_frame *f) {
     run->top = f;
     PyObject *handled = Py_XNewRef(run->handled);
     f->yielded = 0;
-    int rc;
-    for (;;) {
-        rc = ++run->steps > run->limit ? fl_session_more(run) : 0;
-        if (rc == 0)
-            rc = step(run, f, table);
-        if (rc == 0 || (rc < 0 && fl_handle(run, f) == 0))
-            continue;
-        break;
-    }
+    int rc = go(run, f, table);
     Py_XSETREF(run->handled, handled);
     run->barrier -= f->barrier;
     run->top = caller;

@@ -122,7 +122,8 @@ struct flow_state {
     struct fl_code *last_code; /* the last that was asked for, or NULL */
     struct fl_map code_ptrs;   /* code object -> capsule of its fl_code */
     /* names that are looked up often */
-    PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_init, *s_new, *s_call, *s_getattribute;
+    PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_init, *s_new, *s_call, *s_getattribute,
+        *s_append;
     struct fl_process process;
     struct {
         char *buf;
@@ -152,6 +153,13 @@ static inline int fl_is_unknown(const struct flow_state *st, PyObject *o) {
 }
 
 /* --- code.c, region.c ----------------------------------------------------------------------------------- */
+/* The instruction that begins at a unit: also one whose EXTENDED_ARGs do, and a CALL whose PRECALL does. */
+struct fl_instr {
+    uint8_t op;
+    uint8_t ext;  /* units in front of it */
+    uint8_t skip; /* units to the next one */
+    int32_t arg;
+};
 struct fl_code {
     struct fl_code *next;
     PyCodeObject *code; /* strong */
@@ -160,15 +168,16 @@ struct fl_code {
     uint8_t
         *unit; /* two bytes a unit, with the numbers of opcodes.h, and a RETURN_VALUE behind them */
     int units;
-    int16_t *depth;   /* of the stack before a unit; -1: not reached */
-    int32_t *succ[2]; /* units an instruction goes on at; -1: none. Raising ends a path. */
-    int32_t *join;    /* postdominators, made when first needed; NULL before */
+    struct fl_instr *instr; /* by unit */
+    int16_t *depth;         /* of the stack before a unit; -1: not reached */
+    int32_t *succ[2];       /* units an instruction goes on at; -1: none. Raising ends a path. */
+    int32_t *join;          /* postdominators, made when first needed; NULL before */
     int nlocalsplus;
     int local; /* defined inside a function: its effects are ordered, its calls no barriers */
     struct fl_frame *spare; /* one that is not in use, or NULL */
     int known; /* it is of a library that changes nothing but what it is given; -1: not looked at yet */
 };
-/* Translates c->bytes: fills c->raw and c->unit. 0, or -1 without memory. */
+/* Translates c->bytes: fills c->raw, c->unit and c->instr. 0, or -1 without memory. */
 int fl_bytecode_read(struct fl_code *c);
 /* What the instruction whose opcode is at the unit does to the stack's depth. */
 int fl_bytecode_effect(const struct fl_code *c, int at, int jumps);

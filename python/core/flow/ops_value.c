@@ -413,6 +413,8 @@ static int op_load_attr(struct fl_run *run, struct fl_frame *f, int arg) {
 /* The method of a built-in type, not bound: borrowed; NULL: there is another way. */
 static PyObject *plain_method(struct fl_run *run, PyObject *o, PyObject *name) {
     PyTypeObject *type = Py_TYPE(o);
+    if (type == &PyList_Type && name == run->st->s_append)
+        return run->st->list_append;
     if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || type->tp_dictoffset ||
         type->tp_getattro != PyObject_GenericGetAttr || !fl_kind(run->st, type))
         return NULL;

@@ -142,7 +142,8 @@ int flow_exec(PyObject *module) {
     if (intern(&st->s_aenter, "__aenter__") < 0 || intern(&st->s_aexit, "__aexit__") < 0 ||
         intern(&st->s_enter, "__enter__") < 0 || intern(&st->s_exit, "__exit__") < 0 ||
         intern(&st->s_init, "__init__") < 0 || intern(&st->s_new, "__new__") < 0 ||
-        intern(&st->s_call, "__call__") < 0 || intern(&st->s_getattribute, "__getattribute__") < 0)
+        intern(&st->s_call, "__call__") < 0 ||
+        intern(&st->s_getattribute, "__getattribute__") < 0 || intern(&st->s_append, "append") < 0)
         return -1;
     PyObject *weakref = PyImport_ImportModule("weakref");
     st->generators = weakref ? PyObject_CallMethod(weakref, "WeakKeyDictionary", NULL) : NULL;
@@ -237,6 +238,7 @@ void flow_state_clear(struct flow_state *st) {
     Py_CLEAR(st->s_new);
     Py_CLEAR(st->s_call);
     Py_CLEAR(st->s_getattribute);
+    Py_CLEAR(st->s_append);
     fl_code_free_all(st);
 }
 
