@@ -73,6 +73,12 @@ static int claim_while_waiting(struct erg_member *m, erg_handle task, uint32_t *
     return erg_claim_this(m, task, index);
 }
 
+int erg_worker_is_full(const struct erg_member *m, erg_handle task) {
+    const struct erg_record *r = &m->table->records[ERG_HANDLE_INDEX(task)];
+    return atomic_load_explicit(&m->slot->depth, memory_order_relaxed) >= ERG_CLAIMS_MAX &&
+           erg_record_phase(r) < ERG_RUNNING && m->queues & ERG_QUEUE_BIT(r->queue % ERG_QUEUES);
+}
+
 static int help(struct erg_member *m, erg_handle task, int64_t timeout_ns,
                 const struct erg_worker_ops *ops, void *ctx) {
     int64_t end = timeout_ns < 0 ? INT64_MAX : (int64_t)erg_clock_ns() + timeout_ns;

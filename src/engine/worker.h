@@ -56,6 +56,10 @@ int erg_worker_process_main(const struct erg_worker_start *start, const struct e
 int erg_worker_loop(struct erg_member *member, uint64_t max_tasks, const struct erg_worker_ops *ops,
                     void *ctx);
 
+/* 1: the member is inside of as many tasks as it can be, and nobody has begun `task`, which it might: it would wait for that for ever
+ * where nobody else does. */
+int erg_worker_is_full(const struct erg_member *member, erg_handle task);
+
 /* For run() of a task that waits for records of the very table it runs in: runs other tasks until `task` is done or overdue.
  * 0; ERG_ETIMEOUT; ERG_EINTR when a signal handler ran; ERG_ECLOSED when the worker was asked to leave at once;
  * ERG_EFULL when waits are nested too deep to run another task inside (sleeps for it instead of failing unless

@@ -706,6 +706,10 @@ int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {
         int rc;
         if (erg_record_done(core->table, handle)) {
             rc = wait_for_value(core, handle, slice);
+        } else if (nested && erg_worker_is_full(worker->member, handle)) {
+            PyErr_Format(PyExc_RecursionError, "%d calls of the pool wait one inside of the other",
+                         ERG_CLAIMS_MAX);
+            return -1;
         } else if (nested) {
             rc = erg_worker_help(worker->member, handle, slice, pl_worker_ops(), worker);
         } else {
