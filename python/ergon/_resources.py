@@ -145,10 +145,7 @@ def remote(text):
         if kind not in ("ssh", "tcp", "exec"):
             raise ConfigError(f"{text!r} is no host")
         return _place(text, kind, count, options, user, host, port)
-    name, query = text, ""
-    if "?" in name:
-        name, _, query = name.partition("?")
-        query = "&" + query
+    name, _, query = text.partition("?")
     bracket = name.rfind("]")
     colon = name.rfind(":")
     slots = ""
@@ -156,8 +153,8 @@ def remote(text):
         name, slots = name[:colon], name[colon + 1 :]
         if not slots.isascii() or not slots.isdigit() or not 0 < int(slots) <= 1000:
             raise ConfigError(f"{text!r}: what follows the colon must be a number of workers, 1 to 1000")
-        slots = f"slots={slots}"
-    place = _place(text, *_core._parse_resource(f"ssh://{name}?{slots}{query}"))
+        query = f"slots={slots}&{query}"
+    place = _place(text, *_core._parse_resource(f"ssh://{name}?{query}" if query else f"ssh://{name}"))
     return place
 
 
