@@ -44,6 +44,15 @@ static int same_user(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.uid == geteuid();
 }
 
+/* The process at the other end goes on, should it have been stopped: it is to hear of something. */
+static void wake(int fd) {
+    struct ucred who;
+    socklen_t len = sizeof who;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid > 1) {
+        kill(who.pid, SIGCONT);
+    }
+}
+
 static void be_patient(int fd) {
     struct timeval limit = {.tv_sec = PATIENCE_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -157,6 +166,7 @@ static void take_connection(struct daemon *d) {
         return;
     }
     if (d->attached >= 0) {
+        wake(d->attached);
         close(d->attached); /* ends the process that attached before */
     }
     d->attached = sock;
@@ -262,6 +272,7 @@ static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ct
         _exit(1);
     }
     erg_process_close_from(LISTENER + 1);
+    listen(LISTENER, BACKLOG); /* anew: whoever connects sees this process */
     prctl(PR_SET_NAME, "ergon-agent");
     if (ops->make(ctx, &err) < 0) {
         complain(err.text);
@@ -289,6 +300,9 @@ static void daemon_main(int listener, const struct erg_daemon_ops *ops, void *ct
     close(LISTENER); /* who wants this session from now on makes another one */
     sigaction(SIGTERM, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     ops->end(ctx);
+    if (d.attached >= 0) {
+        wake(d.attached);
+    }
     _exit(0);
 }
 
@@ -328,6 +342,7 @@ static int connect_daemon(const unsigned char session[16], const struct erg_daem
     for (int i = 0; i < CONNECT_TRIES && status >= 0; i++) {
         if (connect(sock, (struct sockaddr *)&at, len) == 0) {
             if (same_user(sock)) {
+                wake(sock);
                 return sock;
             }
             status = erg_error_set(err, ERG_EACCESS,

@@ -13,7 +13,7 @@ import leaks
 import pytest
 from test_places import alive, host, place, wait_until
 from test_server import serve  # noqa: F401  (a fixture)
-from trouble import nothing_left
+from trouble import nothing_left, victims
 
 CLIENT = """
 import ergon, os, sys, time
@@ -221,6 +221,20 @@ def test_a_client_that_is_stopped_longer_than_the_lease(hosts):
             client.kill()
     nothing_left(hosts["h2"], 15)
     wait_until(lambda: not alive(keeper))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["agent", "attached", "zygote", "worker", "keeper"])
+def test_what_was_stopped_goes_with_its_client_as_well(hosts, who):
+    with client_of("ssh://h3?slots=2") as client:
+        pid = victims(hosts["h3"], client.pid)[who]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            die(client)
+            nothing_left(hosts["h3"], 30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 DEAF = """

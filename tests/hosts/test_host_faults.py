@@ -8,6 +8,7 @@ import time
 import uuid
 
 import ergon
+import numpy
 import pytest
 from ergon.errors import WorkerLost
 from test_places import AGENT, host, place, wait_until
@@ -32,6 +33,25 @@ def test_a_link_that_is_gone_for_long(hosts):
         assert future.result(60) == [item * item for item in range(300)]
         assert host(pool)["pid"] == agent
     assert ran(path) == list(range(300))  # each once
+    nothing_left(hosts["h1"], 15)
+
+
+def big(value):
+    time.sleep(0.05)
+    return numpy.full(50 << 17, value, dtype="f8")
+
+
+def test_a_link_that_is_cut_while_values_travel(hosts):
+    """Fifty megabytes each, in both directions."""
+    with ergon.Pool("ssh://h1?slots=2") as pool:
+        there = [pool.apipe(big, i) for i in range(4)]
+        here = [pool.apipe(numpy.sum, numpy.full(50 << 17, float(i))) for i in range(4)]
+        time.sleep(0.7)
+        hosts["h1"].cut()
+        time.sleep(5)
+        hosts["h1"].heal()
+        assert [one.result(120)[5] for one in there] == [0, 1, 2, 3]
+        assert [one.result(120) for one in here] == [i * float(50 << 17) for i in range(4)]
     nothing_left(hosts["h1"], 15)
 
 
