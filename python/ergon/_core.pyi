@@ -23,6 +23,7 @@ class _Options(TypedDict, total=False):
     timeout: float | None
     retries: int | None
     readonly: bool
+    pure: bool
     progress: bool | str | Callable[[int, int | None], object] | None
     resources: _Resources | None
     stage_in: _Files | None

@@ -3,7 +3,7 @@
 __all__ = ["Methods", "check_opening", "seconds"]
 
 
-def check_opening(initializer, max_tasks, require):
+def check_opening(initializer, max_tasks, require, lineage=None):
     """TypeError or ValueError for what no pool can be opened with."""
     if require not in ("first", "all"):
         raise ValueError(f"require is 'first' or 'all', not {require!r}")
@@ -13,6 +13,10 @@ def check_opening(initializer, max_tasks, require):
         raise TypeError(f"max_tasks= is a number of calls, or 0 for any, not {max_tasks!r}")
     if max_tasks is not None and not 0 <= max_tasks < 2**31:
         raise ValueError("max_tasks= is a number of calls, at most 2147483647, or 0 for any")
+    if lineage is not None and (
+        isinstance(lineage, bool) or not isinstance(lineage, int) or not 0 <= lineage < 1 << 63
+    ):
+        raise ValueError(f"lineage= is a number of bytes, at least 0, or None, not {lineage!r}")
 
 
 def seconds(name, value, never=None):

@@ -12,7 +12,10 @@ __all__ = ["Methods", "check_opening"]
 _R = TypeVar("_R")
 
 def check_opening(
-    initializer: Callable[..., object] | None, max_tasks: int | None, require: Literal["first", "all"]
+    initializer: Callable[..., object] | None,
+    max_tasks: int | None,
+    require: Literal["first", "all"],
+    lineage: int | None = None,
 ) -> None: ...
 
 class Methods:

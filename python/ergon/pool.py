@@ -80,7 +80,8 @@ class Pool(Methods, _core.Pool):
     initializer(*initargs) runs in each worker before its first task. max_tasks: a worker process is replaced after that
     many calls. stop_limit: seconds a worker may be stopped (SIGSTOP) before it counts as lost. grace: seconds between
     interrupting a call and killing its worker. stage_in, stage_out: names of files every call through the pool needs on other
-    hosts, and leaves there (docs/hosts.md). Raises ConfigError, LaunchError.
+    hosts, and leaves there (docs/hosts.md). lineage: bytes of arguments kept at most so that results which are lost with another
+    host can be made again (docs/hosts.md); None: an eighth of the memory. Raises ConfigError, LaunchError.
     """
 
     _preload = 0  # what the process that workers are forked from has imported: _worker.zygote_argv
@@ -96,6 +97,7 @@ class Pool(Methods, _core.Pool):
         require="first",
         stage_in=None,
         stage_out=None,
+        lineage=None,
     ):
         from ._resources import split
 
@@ -112,6 +114,7 @@ class Pool(Methods, _core.Pool):
             require,
             stage_in,
             stage_out,
+            lineage,
         )
 
     def _open(
@@ -127,8 +130,9 @@ class Pool(Methods, _core.Pool):
         require="first",
         stage_in=None,
         stage_out=None,
+        lineage=None,
     ):
-        check_opening(initializer, max_tasks, require)
+        check_opening(initializer, max_tasks, require, lineage)
         stop_limit = seconds("stop_limit", stop_limit, never=-1.0)
         grace = seconds("grace", grace)
         if stage_in is not None or stage_out is not None:
@@ -159,6 +163,7 @@ class Pool(Methods, _core.Pool):
             asked=answers,
             stage_in=stage_in,
             stage_out=stage_out,
+            lineage=0 if lineage is None else lineage or -1,
         )
         if require == "all":
             self._wait_for_all()

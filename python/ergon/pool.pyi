@@ -20,6 +20,7 @@ class _Opening(TypedDict, total=False):
     require: Literal["first", "all"]
     stage_in: _Files | None
     stage_out: _Files | Callable[..., _Files] | None
+    lineage: int | None
 
 class Pool(Methods, _core.Pool):
     def __init__(
@@ -33,6 +34,7 @@ class Pool(Methods, _core.Pool):
         require: Literal["first", "all"] = "first",
         stage_in: _Files | None = None,
         stage_out: _Files | Callable[..., _Files] | None = None,
+        lineage: int | None = None,
     ) -> None: ...
     @property
     def nodes(self) -> int: ...

@@ -8,7 +8,7 @@ from .errors import PoolClosed
 
 __all__ = ["SerialPool"]
 
-_OPTIONS = {"chunksize", "timeout", "retries", "readonly", "progress", "resources", "stage_in", "stage_out"}
+_OPTIONS = {"chunksize", "timeout", "retries", "readonly", "pure", "progress", "resources", "stage_in", "stage_out"}
 _COUNTS = (
     *("workers_started", "workers_lost", "workers_up"),
     *("tasks_lost", "tasks_retried", "tasks_interrupted", "memory_bytes"),
@@ -85,7 +85,7 @@ class SerialPool(Methods):
 
     imap calls f when a result is asked for. Options are checked and have no effect, but for progress; a call cannot be
     given a timeout, since nobody could interrupt it. initializer(*initargs) is called at once. What else pools of workers
-    take when they are opened (n, max_tasks, stop_limit, grace, require, stage_in, stage_out) is accepted and means nothing.
+    take when they are opened (n, max_tasks, stop_limit, grace, require, stage_in, stage_out, lineage) is accepted and means nothing.
     """
 
     processes = threads = 0
@@ -103,8 +103,9 @@ class SerialPool(Methods):
         require="first",
         stage_in=None,
         stage_out=None,
+        lineage=None,
     ):
-        check_opening(initializer, max_tasks, require)
+        check_opening(initializer, max_tasks, require, lineage)
         if stage_in is not None or stage_out is not None:
             _core._check_options(stage_in=stage_in, stage_out=stage_out)
         self._state = {"closed": False}  # of the pool and all its views

@@ -34,6 +34,7 @@ class SerialPool(Methods):
         require: Literal["first", "all"] = "first",
         stage_in: _Files | None = None,
         stage_out: _Files | Callable[..., _Files] | None = None,
+        lineage: int | None = None,
     ) -> None: ...
     def map(self, f: Callable[..., _R], /, *iterables: Iterable[Any], **options: Unpack[_Options]) -> list[_R]: ...
     def starmap(

@@ -313,6 +313,7 @@ static void on_lost(void *ctx, uint32_t index) {
     erg_handle task = ERG_HANDLE(index, ERG_STATE_GEN(state));
     struct erg_loss loss = {.task = task,
                             .retries = r->retries,
+                            .pure = r->kind == ERG_KIND_CALL && (r->first & ERG_CALL_ANEW),
                             .on_top = task == end->top,
                             .cancelled =
                                 (state & ERG_STATE_CANCEL) != 0 || p->state == P_TERMINATING};
@@ -329,8 +330,9 @@ static void on_lost(void *ctx, uint32_t index) {
         return;
     }
     p->counts.tasks_retried++;
-    if (r->retries > 0)
-        r->retries--;
+    if (r->retries > 0 && --r->retries == 0 && r->kind == ERG_KIND_CALL &&
+        !(r->first & ERG_CALL_ANEW))
+        r->first &= ~(uint32_t)ERG_CALL_STAYS; /* it could not be made again */
     erg_record_retry(p->owner, index);
 }
 

@@ -87,8 +87,11 @@ struct erg_pool_spec {
         stop_limit_ns; /* a worker stopped (SIGSTOP) for so long is killed; default 30 s, negative: never */
     int64_t grace_ns;         /* between an interruption and SIGKILL; default 1 s */
     int max_tasks_per_worker; /* a worker process is replaced after so many tasks; 0: never */
-    int drops_late;       /* a task whose time is over in a thread that cannot be stopped is overdue
+    int drops_late; /* a task whose time is over in a thread that cannot be stopped is overdue
                              (erg_record_overdue), which whoever enters tasks has to see to */
+    int64_t
+        lineage_bytes; /* of arguments kept at most to make results again that are lost with their place; 0: an
+                              eighth of the memory there is; negative: none */
     uint64_t number;      /* what its tasks call it, when it stands for a pool elsewhere; else 0 */
     uint64_t asks;        /* erg_ask_connect(), for its workers; 0: nobody is to be asked */
     uint32_t records_max; /* 0: the table's default */

@@ -37,6 +37,10 @@ void erg_remote_tell_pool(struct erg_remote *r) {
     ring_fd(r->bell_fd);
 }
 
+void erg_remote_ring(struct erg_remote *r) {
+    ring_fd(r->wake_fd);
+}
+
 /* --- what others see --- */
 
 static int open_rows(struct erg_remote *r, struct erg_error *err) {
@@ -92,12 +96,16 @@ static int64_t look(struct erg_remote *r, int64_t now) {
         p->told = p->state;
         due = r->sweep_at < due && p->state == ERG_PLACE_UP ? r->sweep_at : due;
     }
-    if (now >= r->sweep_at)
+    if (now >= r->sweep_at) {
         r->sweep_at = now + SWEEP_NS;
+        r->again_at = 0;
+    }
     if (r->tell_at > now && r->tell_at < due)
         due = r->tell_at;
     int64_t unpark_at = erg_peer_look(r, now);
     due = unpark_at < due ? unpark_at : due;
+    int64_t again = erg_again_look(r, now);
+    due = again < due ? again : due;
     if (r->stopping && gone && r->errands == 0 && !r->down) {
         r->down = 1;
         erg_will_end(r);
@@ -253,6 +261,9 @@ int erg_remote_new(struct erg_member *owner, const struct erg_pool_spec *spec, i
     r->epoll = r->wake_fd = -1;
     r->keeper = ERG_KEEPER_NONE;
     r->leases_free = ERG_NIL;
+    r->lineage = spec->lineage_bytes > 0    ? (uint64_t)spec->lineage_bytes
+                 : spec->lineage_bytes == 0 ? r->table->header->memory / 8
+                                            : 0;
     erg_retry_init(&r->retry, 0);
     r->places = calloc((size_t)n, sizeof *r->places);
     int code = r->places ? open_descriptors(r, err) : ERG_ENOMEM;
@@ -302,6 +313,8 @@ void erg_remote_stop(struct erg_remote *r, int cancel) {
         if (begun)
             erg_site_bye(p, now);
     }
+    if (cancel)
+        erg_again_end(r);
     pthread_mutex_unlock(&r->lock);
     if (begun)
         ring_fd(r->wake_fd);
@@ -343,6 +356,7 @@ void erg_remote_free(struct erg_remote *r) {
         erg_site_fini(&r->places[i]);
     }
     erg_will_end(r);
+    erg_again_fini(r);
     erg_remote_tasks_fini(r);
     for (int i = 0; i < r->nsets; i++)
         free(r->sets[i].names);

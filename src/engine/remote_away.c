@@ -3,7 +3,8 @@
  * The place keeps such a value as it keeps one that was sent to it: a task that goes there needs no more than its name, and
  * of several places a task goes to the one that has the most of what it reads. A task that goes elsewhere is *parked*:
  * leased, but not sent before what it reads has been fetched. Whoever reads a value here asks for it through its struct;
- * the scout is woken and fetches. When a place is lost, so are the values only it had. */
+ * the scout is woken and fetches. When a place is lost, so are the values only it had, unless they can be made again
+ * (remote_again.c). */
 #include "engine/remote_inside.h"
 
 #include <stdio.h>
@@ -59,11 +60,14 @@ int erg_away_keep(struct leased *l, const struct erg_msg_result *m, struct erg_e
     s->away = offset;
     s->arrived = s->small = 1;
     r->held++;
+    int bring = erg_again_note(r, index, away_at(r, s));
     /* Somebody waits already: fetched at once. */
     if (erg_record_state(record) & (ERG_STATE_WAITER | ERG_STATE_NOTIFY)) {
         erg_away_want(r->table, away_at(r, s));
-        erg_away_fetch(p, s);
+        bring = 1;
     }
+    if (bring)
+        erg_away_fetch(p, s);
     return 0;
 }
 
@@ -95,6 +99,11 @@ static uint32_t fetch_wanted(struct erg_remote *r, int all) {
         }
         if (p->dirty)
             erg_site_write(p);
+    }
+    if (r->nlost) {
+        n += all ? erg_again_bring_home(r) : 0;
+        r->again_at = 0;
+        erg_remote_ring(r);
     }
     return n;
 }
@@ -128,6 +137,7 @@ static void settle(struct place *p, struct sent *s, enum erg_away_phase phase, u
     s->away = 0;
     s->idle_at = erg_remote_now();
     r->held--;
+    erg_again_forget(r, erg_table_at(r->table, away));
     if (erg_away_settle(r->m, away, phase, offset, len))
         return;
     if (phase == ERG_AWAY_HERE)
@@ -159,7 +169,7 @@ static int taken_over(struct place *p, struct sent *s) {
 
 void erg_away_lose(struct place *p, struct sent *s) {
     struct erg_remote *r = p->remote;
-    if (!r->stopping && taken_over(p, s))
+    if (!r->stopping && (taken_over(p, s) || erg_again_keep(p, s)))
         return;
     char words[2 * ERG_ERROR_TEXT_SIZE];
     uint64_t block = 0;
@@ -177,6 +187,7 @@ void erg_away_lose(struct place *p, struct sent *s) {
 }
 
 void erg_away_forget(struct place *p, struct sent *s) {
+    erg_again_forget(p->remote, away_at(p->remote, s));
     erg_arena_free(p->remote->m, s->away);
     s->away = 0;
     p->remote->held--;
@@ -186,10 +197,14 @@ int erg_away_came(struct place *p, const struct erg_msg_value *m, struct erg_par
     struct sent *s = erg_site_sent(p, ERG_DROP_VALUE, m->id);
     if (!s || !s->away)
         return 0;
-    if (parcel && m->outcome == ERG_OUT_OK)
+    if (parcel && m->outcome == ERG_OUT_OK) {
+        erg_again_not_needed(p->remote, away_at(p->remote, s));
         settle(p, s, ERG_AWAY_HERE, parcel->block, parcel->len);
-    else
+    } else {
+        erg_again_forget(p->remote,
+                         away_at(p->remote, s)); /* there is no room for it, there or here */
         erg_away_lose(p, s);
+    }
     s->fetching = 0;
     erg_away_unpark(p->remote);
     return parcel && m->outcome == ERG_OUT_OK;
@@ -261,6 +276,8 @@ int erg_away_missing(struct place *p, uint32_t index) {
             continue;
         }
         missing = 1;
+        if (erg_again_wanted(r, a->task))
+            continue;
         if (erg_peer_fetch(p, ERG_DROP_VALUE, a->task, 0, a->bytes))
             continue;
         struct place *q = &r->places[a->place];

@@ -49,7 +49,7 @@ static void cut_some(struct place *p, uint32_t idle, int64_t now) {
         struct leased *l = erg_leased_at(r, i);
         struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
         chunks -= l->chunk;
-        if (!l->chunk || l->parked || l->lane == ERG_LANE_BULK ||
+        if (!l->chunk || l->parked || l->left || l->lane == ERG_LANE_BULK ||
             !erg_lease_worth_cut(&p->lease, (now - l->sent_at) >> l->cut_asked))
             continue;
         uint32_t items = erg_range_end(record) - record->first - atomic_load(&record->ndone);
@@ -90,9 +90,14 @@ static int64_t mean_elsewhere(const struct place *p) {
 
 static int is_pure(struct erg_remote *r, const struct leased *l) {
     struct erg_record *record = erg_table_record(r->table, ERG_HANDLE_INDEX(l->task));
-    return !l->parked && !l->left && record->kind == ERG_KIND_CALL &&
-           (record->first & ERG_CALL_PURE) && record->queue == ERG_QUEUE_ANY &&
-           !(erg_record_state(record) & ERG_STATE_CANCEL);
+    if (l->parked || l->left || record->queue != ERG_QUEUE_ANY ||
+        (erg_record_state(record) & ERG_STATE_CANCEL))
+        return 0;
+    if (record->kind == ERG_KIND_CHUNK && record->args.len > 0)
+        return __atomic_load_n(erg_record_bytes(r->table, record, &record->args),
+                               __ATOMIC_RELAXED) &
+               ERG_PAYLOAD_PURE;
+    return record->kind == ERG_KIND_CALL && (record->first & ERG_CALL_PURE);
 }
 
 /* Its arguments, or a result it reads, may still be sent from memory that is freed once it was run elsewhere. */

@@ -1,7 +1,7 @@
 /* engine/remote_inside: what the files of a pool's places know of each other: remote.c (threads, the interface),
  * remote_link.c (links of a place), remote_lease.c (tasks that are there), remote_need.c (what they need), remote_task.c
  * (sending), remote_result.c (what comes back), remote_away.c (results that stay), remote_peer.c (straight from one place
- * to another), remote_will.c (what is said when we have died), remote_balance.c. remote->lock guards everything that is not marked
+ * to another), remote_again.c (results that were lost), remote_will.c (what is said when we have died), remote_balance.c. remote->lock guards everything that is not marked
  * otherwise. */
 #ifndef ERG_ENGINE_REMOTE_INSIDE_H
 #define ERG_ENGINE_REMOTE_INSIDE_H
@@ -124,7 +124,7 @@ struct place {
     struct erg_map sent[4]; /* by enum erg_drop_kind: id -> struct sent */
     uint32_t first, last;   /* of its leased tasks */
     uint32_t chunks;        /* among them */
-    uint32_t left;          /* among them: see struct leased */
+    uint32_t left, parked;  /* among them: see struct leased */
     uint64_t tasks, tasks_lost, bytes_in, bytes_out;
     uint64_t busy_ns;
     uint64_t asking; /* bytes of its questions that wait for an answer */
@@ -184,6 +184,12 @@ struct erg_remote {
     int64_t
         now; /* about: when somebody last looked at the clock. It costs as much as sending a task */
     int64_t balance_at, sweep_at;
+    uint64_t lineage;     /* bytes kept at most to run tasks again whose results are away */
+    uint64_t again_bytes; /* kept for that now */
+    struct lost *lost;    /* results that can be made again: remote_again.c */
+    struct erg_map lost_by;
+    uint32_t nlost;
+    int64_t again_at;  /* when to look at them */
     uint64_t rows;     /* struct erg_place_row in the table, one for each place */
     uint32_t held;     /* results that are away: entries of the places' maps with `away` */
     uint32_t coming;   /* entries of the places' maps with `from` */
@@ -204,6 +210,8 @@ struct erg_remote {
 /* remote.c */
 int64_t erg_remote_now(void);
 void erg_remote_tell_pool(struct erg_remote *r);
+/* The reader looks at everything again. */
+void erg_remote_ring(struct erg_remote *r);
 
 /* remote_link.c: lock held */
 void erg_site_start(struct place *p, int64_t now);
@@ -320,6 +328,25 @@ struct place *erg_away_nearest(struct place *p, uint32_t index,
 int erg_away_missing(struct place *p, uint32_t index);
 /* Something came, or was lost: tasks that waited for it are sent. */
 void erg_away_unpark(struct erg_remote *r);
+
+/* remote_again.c: lock held */
+/* The record, RUNNING by us, gets a result that is away. 1: too much is kept for such, it shall come home at once. */
+int erg_again_note(struct erg_remote *r, uint32_t index, struct erg_away *a);
+/* It is settled or will not be, or cannot be made again. */
+void erg_again_forget(struct erg_remote *r, struct erg_away *a);
+/* Its value is about to be settled as HERE: the record's arguments are freed. */
+void erg_again_not_needed(struct erg_remote *r, struct erg_away *a);
+/* The place that has the value is lost. 1: it can be made again, and has left the place's map. */
+int erg_again_keep(struct place *p, struct sent *s);
+/* 1: the task's result was lost, and is being made again from now on. */
+int erg_again_wanted(struct erg_remote *r, erg_handle task);
+/* What is wanted is begun, what has ended is handed over; returns when to look again. */
+int64_t erg_again_look(struct erg_remote *r, int64_t now);
+/* All are wanted; how many. */
+uint32_t erg_again_bring_home(struct erg_remote *r);
+/* The pool is terminated: none will come. */
+void erg_again_end(struct erg_remote *r);
+void erg_again_fini(struct erg_remote *r);
 
 /* remote_peer.c: lock held */
 /* The value or object (enum erg_drop_kind; `offset` of an object's head) shall come to p straight from a place that has it. 1:

@@ -89,6 +89,7 @@ void erg_leased_free(struct erg_remote *r, struct leased *l) {
     p->left -= l->left;
     p->chunks -= l->chunk;
     r->parked -= l->parked;
+    p->parked -= l->parked;
     l->parked = 0;
     l->place = NULL;
     l->next = r->leases_free;
@@ -153,12 +154,15 @@ static int retried(struct erg_remote *r, uint32_t index) {
     struct erg_record *record = erg_table_record(r->table, index);
     struct erg_loss loss = {.task = erg_record_handle(r->table, index),
                             .retries = record->kind == ERG_KIND_CHUNK ? 0 : record->retries,
+                            .pure =
+                                record->kind == ERG_KIND_CALL && (record->first & ERG_CALL_ANEW),
                             .on_top = 1,
                             .cancelled = (erg_record_state(record) & ERG_STATE_CANCEL) != 0};
     if (erg_retry_decide(&r->retry, &loss, NULL) != ERG_VERDICT_RETRY)
         return 0;
-    if (record->retries > 0)
-        record->retries--;
+    if (record->retries > 0 && --record->retries == 0 && record->kind == ERG_KIND_CALL &&
+        !(record->first & ERG_CALL_ANEW))
+        record->first &= ~(uint32_t)ERG_CALL_STAYS; /* it could not be made again */
     forget_result(r, record);
     erg_record_retry(r->m, index);
     return 1;
@@ -241,6 +245,19 @@ void erg_leased_finish_away(struct leased *l, uint64_t run_ns) {
         erg_remote_place(p, next);
 }
 
+/* Its items that have not come are its owner's again, as those of a chunk that was lost before it began them. They are
+ * pure no more: not from one to the next for ever. */
+static void give_rest(struct erg_remote *r, uint32_t index) {
+    struct erg_record *record = erg_table_record(r->table, index);
+    uint32_t next = record->first + atomic_load(&record->ndone);
+    uint64_t seen = atomic_load(&record->range);
+    while (!atomic_compare_exchange_weak(&record->range, &seen, (seen >> 32 << 32) | next))
+        ;
+    __atomic_fetch_and(erg_record_bytes(r->table, record, &record->args),
+                       (unsigned char)~ERG_PAYLOAD_PURE, __ATOMIC_RELAXED);
+    erg_lease_finish(r->m, index, ERG_OUT_LOST, 0);
+}
+
 /* The worker there is busy until it says so: the lease stays, and the place gets nothing new meanwhile. */
 void erg_leased_leave(struct leased *l) {
     struct place *p = l->place;
@@ -258,6 +275,10 @@ void erg_leased_leave(struct leased *l) {
     p->left++;
     r->lease_of[index] = 0;
     atomic_fetch_sub(&r->leased_count, 1);
+    if (record->kind == ERG_KIND_CHUNK) {
+        give_rest(r, index);
+        return;
+    }
     record->first &= ~(uint32_t)ERG_CALL_PURE; /* not from one to the next for ever */
     erg_lease_return(r->m, index);
 }

@@ -144,7 +144,7 @@ static void on_refused(struct place *p, const struct erg_msg_result *m, struct c
     erg_parcel_abort(&in->parcel);
     if (l)
         fail_one(l, m->payload.data_len);
-    else
+    else if (!(m->flags & ERG_RESULT_PARTIAL))
         erg_site_on_left(p, m->id);
 }
 
@@ -235,7 +235,8 @@ static int on_result(struct place *p, const struct erg_msg_result *m, struct com
         if (in->has_parcel)
             erg_parcel_abort(&in->parcel);
         let_go_of(p, m);
-        erg_site_on_left(p, m->id);
+        if (!(m->flags & ERG_RESULT_PARTIAL))
+            erg_site_on_left(p, m->id);
         return 0;
     }
     uint32_t index = ERG_HANDLE_INDEX(l->task);

@@ -85,6 +85,7 @@ static void hand_over(struct place *p, uint32_t index, int64_t now) {
     if (erg_away_missing(p, index)) {
         k.lease->parked = 1;
         r->parked++;
+        p->parked++;
         erg_lease_on_sent(&p->lease, 0);
     } else {
         send_or_fail(&k, index);
@@ -98,6 +99,7 @@ void erg_leased_send(struct leased *l) {
     uint32_t index = ERG_HANDLE_INDEX(l->task);
     l->parked = 0;
     r->parked--;
+    p->parked--;
     l->sent_at = erg_remote_now();
     erg_lease_on_done(&p->lease, 0, -1);
     if (erg_record_state(erg_table_record(r->table, index)) & ERG_STATE_CANCEL) {
@@ -113,7 +115,12 @@ static uint32_t room_of(const struct place *p) {
         return 0;
     if (p->starved_until && erg_remote_now() < p->starved_until)
         return 0;
-    return erg_lease_room(&p->lease);
+    uint32_t room = erg_lease_room(&p->lease);
+    /* Tasks may be parked for what somebody has to make again first: they do not stand in the way of that. */
+    uint32_t sent = p->lease.leased - p->parked;
+    if (p->remote->nlost && p->parked && sent < p->slots && room < p->slots - sent)
+        room = p->slots - sent;
+    return room;
 }
 
 /* Takes what the place has room for, from one queue after the other; how many. */

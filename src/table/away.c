@@ -81,6 +81,25 @@ int erg_away_wait(struct erg_table *t, erg_handle task, const struct erg_away *a
     }
 }
 
+/* Sets `bits` while it is THERE, unless `unless` is set. */
+static int flag_unless(struct erg_away *a, uint32_t bits, uint32_t unless) {
+    uint32_t s = atomic_load_explicit(&a->state, memory_order_acquire);
+    do
+        if ((s & ERG_AWAY_PHASE) != ERG_AWAY_THERE || (s & unless))
+            return 0;
+    while (!atomic_compare_exchange_weak_explicit(&a->state, &s, s | bits, memory_order_acq_rel,
+                                                  memory_order_acquire));
+    return 1;
+}
+
+int erg_away_leave(struct erg_away *a) {
+    return flag_unless(a, ERG_AWAY_LEFT, ERG_AWAY_HELD) || erg_away_phase(a) != ERG_AWAY_THERE;
+}
+
+int erg_away_hold(struct erg_away *a) {
+    return flag_unless(a, ERG_AWAY_HELD, ERG_AWAY_LEFT);
+}
+
 int erg_away_notify(struct erg_table *t, struct erg_away *a) {
     uint32_t before = flag(a, ERG_AWAY_WANTED | ERG_AWAY_NOTIFY);
     ask(t, before);

@@ -23,6 +23,9 @@ enum {
     ERG_AWAY_WANTED = 8, /* somebody waits for it, or will */
     ERG_AWAY_NOTIFY =
         16, /* the record is pushed to the completion ring (again) when it is settled */
+    ERG_AWAY_HELD =
+        32, /* the place member uses the record's arguments: it is not freed before it is settled */
+    ERG_AWAY_LEFT = 64, /* the record is about to be freed */
 };
 
 struct erg_away {
@@ -31,6 +34,11 @@ struct erg_away {
     erg_handle task;
     uint64_t bytes;       /* of the value with its buffers */
     uint64_t offset, len; /* HERE: its payload, a block; LOST: words, a block or none */
+    /* Its task can be run again: what it reads and its arguments, so many bytes, are to be kept while it is THERE. The
+     * place member's own to write. */
+    _Atomic uint64_t again_bytes;
+    /* It was lost with its place, and this task makes it again; 0. Who waits for it and could run that should. */
+    _Atomic uint64_t again;
 };
 
 /* record.result.start of a result that is one: no inline payload starts there. */
@@ -66,10 +74,16 @@ int erg_away_wait(struct erg_table *t, erg_handle task, const struct erg_away *a
 /* Asks, and has the record pushed to the completion ring once it is settled. 1: it is already; 0. */
 int erg_away_notify(struct erg_table *t, struct erg_away *a);
 
+/* By its submitter, before it frees the record or anything of it. 1: it may; 0: the place member still uses what the record
+ * owns, try again later. */
+int erg_away_leave(struct erg_away *a);
+
 /* --- the place member ------------------------------------------------------------------------------------- */
 /* The record, RUNNING by m, gets a result that is away. ERG_ENOMEM. *offset: of its struct. */
 int erg_away_new(struct erg_member *m, uint32_t index, uint32_t place, uint64_t bytes,
                  uint64_t *offset);
+/* The record and all it owns stays until the value is settled. 0: it is being freed, or is settled. */
+int erg_away_hold(struct erg_away *a);
 /* It was brought, or lost. 1: payload (or words) are the record's; 0: nobody has it any more, and both the payload and
  * the struct are to be freed by the caller. Once 1, the struct must not be touched. */
 int erg_away_settle(struct erg_member *m, uint64_t away, enum erg_away_phase phase, uint64_t offset,

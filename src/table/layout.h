@@ -85,6 +85,8 @@ enum erg_call_flags {
     /* Set when a worker process that ran it was lost, for whoever asks why: */
     ERG_CALL_KILLED = 4,  /* by a signal that others send; */
     ERG_CALL_CRASHED = 8, /* by itself, or because memory ran out */
+    ERG_CALL_ANEW =
+        16, /* lost, it is run again without `retries`, as sched/retry.h has it for pure tasks */
 };
 
 /* The state word, 64 bits: phase 0-3, flags 4-11, outcome 12-14, runner's member number 16-31 (FREE: who made it so),

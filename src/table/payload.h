@@ -13,7 +13,9 @@
 
 #include "table/arena.h"
 
-#define ERG_PAYLOAD_REFS 1u /* of the flag byte; the others are the runtime's */
+#define ERG_PAYLOAD_REFS 1u /* of the flag byte; the others are the runtime's, but */
+#define ERG_PAYLOAD_PURE                                                                           \
+    128u /* of a chunk's arguments: its calls may be begun anew elsewhere while they run */
 
 enum erg_ref_flags {
     ERG_REF_SHARED = 2, /* several tasks may look at it: writers need a copy */

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -104,3 +105,105 @@ def test_tasks_that_are_long_by_themselves(workers):
     for _ in range(3):
         out, took = timed(long_ones, 40)
         assert out == list(range(40)) and took < 10
+
+
+# --- calls of pools: pure=True --------------------------------------------------------------------------------------
+
+
+def item_here(item, path):
+    """Its item; where STANDS is set, the first worker that comes to one tells its pid and stands still in the middle."""
+    time.sleep(0.002)
+    if os.environ.get("STANDS") and item % 25 == 10:
+        with contextlib.suppress(FileExistsError), open(path, "x") as f:
+            f.write(str(os.getpid()))
+            f.flush()
+            os.kill(os.getpid(), signal.SIGSTOP)
+    return item
+
+
+def apipes(pool, items, path):
+    calls = [pool.options(pure=True).apipe(item_here, i, path) for i in items]
+    return [call.result(60) for call in calls]
+
+
+def mapped(pool, items, path):
+    return pool.map(item_here, items, [path] * len(items), pure=True)
+
+
+def mapped_in_chunks(pool, items, path):
+    return pool.map(item_here, items, [path] * len(items), pure=True, chunksize=25)
+
+
+def mapped_lazily(pool, items, path):
+    return list(pool.imap(item_here, items, [path] * len(items), pure=True))
+
+
+def mapped_unordered(pool, items, path):
+    return sorted(pool.uimap(item_here, items, [path] * len(items), pure=True))
+
+
+@pytest.mark.parametrize("calls", [apipes, mapped, mapped_in_chunks, mapped_lazily, mapped_unordered])
+def test_pure_calls_of_a_pool_do_not_wait_for_who_stands_still(calls, tmp_path):
+    """The worker is stopped in the middle of a call; whoever is free makes it, and each result is there once."""
+    path = str(tmp_path / "pid")
+    with ergon.Pool("local:1", f"exec:env STANDS=1 {AGENT}?slots=1") as pool:
+        assert pool._wait_up(2, 30)
+        try:
+            out, took = timed(calls, pool, range(600), path)
+            assert out == list(range(600))
+            assert os.path.exists(path) and took < 20  # pools give workers that stand still 30 seconds
+        finally:
+            if os.path.exists(path):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pathlib.Path(path).read_text()), signal.SIGCONT)
+        wait_until(lambda: host(pool)["leased"] == 0)
+        assert calls(pool, range(50), path) == list(range(50))
+
+
+def dies_once(item, path, by=signal.SIGKILL):
+    if item == 7:
+        with contextlib.suppress(FileExistsError), open(path, "x"):
+            os.kill(os.getpid(), by)
+    return item
+
+
+@pytest.mark.parametrize("where", ["local:2", f"exec:{AGENT}?slots=2"])
+def test_pure_calls_are_made_again_without_retries(where, tmp_path):
+    with ergon.Pool(where) as pool:
+        for i, pure in enumerate((True, False)):
+            path = [str(tmp_path / f"{i}{n}") for n in range(4)]
+            expected = contextlib.nullcontext() if pure else pytest.raises(ergon.errors.WorkerLost)
+            with expected:
+                assert pool.map(dies_once, range(40), path[:1] * 40, pure=pure) == list(range(40))
+            with expected:
+                assert pool.map(dies_once, range(40), path[1:2] * 40, pure=pure, chunksize=10) == list(range(40))
+            with expected:
+                assert pool.options(pure=pure).pipe(dies_once, 7, path[2]) == 7
+            with expected:
+                assert pool.options(pure=pure).submit(dies_once, 7, path[3]).result(60) == 7
+
+
+def kills(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_pure_call_that_kills_its_workers_is_given_up():
+    with ergon.Pool("local:2") as pool:
+        with pytest.raises(ergon.errors.WorkerLost):
+            pool.options(pure=True).pipe(kills, 1)
+        with pytest.raises(ergon.errors.WorkerLost):
+            pool.map(kills, [1, 2], pure=True, chunksize=2)
+        assert pool.pipe(abs, -1) == 1
+
+
+def test_pure_calls_survive_their_host(tmp_path):
+    """It is killed in the middle; nothing was allowed to be retried, and nothing is lost."""
+    with ergon.Pool("local:1", f"exec:{AGENT}?slots=2") as pool:
+        assert pool._wait_up(2, 30)
+        path = str(tmp_path / "none")
+        lazy = pool.uimap(item_here, range(800), [path] * 800, pure=True)
+        calls = [pool.options(pure=True).submit(item_here, i, path) for i in range(400)]
+        out = [next(lazy) for _ in range(50)]
+        os.kill(host(pool)["pid"], signal.SIGKILL)
+        assert sorted(out + list(lazy)) == list(range(800))
+        assert [call.result(60) for call in calls] == list(range(400))

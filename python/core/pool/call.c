@@ -146,8 +146,9 @@ static int encode_value(struct pl_core *core, struct erg_member *member, struct 
     int rc = pl_writer_init(&w, core, member, record, 0, head);
     if (rc == 0) {
         w.hooks.in_band = options->readonly ? PK_READ_ONLY : PK_AS_IT_IS;
-        w.entry_flags =
-            options->retries > 0 ? ERG_REF_SHARED : 0; /* a second run finds them untouched */
+        w.entry_flags = options->retries > 0 || options->pure
+                            ? ERG_REF_SHARED
+                            : 0; /* a second run finds them untouched */
         if (single) {
             rc = pl_writer_dump(&w, PyTuple_GET_ITEM(args, 0), "args[0]");
         } else if (!kwargs) {
@@ -327,11 +328,12 @@ void pl_record_options(struct pl_core *core, struct erg_record *record,
         if (pl_core_pool(core))
             erg_pool_expect_timeout(core->pool, record->timeout_ns);
     }
-    /* What lies elsewhere only goes with its host; who asks for retries wants it safe. */
-    if (options->stays && !core->by_reference && !options->retries)
+    if (options->stays && !core->by_reference)
         record->first |= ERG_CALL_STAYS;
     if (options->functional)
         record->first |= ERG_CALL_PURE;
+    if (options->pure && record->kind == ERG_KIND_CALL)
+        record->first |= ERG_CALL_PURE | ERG_CALL_ANEW;
     if (atomic_load_explicit(&core->table->header->tracing, memory_order_relaxed))
         record->end_ns = erg_clock_ns(); /* when it was entered, until it ends */
 }
@@ -407,6 +409,30 @@ int pl_call_submit(struct pl_core *core, PyObject *callable, PyObject *const *ar
 
 /* --- what became of it ------------------------------------------------------------------------------------ */
 
+enum { HELP_SLICE_NS = 20000000 };
+
+/* A value that was asked for. Should it be made again by a task that nobody else is there to run, a worker that waits
+ * runs it. As erg_away_wait; a timeout may come early. */
+static int away_wait(struct pl_core *core, erg_handle task, const struct erg_away *away,
+                     int64_t timeout_ns) {
+    struct pl_worker *worker = pl_worker_current();
+    int helps = worker && worker->core == core, rc = 0;
+    if (helps) {
+        erg_handle again =
+            atomic_load_explicit(&((struct erg_away *)away)->again, memory_order_acquire);
+        if (timeout_ns < 0 || timeout_ns > HELP_SLICE_NS)
+            timeout_ns = HELP_SLICE_NS;
+        if (again && !erg_record_done(core->table, again))
+            rc = erg_worker_help(worker->member, again, timeout_ns, pl_worker_ops(), worker);
+        if (rc < 0)
+            return rc;
+    }
+    Py_BEGIN_ALLOW_THREADS
+        rc = erg_away_wait(core->table, task, away, timeout_ns);
+    Py_END_ALLOW_THREADS
+    return rc;
+}
+
 enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *record,
                                  const char **bytes, size_t *len) {
     struct erg_away *away = erg_record_away(core->table, record);
@@ -414,11 +440,9 @@ enum erg_outcome pl_result_bytes(struct pl_core *core, const struct erg_record *
         erg_handle task = away->task;
         int rc;
         erg_away_want(core->table, away);
-        Py_BEGIN_ALLOW_THREADS
-            do
-                rc = erg_away_wait(core->table, task, away, -1);
-            while (rc == ERG_EINTR);
-        Py_END_ALLOW_THREADS
+        do
+            rc = away_wait(core, task, away, -1);
+        while (rc == ERG_EINTR || rc == ERG_ETIMEOUT);
     }
     return erg_record_result(core->table, record, (const unsigned char **)bytes, len);
 }
@@ -574,7 +598,30 @@ static void task_clear(struct pl_core *core, struct pl_task *task) {
     Py_XDECREF(failed);
 }
 
+enum { FREE_DEEP = 100 };
+
+struct pl_orphan {
+    struct pl_task task;
+    struct pl_chunk *chunk;
+};
+
+static int orphan_add(struct pl_core *core, struct pl_orphan orphan);
+
+/* Its arguments are being used to make its result again. */
+static int kept(struct pl_core *core, const struct erg_record *record) {
+    struct erg_away *away =
+        pl_record_by_reference(record) ? NULL : erg_record_away(core->table, record);
+    return away && !erg_away_leave(away);
+}
+
 void pl_call_free(struct pl_core *core, struct pl_task *task) {
+    if (task->handle != ERG_HANDLE_NONE && !pl_core_foreign(core) &&
+        kept(core, erg_table_record(core->table, ERG_HANDLE_INDEX(task->handle)))) {
+        orphan_add(core, (struct pl_orphan){.task = *task});
+        memset(task, 0, sizeof *task);
+        task->handle = ERG_HANDLE_NONE;
+        return;
+    }
     if (task->handle != ERG_HANDLE_NONE && !pl_core_foreign(core)) {
         uint32_t index = ERG_HANDLE_INDEX(task->handle);
         struct erg_record *record = erg_table_record(core->table, index);
@@ -594,11 +641,6 @@ void pl_call_free(struct pl_core *core, struct pl_task *task) {
     task_clear(core, task);
 }
 
-struct pl_orphan {
-    struct pl_task task;
-    struct pl_chunk *chunk;
-};
-
 static int orphan_add(struct pl_core *core, struct pl_orphan orphan) {
     if (core->norphans == core->orphan_cap) {
         uint32_t cap = core->orphan_cap ? core->orphan_cap * 2 : 64;
@@ -613,9 +655,12 @@ static int orphan_add(struct pl_core *core, struct pl_orphan orphan) {
 }
 
 void pl_call_orphan(struct pl_core *core, struct pl_task *task) {
-    if (task->handle == ERG_HANDLE_NONE || pl_core_foreign(core) ||
-        erg_record_done(core->table, task->handle)) {
+    int gone = task->handle == ERG_HANDLE_NONE || pl_core_foreign(core);
+    /* It may have held the last of a long chain. */
+    if (gone || (core->freeing < FREE_DEEP && erg_record_done(core->table, task->handle))) {
+        core->freeing++;
         pl_call_free(core, task);
+        core->freeing--;
         return;
     }
     orphan_add(core, (struct pl_orphan){.task = *task});
@@ -683,12 +728,8 @@ static int wait_for_value(struct pl_core *core, erg_handle handle, int64_t slice
     struct erg_away *away = erg_record_away(core->table, record);
     if (!away)
         return 0;
-    int rc;
     erg_away_want(core->table, away);
-    Py_BEGIN_ALLOW_THREADS
-        rc = erg_away_wait(core->table, handle, away, slice);
-    Py_END_ALLOW_THREADS
-    return rc;
+    return away_wait(core, handle, away, slice);
 }
 
 int pl_wait(struct pl_core *core, erg_handle handle, double timeout) {

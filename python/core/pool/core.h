@@ -97,6 +97,7 @@ struct pl_core {
     uint32_t norphans, orphan_cap, orphan_cursor;
     struct pl_future **holders; /* futures whose tasks keep predecessors alive; borrowed */
     uint32_t nholders, holder_cap, holder_cursor;
+    uint32_t freeing;   /* calls being freed, one because of the other */
     PyObject *watched;  /* record index -> Future that wants to hear of its end */
     PyObject *fn_names; /* name of a function -> its place in the arena, for traces */
     PyObject
@@ -155,6 +156,7 @@ struct pl_options {
     double timeout;       /* seconds a task may run, <= 0: any */
     int retries;
     int readonly;
+    int pure;       /* a promise: nobody notices a second run */
     int functional; /* results as ergon/_functional.py writes them */
     int stays;      /* nobody waits for the result yet: a large one may stay on another host */
     int queue;      /* ERG_QUEUE_* */

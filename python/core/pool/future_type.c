@@ -57,13 +57,28 @@ static void holder_leave(struct pl_future *self) {
     self->holder = ERG_NIL;
 }
 
+/* Of a future whose record is done; NULL: its result is an ordinary one, or was taken over. */
+static struct erg_away *away_of(const struct pl_future *self) {
+    if (self->task.handle == ERG_HANDLE_NONE)
+        return NULL;
+    struct erg_table *table = self->core->table;
+    return erg_record_away(table, erg_table_record(table, ERG_HANDLE_INDEX(self->task.handle)));
+}
+
+/* Its result is on another host, and should that be lost, it is made again from what it read. */
+static int may_run_again(const struct pl_future *self) {
+    const struct erg_away *away = away_of(self);
+    return away && erg_away_phase(away) == ERG_AWAY_THERE &&
+           atomic_load_explicit(&((struct erg_away *)away)->again_bytes, memory_order_relaxed) > 0;
+}
+
 /* Two at a time: those that ran let go of their predecessors although nobody asked for their result. */
 static void holders_sweep(struct pl_core *core) {
     for (int i = 0; i < 2 && core->nholders; i++) {
         if (core->holder_cursor >= core->nholders)
             core->holder_cursor = 0;
         struct pl_future *future = core->holders[core->holder_cursor];
-        if (!erg_record_done(core->table, future->task.handle)) {
+        if (!erg_record_done(core->table, future->task.handle) || may_run_again(future)) {
             core->holder_cursor++;
             continue;
         }
@@ -178,14 +193,6 @@ static int poll_given_up(struct pl_future *self, int why) {
     resolve_raised(self, 0);
     Py_DECREF(self);
     return 1;
-}
-
-/* Of a future whose record is done; NULL: its result is an ordinary one, or was taken over. */
-static struct erg_away *away_of(const struct pl_future *self) {
-    if (self->task.handle == ERG_HANDLE_NONE)
-        return NULL;
-    struct erg_table *table = self->core->table;
-    return erg_record_away(table, erg_table_record(table, ERG_HANDLE_INDEX(self->task.handle)));
 }
 
 /* Done, with a result that nobody needed so far and that is still on another host. */

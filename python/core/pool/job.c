@@ -1,6 +1,8 @@
 /* The collecting half of a job: reads results in order, deals with lost workers, cuts chunks for idle ones. */
 #include "pool.h"
 
+#include "sched/retry.h"
+
 #include <string.h>
 
 /* --- freeing ------------------------------------------------------------------------------------------------ */
@@ -244,7 +246,7 @@ static int chunk_lost(struct pl_job *job, struct pl_chunk *chunk, struct erg_rec
         int times = count_loss(job, chunk->position + ready);
         if (times < 0)
             return -1;
-        again = times <= job->options.retries;
+        again = times <= job->options.retries || (job->options.pure && times < ERG_KILLS_MAX);
         if (!again) {
             pl_raise_outcome(job->core, record);
             chunk->error = PyErr_GetRaisedException();

@@ -391,11 +391,12 @@ static int feed_chunk(struct pl_job *job, uint32_t most) {
     args->refs = 1;
     struct pl_writer w;
     Py_ssize_t position = job->pulled;
-    int head = (job->star ? PL_IS_STAR : 0) | (job->options.readonly ? PL_IS_READONLY : 0);
+    int head = (job->star ? PL_IS_STAR : 0) | (job->options.readonly ? PL_IS_READONLY : 0) |
+               (job->options.pure ? (int)ERG_PAYLOAD_PURE : 0);
     int rc = pl_writer_init(&w, core, pl_member(core), NULL, 0, head);
     if (rc == 0) {
         w.hooks.in_band = job->options.readonly ? PK_READ_ONLY : PK_AS_IT_IS;
-        w.entry_flags = job->options.retries > 0 ? ERG_REF_SHARED : 0;
+        w.entry_flags = job->options.retries > 0 || job->options.pure ? ERG_REF_SHARED : 0;
         rc = fill_chunk(job, &w, most, &args->count, &error);
     }
     if (rc == 0 && args->count)

@@ -214,6 +214,8 @@ static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     }
     if (PyUnicode_CompareWithASCIIString(name, "readonly") == 0)
         return (o->readonly = PyObject_IsTrue(value)) < 0 ? -1 : 0;
+    if (PyUnicode_CompareWithASCIIString(name, "pure") == 0)
+        return (o->pure = PyObject_IsTrue(value)) < 0 ? -1 : 0;
     if (PyUnicode_CompareWithASCIIString(name, "progress") == 0) {
         Py_XSETREF(o->progress, Py_NewRef(value));
         return 0;
@@ -227,7 +229,7 @@ static int set_option(struct pl_options *o, PyObject *name, PyObject *value) {
     PyErr_Format(
         PyExc_TypeError,
         "unknown option '%U': the pool's options are chunksize, timeout, retries, "
-        "readonly, progress, "
+        "readonly, pure, progress, "
         "resources, stage_in, stage_out (keywords for the function go through functools.partial)",
         name);
     return -1;

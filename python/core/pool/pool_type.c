@@ -56,17 +56,18 @@ static PyObject *pool_reduce(struct pl_pool *self, PyObject *ignored) {
 static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"processes", "threads",      "setup",   "max_tasks", "stop_limit",
                             "grace",     "thread_setup", "preload", "places",    "asked",
-                            "stage_in",  "stage_out",    NULL};
+                            "stage_in",  "stage_out",    "lineage", NULL};
     int processes, threads, max_tasks = 0, preload = 0;
     Py_buffer setup;
     double stop_limit = 0, grace = 0;
+    long long lineage = 0;
     PyObject *thread_setup = Py_None, *places = NULL, *asked = NULL;
     PyObject *stage_in = Py_None, *stage_out = Py_None;
     struct erg_place_spec *specs;
     int nspecs;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiOOOO", names, &processes, &threads,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiy*|iddOiOOOOL", names, &processes, &threads,
                                      &setup, &max_tasks, &stop_limit, &grace, &thread_setup,
-                                     &preload, &places, &asked, &stage_in, &stage_out))
+                                     &preload, &places, &asked, &stage_in, &stage_out, &lineage))
         return -1;
     if (pl_places_parse(places, &specs, &nspecs) < 0) {
         PyBuffer_Release(&setup);
@@ -80,6 +81,7 @@ static int pool_init(struct pl_pool *self, PyObject *args, PyObject *kwargs) {
                                  .init = setup.buf,
                                  .init_len = (size_t)setup.len,
                                  .max_tasks_per_worker = max_tasks,
+                                 .lineage_bytes = lineage,
                                  .stop_limit_ns = (int64_t)(stop_limit * 1e9),
                                  .grace_ns = (int64_t)(grace * 1e9)};
     struct pool_state *state = core_state_of(core_module_of(Py_TYPE(self)))->pool;
@@ -146,7 +148,8 @@ MAPPER(pool_uimap, "uimap", pl_imap, 1)
     "Options: chunksize (items sent at a time; adapts), timeout (seconds a call may take: "        \
     "TaskTimeout), retries\n"                                                                      \
     "(runs again after a lost worker), readonly (arrays arrive as read-only views, without a "     \
-    "copy), progress\n"                                                                            \
+    "copy), pure\n"                                                                                \
+    "(a promise: nobody notices when a call is made twice), progress "                             \
     "(True, a label, or a callable), resources ({'kind': 'process' or 'thread'}, {'host': 'name' " \
     "or "                                                                                          \
     "['names']},\n"                                                                                \
