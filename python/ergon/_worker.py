@@ -90,14 +90,15 @@ def _is_standard(name):
     return file.removesuffix("/__init__.py").removesuffix(".py") == os.path.join(os.path.dirname(os.__file__), name)
 
 
-def message(initializer=None, initargs=(), elsewhere=False, modules=None):
+def message(initializer=None, initargs=(), elsewhere=False, modules=None, surroundings=True):
     """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts. modules:
-    "ship": they may ask for those they lack."""
+    "ship": they may ask for those they lack. surroundings: with what the program has set in its modules and `logging`."""
     import os
 
-    from . import _core
+    from . import _core, _logs, _modules
 
     main = sys.modules.get("__main__")
+    surroundings = surroundings and not elsewhere
     try:
         cwd = os.getcwd()
     except OSError:
@@ -114,6 +115,8 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None):
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
             "distutils": any(map(_is_setuptools, sys.meta_path)),
+            "state": _modules.snapshot() if surroundings else None,
+            "logs": _logs.snapshot() if surroundings else None,
             # bytes of their own: they may name modules only the path above leads to
             "initializer": initializer and _core.dumps((initializer, tuple(initargs))),
         }
@@ -217,6 +220,14 @@ def _setup_process(m):
     for name, value in m["main"].items():
         setattr(main, name, value)
     sys.setrecursionlimit(m["recursion"])
+    if m["state"]:
+        from . import _modules
+
+        _modules.install(m["state"])
+    if m["logs"]:
+        from . import _logs
+
+        _logs.install(m["logs"])
     for stream in (sys.stdout, sys.stderr):
         # What a task prints is seen although the worker may be killed at any time.
         if hasattr(stream, "reconfigure"):

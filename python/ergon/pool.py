@@ -149,11 +149,12 @@ class Pool(Methods, _core.Pool):
 
             answers = Answers({place.name: place.tmp_dir for place in places})
             hosts = specs(places, initializer, initargs)
+        self._setup = initializer, initargs
         _core.Pool.__init__(
             self,
             processes,
             threads,
-            message(initializer, initargs) if processes or places else b"",
+            message(initializer, initargs, surroundings=not self._preload) if processes or places else b"",
             max_tasks=max_tasks or 0,
             stop_limit=stop_limit,
             grace=grace,
@@ -201,6 +202,14 @@ class Pool(Methods, _core.Pool):
     def stats(self):
         """A dict: ``workers`` (one dict each), ``memory_bytes``, and counts of what was started, lost, retried."""
         return {"workers": self._workers(), "hosts": self._places(), **self._counts()}
+
+    def restart(self):
+        """Opens a closed or terminated pool again, with fresh workers; likewise one whose workers do not come up. Nothing if
+        it is open."""
+        from ._worker import message
+
+        processes = self.closed and self.processes
+        self._restart(message(*self._setup, surroundings=not self._preload) if processes else b"")
 
     def clear(self):
         """Close, wait for what was entered, and leave a fresh pool in place of this one."""

@@ -84,19 +84,20 @@ static int open_table(struct erg_pool *p, const struct erg_pool_spec *spec, stru
     return rc;
 }
 
-static int put_init(struct erg_pool *p, const struct erg_pool_spec *spec, struct erg_error *err) {
+/* While there are no workers. Puts it in the place of the one before. */
+static int put_init(struct erg_pool *p, const void *init, size_t len, struct erg_error *err) {
     struct erg_table_header *h = p->table->header;
-    h->number = spec->number;
-    h->asks = spec->asks;
-    if (spec->init_len == 0)
-        return 0;
     uint64_t offset;
-    int rc = erg_arena_alloc(p->owner, spec->init_len, &offset, err);
+    if (len == 0)
+        return 0;
+    int rc = erg_arena_alloc(p->owner, len, &offset, err);
     if (rc != 0)
         return rc;
-    memcpy(erg_table_at(p->table, offset), spec->init, spec->init_len);
+    memcpy(erg_table_at(p->table, offset), init, len);
+    if (h->init_len)
+        erg_arena_free(p->owner, h->init_offset);
     h->init_offset = offset;
-    h->init_len = spec->init_len;
+    h->init_len = len;
     return 0;
 }
 
@@ -204,7 +205,7 @@ int erg_pool_open(struct erg_engine *e, const struct erg_runtime *runtime,
     rc = open_table(p, spec, err);
     if (rc == 0) {
         p->workers_max = p->table->header->members_max - 2;
-        rc = put_init(p, spec, err);
+        rc = put_init(p, spec->init, spec->init_len, err);
     }
     if (rc == 0)
         rc = open_sched(p, err);
@@ -516,7 +517,7 @@ int erg_pool_terminate(struct erg_pool *p, struct erg_error *err) {
     return explain(p, rc, "terminating the pool", err);
 }
 
-int erg_pool_restart(struct erg_pool *p, struct erg_error *err) {
+int erg_pool_restart(struct erg_pool *p, const void *init, size_t init_len, struct erg_error *err) {
     int rc = enter(p);
     if (rc != 0)
         return foreign_error(p, err);
@@ -525,6 +526,10 @@ int erg_pool_restart(struct erg_pool *p, struct erg_error *err) {
         return erg_error_set(
             err, ERG_ESTATE,
             "a pool can be restarted when it was closed and joined, or terminated");
+    }
+    if ((rc = put_init(p, init, init_len, err)) != 0) {
+        leave(p, 0);
+        return rc;
     }
     atomic_store(&p->table->header->closed, 0);
     atomic_store(&p->gate, 0);

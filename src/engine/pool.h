@@ -127,8 +127,10 @@ int erg_pool_join(struct erg_pool *pool, int64_t timeout_ns, struct erg_error *e
  * thread that will not stop is left behind: it touches only the table, which it keeps a reference of. Idempotent. */
 int erg_pool_terminate(struct erg_pool *pool, struct erg_error *err);
 
-/* Makes a closed or terminated and joined pool usable again, with fresh workers. ERG_ESTATE while open. */
-int erg_pool_restart(struct erg_pool *pool, struct erg_error *err);
+/* Makes a closed or terminated and joined pool usable again, with fresh workers, which get init_len bytes of init as their
+ * start-up message (those of this machine; none: the one they had). ERG_ESTATE while open, ERG_ENOMEM. */
+int erg_pool_restart(struct erg_pool *pool, const void *init, size_t init_len,
+                     struct erg_error *err);
 
 /* Terminates if need be and frees. The pool may not be used in any thread. NULL is fine. */
 void erg_pool_free(struct erg_pool *pool);

@@ -13,7 +13,7 @@ static void tasks_can_be_terminated_and_the_pool_restarted(void **state) {
         f[i] = submit(pool, sleep_listening, &ns, sizeof ns, NULL);
     struct erg_worker w[2];
     EVENTUALLY(erg_workers(pool, w, 2) == 2 && w[0].busy && w[1].busy);
-    assert_int_equal(erg_pool_restart(pool, &err), ERG_ESTATE);
+    assert_int_equal(erg_pool_restart(pool, NULL, 0, &err), ERG_ESTATE);
     assert_int_equal(erg_pool_join(pool, -1, &err), ERG_ESTATE);
     assert_int_equal(erg_pool_terminate(pool, &err), 0);
     for (int i = 0; i < 10; i++) {
@@ -23,11 +23,11 @@ static void tasks_can_be_terminated_and_the_pool_restarted(void **state) {
     erg_future g;
     int x = 1;
     assert_int_equal(erg_submit(pool, add_one, &x, sizeof x, NULL, &g, &err), ERG_ECLOSED);
-    assert_int_equal(erg_pool_restart(pool, &err), 0);
+    assert_int_equal(erg_pool_restart(pool, NULL, 0, &err), 0);
     works(pool);
     assert_int_equal(erg_pool_close(pool), 0);
     assert_int_equal(erg_pool_join(pool, -1, &err), 0);
-    assert_int_equal(erg_pool_restart(pool, &err), 0);
+    assert_int_equal(erg_pool_restart(pool, NULL, 0, &err), 0);
     works(pool);
     close_pool(pool);
 }

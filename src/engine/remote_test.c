@@ -407,7 +407,7 @@ static void terminated_while_it_sends(void **state) {
             assert_true(outcome == ERG_OUT_CANCELLED || outcome == ERG_OUT_OK);
             task_free(&s, tasks[i]);
         }
-        assert_int_equal(erg_pool_restart(s.pool, &err), 0);
+        assert_int_equal(erg_pool_restart(s.pool, NULL, 0, &err), 0);
         uint32_t index = task_make(&s, add, &(struct order){.number = 9}, 1, 1 << 20, NULL, 0);
         assert_int_equal(task_end(&s, task_go(&s, index)), 9);
     }

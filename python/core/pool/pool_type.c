@@ -523,20 +523,21 @@ static PyObject *pool_terminate(struct pl_pool *self, PyObject *ignored) {
     return none_or_raise(core, rc, &err);
 }
 
-PyDoc_STRVAR(restart_doc, "restart($self, /)\n--\n\n"
-                          "Opens a closed or terminated pool again, with fresh workers; likewise "
-                          "one whose workers do not "
-                          "come up.\nNothing if it is open.");
+PyDoc_STRVAR(restart_doc,
+             "_restart($self, setup, /)\n--\n\n"
+             "restart(); workers of this machine are told setup, or with b\"\" what those "
+             "before were told.");
 
-/* Other threads may end and restart it as well. */
-static int restart(struct erg_pool *pool, struct erg_error *err) {
+/* Without the GIL. Other threads may end and restart it as well. */
+static int restart(struct erg_pool *pool, PyObject *setup, struct erg_error *err) {
     for (;;) {
         int rc = erg_pool_join(pool, -1, err);
         int open = rc == ERG_ESTATE ? erg_pool_check(pool, NULL) : ERG_ECLOSED;
         if (open == ERG_ELAUNCH || open == ERG_ELOST) /* it is, and broken */
             rc = erg_pool_terminate(pool, err);
         if (rc == 0)
-            rc = erg_pool_restart(pool, err);
+            rc = erg_pool_restart(pool, PyBytes_AS_STRING(setup), (size_t)PyBytes_GET_SIZE(setup),
+                                  err);
         if (rc != ERG_ESTATE)
             return rc;
         if (erg_pool_check(pool, NULL) == 0)
@@ -544,11 +545,14 @@ static int restart(struct erg_pool *pool, struct erg_error *err) {
     }
 }
 
-static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
-    (void)ignored;
+static PyObject *pool_restart(struct pl_pool *self, PyObject *setup) {
     struct pl_core *core = own_core(self);
     if (!core)
         return NULL;
+    if (!PyBytes_Check(setup)) {
+        PyErr_SetString(PyExc_TypeError, "setup must be bytes");
+        return NULL;
+    }
     if (erg_pool_check(core->pool, NULL) == 0 && !core->closing)
         Py_RETURN_NONE;
     if (core->closing && pl_jobs_drain(core, 0) < 0)
@@ -556,7 +560,7 @@ static PyObject *pool_restart(struct pl_pool *self, PyObject *ignored) {
     struct erg_error err = {0};
     pl_core_ref(core);
     PyThreadState *saved = pl_engine_enter(core->state);
-    int rc = restart(core->pool, &err);
+    int rc = restart(core->pool, setup, &err);
     pl_engine_leave(core->state, saved);
     if (rc == 0)
         core->closing = 0;
@@ -723,7 +727,7 @@ static PyMethodDef pool_methods[] = {
     {"close", CORE_METHOD(pool_close), METH_NOARGS, close_doc},
     {"join", CORE_METHOD(pool_join), METH_VARARGS | METH_KEYWORDS, join_doc},
     {"terminate", CORE_METHOD(pool_terminate), METH_NOARGS, terminate_doc},
-    {"restart", CORE_METHOD(pool_restart), METH_NOARGS, restart_doc},
+    {"_restart", CORE_METHOD(pool_restart), METH_O, restart_doc},
     {"_resize", CORE_METHOD(pool_resize), METH_VARARGS, resize_doc},
     {"_wait_up", CORE_METHOD(pool_wait_up), METH_VARARGS, wait_up_doc},
     {"__reduce__", CORE_METHOD(pool_reduce), METH_NOARGS,

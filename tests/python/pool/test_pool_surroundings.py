@@ -1,0 +1,154 @@
+"""Workers find the program's own modules, and `logging`, as the program had set them when the pool was opened."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+MODULES = {
+    "conf": """
+        DEBUG = False
+        TABLE = {}
+        SAME = TABLE
+        SIZE = 3
+        class Thing:
+            limit = 1
+            def who(self):
+                return "thing"
+        def orig():
+            return "orig"
+        def state():
+            return DEBUG, dict(TABLE), SAME is TABLE, Thing.limit, orig(), Thing().who(), getattr(state, "calls", 0), SIZE
+    """,
+    "holder": "CURRENT = None",
+    "app": """
+        import threading
+        import holder
+        lock = threading.Lock()
+        log = open(__file__)
+        class Settings:
+            def __init__(self, n):
+                self.n = n
+        def work(x):
+            return x, holder.CURRENT and holder.CURRENT.n, lock.acquire(blocking=False), log.name
+    """,
+    "heavy": "ARRAY = None\ndef total():\n    return None if ARRAY is None else float(ARRAY.sum())",
+    "kept": "import random\nGENERATOR = random.Random(5)\nGENERATOR.random()\ndef draw():\n    return GENERATOR.random()",
+    "parts/__init__": "from . import inner\nNAME = 'parts'",
+    "parts/inner": "VALUE = 1\ndef value():\n    from . import NAME\n    return NAME, VALUE",
+}
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Runs a program beside the modules above; what it printed, as lines."""
+    (tmp_path / "parts").mkdir()
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+
+    def run(text):
+        script = tmp_path / "program.py"
+        script.write_text(textwrap.dedent(text))
+        done = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=os.environ
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines(), done.stderr.splitlines()
+
+    return run
+
+
+def test_what_was_set_in_a_module(program):
+    out, err = program("""
+        import conf, ergon
+        conf.DEBUG = True
+        conf.TABLE["a"] = 1
+        conf.Thing.limit = 99
+        conf.Thing.who = lambda self: "another"
+        conf.orig = lambda: "patched"
+        conf.state.calls = 7
+        with ergon.ProcessPool(2) as pool:
+            print(pool.pipe(conf.state) == conf.state() == (True, {"a": 1}, True, 99, "patched", "another", 7, 3))
+            print(pool.pipe(lambda: (conf.DEBUG, conf.TABLE)))
+            conf.DEBUG = 5
+            print(pool.pipe(conf.state)[0])     # as the pool was opened
+            pool.close(), pool.join(), pool.restart()
+            print(pool.pipe(conf.state)[0])
+            conf.DEBUG = 6
+            pool.clear()
+            print(pool.pipe(conf.state)[0])
+    """)
+    assert out == ["True", "(True, {'a': 1})", "True", "5", "6"] and err == []
+
+
+def test_values_of_modules_that_import_each_other(program):
+    """conf's value is an instance of a class of the module that imports it, which is not there yet."""
+    out, err = program("""
+        import app, holder, ergon
+        holder.CURRENT = app.Settings(7)
+        app.lock.acquire()
+        with ergon.Pool("local:1", "threads:1") as pool:
+            print(pool.options(resources={"kind": "process"}).pipe(app.work, 1)[:3])
+    """)
+    assert out == ["(1, 7, True)"] and err == []  # a lock is the worker's own
+
+
+def test_arrays_packages_and_generators(program):
+    pytest.importorskip("numpy")
+    out, err = program("""
+        import ergon, heavy, kept, numpy as np, parts.inner
+        heavy.ARRAY = np.ones(300_000)
+        parts.NAME, parts.inner.VALUE = "others", 2
+        with ergon.ProcessPool(1) as pool:
+            print(pool.pipe(heavy.total), pool.pipe(parts.inner.value))
+            drawn = kept.draw(), kept.draw()
+            print(pool.pipe(kept.draw) == drawn[0])     # the worker's own, as the module made it
+    """)
+    assert out == ["300000.0 ('others', 2)", "True"] and err == []
+
+
+def test_workers_that_come_later_find_the_same(program):
+    out, err = program("""
+        import conf, ergon, os
+        conf.TABLE[1] = 2
+        with ergon.ProcessPool(1) as pool:
+            try:
+                pool.pipe(os._exit, 3)
+            except ergon.errors.WorkerLost:
+                print(pool.pipe(conf.state)[1])
+    """)
+    assert out == ["{1: 2}"] and err == []
+
+
+def test_logging(program, tmp_path):
+    out, err = program("""
+        import ergon, logging, sys
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
+        logging.addLevelName(25, "NOTICE")
+        logging.getLogger("quiet").setLevel(logging.ERROR)
+        file = logging.FileHandler("own.log", mode="w")
+        logging.getLogger("own").addHandler(file)
+        logging.getLogger("own").warning("before")
+        def task(x):
+            logging.info("info %d", x), logging.debug("debug"), logging.getLogger("quiet").warning("quiet")
+            logging.log(25, "noticed"), logging.getLogger("own").warning("own %d", x)
+        with ergon.ProcessPool(1) as pool:
+            pool.map(task, range(2))
+        logging.getLogger("own").warning("after")
+        sys.stdout.flush()
+    """)
+    task = ["INFO root info {}", "NOTICE root noticed", "WARNING own own {}"]
+    expected = ["WARNING own before", *(line.format(x) for x in (0, 1) for line in task), "WARNING own after"]
+    assert sorted(out) == sorted(expected) and err == []
+    assert (tmp_path / "own.log").read_text().splitlines() == ["before", "own 0", "own 1", "after"]
+
+
+def test_nothing_is_imported_in_vain(program):
+    out, err = program("""
+        import conf, ergon, sys
+        with ergon.ProcessPool(1) as pool:
+            print(pool.pipe(lambda: [name for name in ("conf", "logging") if name in __import__("sys").modules]))
+    """)
+    assert out == ["[]"] and err == []
