@@ -32,11 +32,13 @@ def snapshot():
 
 
 def _pickled(handler):
-    """Bytes, or None: workers go without it."""
+    """Bytes, or None: workers go without it, as without those that pytest has for the program's own output."""
     import logging
 
     from . import _core
 
+    if type(handler).__module__.startswith("_pytest.") or isinstance(handler, logging.NullHandler):
+        return None
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
         if not any(handler.stream is stream for stream in streams):
@@ -63,7 +65,7 @@ def _appending(handler):
 
 
 def install(state):
-    """In a worker, before its first task."""
+    """In a worker, when it has imported logging."""
     import logging
 
     from . import _core

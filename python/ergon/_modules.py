@@ -12,6 +12,8 @@ generators; of those each worker has its own.
 import sys
 import types
 
+from . import _core, _whose
+
 __all__ = ["install", "snapshot"]
 
 LARGEST = 64 << 20  # bytes of a module's values
@@ -27,21 +29,11 @@ _NO_DATA = frozenset(
 
 def snapshot():
     """{name of a module: (what was set, as bytes)}, or None where the program has no modules of its own."""
-    import os
-
-    own = tuple(os.path.join(os.path.dirname(file), "") for file in (os.__file__, __file__))
     found = {}
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if type(file) is not str or file.startswith(own) or "-packages/" in file or name in ("__main__", "__mp_main__"):
-            continue
-        found[name] = module
-    if not found:
-        return None
-    from . import _around
-
-    found = {name: module for name, module in found.items() if _around._is_user(module) and _around._by_reference(name)}
-    return {name: _pickled(*_collected(name, module)) for name, module in found.items() if module.__name__ == name}
+        if _whose._is_user(module) and _whose._by_reference(name) is module and module.__name__ == name:
+            found[name] = _pickled(*_collected(name, module))
+    return found or None
 
 
 def _collected(name, module):
@@ -49,47 +41,33 @@ def _collected(name, module):
     places, values = [], []
     todo = [("", key, value, 0) for key, value in list(vars(module).items())]
     for path, key, value, depth in todo:
-        if key.startswith("__") or isinstance(value, _descriptors()):
+        if key.startswith("__") or isinstance(value, (property, *_whose._DESCRIPTORS)):
             continue
         inner = _inside_of(name, path, key, value)
         if inner is not None:  # what the module itself has put there: only what is set on it
             if depth < 4:
-                todo.extend((_joined(path, key), *item, depth + 1) for item in list(inner.items()))
+                todo.extend((_whose._joined(path, key), *item, depth + 1) for item in list(inner.items()))
         elif _is_data(value):
             places.append((path, key))
             values.append(value)
     return places, values
 
 
-def _descriptors():
-    from . import _around
-
-    return (property, *_around._DESCRIPTORS)
-
-
-def _joined(path, key):
-    return f"{path}.{key}" if path else key
-
-
 def _inside_of(module, path, key, value):
     """The attributes of a class or function that is the module's own, at its own place; else None."""
-    from . import _around
-
-    value = _around._inner(value)
+    value = _whose._inner(value)
     if not isinstance(value, (type, types.FunctionType)):
         return None
-    if value.__module__ != module or value.__qualname__ != _joined(path, key):
+    if value.__module__ != module or value.__qualname__ != _whose._joined(path, key):
         return None
     return vars(value)
 
 
 def _is_data(value):
-    from . import _around
-
     seen, todo = set(), [value]
     for one in todo:
         kind = type(one)
-        if kind in _around._ATOMS or id(one) in seen or isinstance(one, (type, types.FunctionType, types.ModuleType)):
+        if kind in _whose._ATOMS or id(one) in seen or isinstance(one, (type, types.FunctionType, types.ModuleType)):
             continue
         seen.add(id(one))
         if len(seen) > _OBJECTS:
@@ -100,19 +78,17 @@ def _is_data(value):
             todo.extend(each for _, each in zip(range(_ITEMS), list(one.values()), strict=False))
         elif (
             kind.__module__.partition(".")[0] in _NO_DATA
-            or _around._is_random(one)
+            or _whose._is_random(one)
             or any(hasattr(kind, name) for name in _RESOURCE)
         ):
             return False
         else:
-            todo.extend(_around._inside(one).values())
+            todo.extend(_whose._inside(one).values())
     return True
 
 
 def _pickled(places, values):
     """(places, pickle of their values) without those that cannot be pickled, or are too large."""
-    from . import _core
-
     try:
         data = _core.dumps(values)
         if len(data) <= LARGEST:
@@ -138,19 +114,22 @@ def _pickled(places, values):
 
 _pending: dict = {}  # name of a module -> what was set there
 _late: list = []  # names of modules whose values name something that another module has yet to define
+_then: dict = {}  # name of a module -> what is to be called when it was imported
 
 
-def install(state):
-    """From now on what was set in the owner's modules is set when they are imported here."""
+def install(state, then):
+    """From now on what was set in the owner's modules is set when they are imported here. then: {name of another module: what
+    is to be called when that was imported}."""
     _pending.update(state)
+    _then.update(then)
     sys.meta_path.insert(0, _Finder())
-    for name in [name for name in _pending if name in sys.modules]:
+    for name in [name for name in (*_pending, *_then) if name in sys.modules]:
         _settle(name)
 
 
 class _Finder:
     def find_spec(self, name, path=None, target=None):
-        if name not in _pending:
+        if name not in _pending and name not in _then:
             return None
         for finder in list(sys.meta_path):
             if finder is self or not hasattr(finder, "find_spec"):
@@ -183,31 +162,46 @@ class _Loader:
 
 
 def _settle(name):
+    if (then := _then.pop(name, None)) is not None:
+        then()
     if name in _pending:
         _late.append(name)
     for each in _late[:]:
-        if each in _late and _apply(each):
-            if each in _late:
-                _late.remove(each)
+        if each in _late and _apply(each) and each in _late:
+            _late.remove(each)
+
+
+_NOTHING = _whose  # what no module has as a value
+
+
+def _read(name, path, key):
+    owner = _whose._found(name, path)
+    return (
+        vars(owner).get(key, _NOTHING) if isinstance(owner, (type, types.ModuleType, types.FunctionType)) else _NOTHING
+    )
 
 
 def _apply(name):
     """True: done; False: to be tried again when another module was imported."""
-    from . import _around, _core
-
     places, data = _pending[name]
-    now = [_around._read((name, *place)) for place in places]
+    now = [_read(name, *place) for place in places]
     try:
-        if _core.dumps(now) == data:
-            _pending.pop(name, None)
-            return True
+        same = _core.dumps(now) == data
     except Exception:  # something of the module's own cannot be pickled, and was not with its owner
-        pass
-    try:
-        values = _core.loads(data)
-    except Exception:
-        return False
+        same = False
+    if not same:
+        try:
+            values = _core.loads(data)
+        except Exception:
+            return False
+        _set(name, places, now, values)
     _pending.pop(name, None)
+    return True
+
+
+def _set(name, places, now, values):
+    from . import _around
+
     wanted = [_core.digest(value) for value in values]
     known = {}
     for one, digest in zip(now, wanted, strict=True):
@@ -217,9 +211,8 @@ def _apply(name):
             same = _core.digest(one) == digest
         except Exception:
             same = False
-        if not same:
-            try:
+        try:
+            if not same:
                 _around._write((name, *place), value, known)
-            except Exception:  # what cannot be set here could not be set there
-                continue
-    return True
+        except Exception:  # what cannot be set here could not be set there
+            continue

@@ -220,14 +220,11 @@ def _setup_process(m):
     for name, value in m["main"].items():
         setattr(main, name, value)
     sys.setrecursionlimit(m["recursion"])
-    if m["state"]:
-        from . import _modules
+    if m["state"] or m["logs"]:
+        from . import _logs, _modules
 
-        _modules.install(m["state"])
-    if m["logs"]:
-        from . import _logs
-
-        _logs.install(m["logs"])
+        logs = {"logging": lambda: _logs.install(m["logs"])} if m["logs"] else {}
+        _modules.install(m["state"] or {}, logs)
     for stream in (sys.stdout, sys.stderr):
         # What a task prints is seen although the worker may be killed at any time.
         if hasattr(stream, "reconfigure"):
