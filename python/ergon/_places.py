@@ -52,7 +52,7 @@ def _reach(place, session):
     }
 
 
-def specs(places, initializer=None, initargs=()):
+def specs(places, initializer=None, initargs=(), keeps=True):
     """A dict for each place, see python/core/pool/places.c."""
     from ._worker import message
 
@@ -60,7 +60,7 @@ def specs(places, initializer=None, initargs=()):
     out = []
     for place in places:
         if place.modules not in inits:
-            inits[place.modules] = message(initializer, initargs, elsewhere=True, modules=place.modules)
+            inits[place.modules] = message(initializer, initargs, elsewhere=True, modules=place.modules, keeps=keeps)
         session = os.urandom(16)
         out.append(
             {

@@ -2,7 +2,7 @@
 
 import sys
 
-__all__ = ["breathe", "initialize", "message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
+__all__ = ["breathe", "initialize", "keep", "message", "set_path", "setup", "start_thread", "zygote", "zygote_argv"]
 
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from ergon import _core,_worker;sys.exit(_worker.zygote())"
 
@@ -90,15 +90,16 @@ def _is_standard(name):
     return file.removesuffix("/__init__.py").removesuffix(".py") == os.path.join(os.path.dirname(os.__file__), name)
 
 
-def message(initializer=None, initargs=(), elsewhere=False, modules=None, surroundings=True):
+def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=True):
     """What a pool tells its workers when they start, as bytes. elsewhere: they are on other hosts. modules:
-    "ship": they may ask for those they lack. surroundings: with what the program has set in its modules and `logging`."""
+    "ship": they may ask for those they lack. keeps: what is in the globals of functions, and in modules, is as a fork would have it (of functionals
+    the scheduler knows)."""
     import os
 
     from . import _core, _logs, _modules
 
     main = sys.modules.get("__main__")
-    surroundings = surroundings and not elsewhere
+    surroundings = keeps and not elsewhere
     try:
         cwd = os.getcwd()
     except OSError:
@@ -115,6 +116,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, surrou
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
             "recursion": sys.getrecursionlimit(),
             "distutils": any(map(_is_setuptools, sys.meta_path)),
+            "keeps": keeps,
             "state": _modules.snapshot() if surroundings else None,
             "logs": _logs.snapshot() if surroundings else None,
             # bytes of their own: they may name modules only the path above leads to
@@ -268,21 +270,59 @@ def setup(data):
     _setup_process(m)
     if "numpy.random" in sys.modules:  # it came with the fork, and would give every worker the same numbers
         sys.modules["numpy.random"].seed()
+    if m["keeps"]:
+        _core._keep_globals(keep)
     if m["initializer"]:
         initialize(m["initializer"])
 
 
+_set: dict = {}  # module -> {name: what an initializer bound it to}
+_kept: dict = {}  # (module, name) -> (digest of what travelled, what that is by now)
+
+
+def keep(space, small):
+    """The globals of a function that a task brought along become what this worker has by now: what initializers bound, and
+    mutable ones of which the same came before, with what tasks have made of them since. small: all of those, not only random
+    number generators."""
+    from . import _core, _whose
+
+    module = space.get("__name__")
+    if not isinstance(module, str):
+        return
+    for name, value in list(space.items()):
+        if name.startswith("__") or type(value) in _whose._ATOMS or isinstance(value, _CODE):
+            continue
+        if not small and not _whose._is_random(value):
+            continue
+        try:
+            digest = _core.digest(value, size=16)
+        except Exception:  # S112  (nothing says whether it is the same)
+            continue
+        known = _kept.get((module, name))
+        if known is not None and known[0] == digest:
+            space[name] = known[1]
+        else:
+            _kept[module, name] = digest, value
+    if module in _set:
+        space.update(_set[module])
+
+
+_CODE: tuple = (type, type(keep), type(sys), type(len))  # what nobody changes by using it
+
+
 def initialize(data):
-    """Calls an initializer, pickled with its arguments. What that sets in its globals is there for the functions of tasks."""
+    """Calls an initializer, pickled with its arguments. What that sets in its globals, and makes of them, is there for the
+    functions of tasks."""
     from . import _core
 
     function, args = _core.loads(data)
     space = _globals_of(function)
+    keep(space, True)
     before = dict(space)
     function(*args)
     changed = {name: value for name, value in space.items() if name not in before or before[name] is not value}
     if changed and isinstance(space.get("__name__"), str):
-        _core._keep_globals(space["__name__"], changed)
+        _set.setdefault(space["__name__"], {}).update(changed)
 
 
 def _globals_of(function):

@@ -148,13 +148,13 @@ class Pool(Methods, _core.Pool):
             from ._places import specs
 
             answers = Answers({place.name: place.tmp_dir for place in places})
-            hosts = specs(places, initializer, initargs)
+            hosts = specs(places, initializer, initargs, keeps=not self._preload)
         self._setup = initializer, initargs
         _core.Pool.__init__(
             self,
             processes,
             threads,
-            message(initializer, initargs, surroundings=not self._preload) if processes or places else b"",
+            message(initializer, initargs, keeps=not self._preload) if processes or places else b"",
             max_tasks=max_tasks or 0,
             stop_limit=stop_limit,
             grace=grace,
@@ -209,7 +209,7 @@ class Pool(Methods, _core.Pool):
         from ._worker import message
 
         processes = self.closed and self.processes
-        self._restart(message(*self._setup, surroundings=not self._preload) if processes else b"")
+        self._restart(message(*self._setup, keeps=not self._preload) if processes else b"")
 
     def clear(self):
         """Close, wait for what was entered, and leave a fresh pool in place of this one."""

@@ -82,9 +82,9 @@ struct pk_source {
 /* One object. Hostile bytes give ergon.errors.UnpicklingError, never a crash. */
 PyObject *pk_load(PyObject *module, struct pk_source *source);
 
-/* In a process where an initializer has set globals of functions that travelled by value (_keep_globals): the functions that
- * were loaded since see them, too. 0 or -1. */
-int pk_apply_globals(PyObject *module);
+/* The same in a worker, for what tasks bring along: the globals of functions by value become what the worker has by now, if
+ * there is a keeper (_keep_globals). small: that may take the time to compare all of them. */
+PyObject *pk_load_kept(PyObject *module, struct pk_source *source, int small);
 
 /* Ask hooks->ref about objects of exactly this type from now on. 0 or -1. */
 int pk_register_ref_type(PyObject *module, PyTypeObject *type);

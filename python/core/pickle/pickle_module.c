@@ -468,10 +468,10 @@ PyMethodDef pk_module_methods[] = {
     {"unregister_pickle_by_value", core_unregister, METH_O, unregister_doc},
     {"digest", CORE_METHOD(core_digest), KEYWORDS, digest_doc},
     {"importable", core_importable, METH_O, importable_doc},
-    {"_keep_globals", pk_keep_globals, METH_VARARGS,
-     "_keep_globals($module, name, values, /)\n--\n\nFunctions of that module that tasks bring "
-     "along "
-     "find these among their globals."},
+    {"_keep_globals", pk_keep_globals, METH_O,
+     "_keep_globals($module, keeper, /)\n--\n\nkeeper(globals, small) is called with the globals "
+     "of "
+     "each function that tasks bring along."},
     {"_track_id", core_track_id, METH_O, track_id_doc},
     {"_track_find", core_track_find, METH_O, track_find_doc},
     {"_track_adopt", CORE_METHOD(core_track_adopt), METH_FASTCALL, track_adopt_doc},

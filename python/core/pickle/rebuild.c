@@ -91,54 +91,41 @@ static int check_closure(PyObject *code, PyObject *closure) {
     return -1;
 }
 
-/* --- what an initializer set -------------------------------------------------------------------------------------- */
+/* --- what globals are in a worker ----------------------------------------------------------------------------------- */
 
-/* An initializer and the functions of later tasks are loaded one by one, each with globals of its own. What the initializer
- * sets in those is to be seen by the others of its module, as if there were one dict, and not what travelled with them. A
- * function's globals follow it in the stream: they are looked at when the stream ends. */
-PyObject *pk_keep_globals(PyObject *module, PyObject *args) {
+/* Functions of tasks are loaded one by one, each with globals of its own, and those with something mutable inside are loaded
+ * again and again. What tasks do to a global, and what an initializer sets, is to be seen by those that come later, as if
+ * each module had one dict: ergon/_worker.py knows what is there by now. A function's globals follow it in the stream: they
+ * are looked at when the stream ends. */
+PyObject *pk_keep_globals(PyObject *module, PyObject *keeper) {
     struct pk_state *st = pk_state_of(module);
-    PyObject *name, *values;
-    if (!PyArg_ParseTuple(args, "UO!:_keep_globals", &name, &PyDict_Type, &values))
-        return NULL;
-    if (!st->set_globals)
-        st->set_globals = PyDict_New();
-    if (!st->due_globals)
-        st->due_globals = PyList_New(0);
-    if (!st->set_globals || !st->due_globals || PyDict_SetItem(st->set_globals, name, values) < 0)
-        return NULL;
+    Py_XSETREF(st->keeper, Py_NewRef(keeper));
     Py_RETURN_NONE;
 }
 
 static int note_globals(struct pk_state *st, PyObject *globals) {
-    PyObject *name = PyDict_GetItemWithError(globals, PK_STR(__name__));
-    if (!name || !PyUnicode_CheckExact(name))
-        return PyErr_Occurred() ? -1 : 0;
-    int rc = PyDict_Contains(st->set_globals, name);
-    return rc > 0 ? PyList_Append(st->due_globals, globals) : rc;
+    if (st->due_globals)
+        return PyList_Append(st->due_globals, globals);
+    return 0;
 }
 
-int pk_apply_globals(PyObject *module) {
+PyObject *pk_load_kept(PyObject *module, struct pk_source *source, int small) {
     struct pk_state *st = pk_state_of(module);
-    if (!st->due_globals || PyList_GET_SIZE(st->due_globals) == 0)
-        return 0;
-    PyObject *due = st->due_globals;
-    if (!(st->due_globals = PyList_New(0))) {
-        st->due_globals = due;
-        return -1;
+    if (!st->keeper)
+        return pk_load(module, source);
+    PyObject *outer = st->due_globals; /* one load may lead to another */
+    PyObject *due = st->due_globals = PyList_New(0);
+    PyObject *loaded = due ? pk_load(module, source) : NULL;
+    st->due_globals = outer;
+    for (Py_ssize_t i = 0; loaded && i < PyList_GET_SIZE(due); i++) {
+        PyObject *done = PyObject_CallFunction(st->keeper, "OO", PyList_GET_ITEM(due, i),
+                                               small ? Py_True : Py_False);
+        if (!done)
+            Py_CLEAR(loaded);
+        Py_XDECREF(done);
     }
-    int rc = 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(due); i++) {
-        PyObject *globals = PyList_GET_ITEM(due, i);
-        PyObject *name = PyDict_GetItemWithError(globals, PK_STR(__name__));
-        PyObject *values = name ? PyDict_GetItemWithError(st->set_globals, name) : NULL;
-        if (values)
-            rc = PyDict_Update(globals, values);
-        else if (PyErr_Occurred())
-            rc = -1;
-    }
-    Py_DECREF(due);
-    return rc;
+    Py_XDECREF(due);
+    return loaded;
 }
 
 static PyObject *rebuild_function(PyObject *module, PyObject *const *args, Py_ssize_t n) {
@@ -154,7 +141,7 @@ static PyObject *rebuild_function(PyObject *module, PyObject *const *args, Py_ss
     if (rc == 0)
         rc = PyDict_SetItem(args[1], builtins, PyEval_GetBuiltins());
     Py_XDECREF(builtins);
-    if (rc < 0 || (st->set_globals && note_globals(st, args[1]) < 0))
+    if (rc < 0 || note_globals(st, args[1]) < 0)
         return NULL;
     PyObject *func = PyFunction_NewWithQualName(args[0], args[1], args[3]);
     if (!func)

@@ -72,7 +72,7 @@ int pk_state_traverse(struct pk_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->reducers);
     Py_VISIT(st->reducer_for);
     Py_VISIT(st->by_value);
-    Py_VISIT(st->set_globals);
+    Py_VISIT(st->keeper);
     Py_VISIT(st->due_globals);
     Py_VISIT(st->ref_types);
     Py_VISIT(st->compat[0]);
@@ -94,7 +94,7 @@ void pk_state_clear(struct pk_state *st) {
     Py_CLEAR(st->reducers);
     Py_CLEAR(st->reducer_for);
     Py_CLEAR(st->by_value);
-    Py_CLEAR(st->set_globals);
+    Py_CLEAR(st->keeper);
     Py_CLEAR(st->due_globals);
     Py_CLEAR(st->ref_types);
     Py_CLEAR(st->compat[0]);

@@ -137,10 +137,8 @@ struct pk_state {
     PyTypeObject *pickler_type, *unpickler_type;
     PyTypeObject *enum_meta; /* enum.EnumType, or NULL until enum is imported */
     PyTypeObject *abc_meta;
-    PyObject *
-        set_globals; /* module name → what an initializer set there (rebuild.c); NULL if none did */
-    PyObject
-        *due_globals; /* list of dicts of functions that were made since; NULL while that is NULL */
+    PyObject *keeper;       /* asked about globals in a worker (rebuild.c), or NULL */
+    PyObject *due_globals;  /* list of those of the stream that is being loaded, or NULL */
     struct pk_track *track; /* classes that travelled by value (track.c) */
     struct pk_blob *blobs;  /* PK_BLOBS classes as bytes (class_blob.c) */
     struct pickler *spare;  /* a pickler to use again; NULL while it is in use */
@@ -154,7 +152,7 @@ struct pk_state {
 #define PK_STR(name) (st->str[PK_STR_##name])
 
 struct pk_state *pk_state_of(PyObject *module);
-PyObject *pk_keep_globals(PyObject *module, PyObject *args); /* rebuild.c */
+PyObject *pk_keep_globals(PyObject *module, PyObject *keeper); /* rebuild.c */
 
 extern const char *const pk_helper_names[PK_HELPER_COUNT];
 extern PyMethodDef pk_rebuild_methods[]; /* the helpers (rebuild.c) */

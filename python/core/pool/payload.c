@@ -373,10 +373,13 @@ PyObject *pl_reader_load(struct pl_reader *r) {
     }
     if (PyErr_Occurred())
         return NULL;
-    PyObject *module = r->core->state->module, *loaded = pk_load(module, &r->source);
-    if (loaded && pk_apply_globals(module) < 0)
-        Py_CLEAR(loaded);
-    return loaded;
+    PyObject *module = r->core->state->module;
+    if (r->mode != PL_READ_TASK)
+        return pk_load(module, &r->source);
+    uint64_t size = r->source.len;
+    for (uint32_t i = 0; i < r->nentries; i++)
+        size += r->entries[i].len;
+    return pk_load_kept(module, &r->source, size <= PL_COMPARED_MAX);
 }
 
 /* A buffer somebody still refers to outlives the task: a mapped one gets pages of its own, a lent one leaves the

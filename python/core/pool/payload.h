@@ -22,6 +22,9 @@ enum {
 #define PL_COPY_MAX                                                                                \
     (1024 * 1024) /* shared buffers up to here are copied, larger ones mapped copy-on-write */
 
+#define PL_COMPARED_MAX                                                                            \
+    (256 * 1024) /* globals of functions up to here are compared with the worker's */
+
 /* Private memory for what is copied elsewhere afterwards; reused. */
 struct pl_scratch {
     char *buf;

@@ -152,3 +152,59 @@ def test_nothing_is_imported_in_vain(program):
             print(pool.pipe(lambda: [name for name in ("conf", "logging") if name in __import__("sys").modules]))
     """)
     assert out == ["[]"] and err == []
+
+
+def test_mutable_globals_stay_in_their_worker(program):
+    out, err = program("""
+        import ergon, random, time
+        generator, seen, lists, table, value = random.Random(5), {}, [], {}, None
+        def draw(i):
+            return generator.random()
+        def fill(key):
+            lists.append(key)
+            return seen.setdefault(key, len(seen)), len(lists)
+        def both(key):
+            return len(seen), generator.random()
+        def begin(x):
+            global value
+            value = table["x"] = x
+        def use(i):
+            return value, table.get("x"), i
+        with ergon.ProcessPool(1, initializer=begin, initargs=(7,)) as pool:
+            own = random.Random(5)
+            expected = [own.random() for _ in range(40)]
+            print(pool.map(draw, range(20), chunksize=1) == expected[:20], pool.pipe(draw, 0) == expected[20])
+            print(pool.pipe(both, 0) == (0, expected[21]))
+            print([pool.pipe(fill, key) for key in "aba"], pool.pipe(both, 0)[0])
+            seen["z"] = 1                                           # the caller's: it is sent as it is now
+            print(pool.pipe(fill, "b"))
+            generator.random()
+            own = random.Random(5)
+            own.random()
+            print(pool.pipe(draw, 0) == own.random())
+            print(pool.map(use, range(2)))
+    """)
+    assert err == []
+    assert out == [
+        "True True",
+        "True",
+        "[(0, 1), (1, 2), (0, 3)] 2",
+        "(1, 4)",
+        "True",
+        "[(7, 7, 0), (7, 7, 1)]",
+    ]
+
+
+def test_closures_are_new_in_every_chunk(program):
+    out, err = program("""
+        import ergon
+        def make():
+            inside = []
+            def add(i, default=[]):
+                inside.append(i), default.append(i)
+                return len(inside), len(default)
+            return add
+        with ergon.ProcessPool(1) as pool:
+            print(pool.map(make(), range(3), chunksize=1))
+    """)
+    assert out == ["[(1, 1), (1, 1), (1, 1)]"] and err == []
