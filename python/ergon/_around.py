@@ -400,13 +400,11 @@ def _numpy():
 
 
 def _locale():
-    if "_locale" not in sys.modules:
-        return None
     import _locale
 
     now = _locale.setlocale(_locale.LC_ALL, None)
     plain = "=" in now and all(p.startswith("LC_CTYPE=") or p.endswith("=C") for p in now.split(";"))
-    return None if plain else now
+    return None if plain and now == _felt.LOCALE else now
 
 
 def _process():
@@ -729,12 +727,7 @@ def _set_printing(value):
 def _set_locale(value):
     import locale
 
-    if value is not None:
-        locale.setlocale(locale.LC_ALL, value)
-    else:
-        kind = locale.setlocale(locale.LC_CTYPE)
-        locale.setlocale(locale.LC_ALL, "C")
-        locale.setlocale(locale.LC_CTYPE, kind)
+    locale.setlocale(locale.LC_ALL, _felt.LOCALE if value is None else value)
 
 
 _PROCESS = {

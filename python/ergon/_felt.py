@@ -3,6 +3,7 @@ resources, the time zone, the registries of libraries in C. `read` is asked agai
 called (core/flow/notice.c counts those). What only few functions ask for is in `ASKED`: those are called in place.
 """
 
+import _locale
 import os
 import sys
 
@@ -22,6 +23,8 @@ ASKED["_signal"] = ASKED["signal"]
 _STREAMS = frozenset({"print", "stdout", "stderr"})
 _STATED = frozenset({"argv", "tracebacklimit", "dont_write_bytecode"})
 _SYS = frozenset(vars(sys))  # as Python began it
+
+LOCALE = _locale.setlocale(_locale.LC_ALL, None)  # what a process begins with, here and in workers
 
 _usual: dict = {}  # as workers find it
 _seen = None  # (count of changes, what was read)
