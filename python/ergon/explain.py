@@ -293,7 +293,8 @@ def _options(arguments):
             sys.exit(f"ergon explain: --{name}: unknown or without its value")
         chosen[name] = value if equals else rest.pop(0)
     if chosen["color"] not in ("auto", "always", "never"):
-        sys.exit("ergon explain: --color is one of auto, always, never")
+        print("ergon explain: --color is one of auto, always, never", file=sys.stderr)
+        sys.exit(2)
     return chosen, rest
 
 

@@ -20,6 +20,7 @@ PARTS = ["manager", "misc", "processes", "threads"]
 INTERNALS = {
     "test_pool_worker_lifetime": "calls _repopulate_pool",
     "test_release_unused_processes": "counts calls of the context's Process",
+    "test_mixed_startmethod": "locks made for forked children work in others, too",
     "test_imap_handle_iterable_exception": "items of an unfinished chunk arrive here before the exception of their iterable does",
 }
 # The rest of the package is the standard library's, which is older than these tests in some versions of Python.

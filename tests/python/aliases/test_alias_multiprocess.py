@@ -227,7 +227,7 @@ def test_children_are_replaced_after_so_many_tasks(program):
             pids = pool.map(lambda _: os.getpid(), range(6), chunksize=1)
             assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5], pids
             assert len(set(pool.map(lambda _: os.getpid(), range(100)))) <= 3  # four chunks
-            assert len(pool._pool) >= 1 and all(worker.is_alive() for worker in pool._pool)
+            assert len(pool._pool) == 1 and pool._pool[0].pid and all(worker.is_alive() for worker in pool._pool)
     """)
 
 
@@ -288,6 +288,8 @@ def test_every_module_is_there(program):
         assert set(multiprocessing.__all__) <= set(multiprocess.__all__)
         assert multiprocess.Process is not multiprocessing.Process and multiprocess.Process.__module__ == "multiprocess.context"
         assert multiprocess.cpu_count() == multiprocessing.cpu_count()
+        from multiprocess.pool import ApplyResult, AsyncResult, MapResult, MaybeEncodingError, RemoteTraceback
+        assert AsyncResult is ApplyResult and issubclass(MapResult, ApplyResult)
         from multiprocess.connection import Client, Listener
         import threading
         with Listener(authkey=b"k") as listener:

@@ -382,3 +382,14 @@ def test_third_party_pools_may_derive(program):
                 pass
         assert repr(AbstractPipeConnection()) == "<pipe AbstractPipeConnection>"
     """)
+
+
+def test_names_that_programs_use(program):
+    program("""
+        import pathos
+        assert pathos.secure.Pipe is pathos.SSH_Launcher and pathos.secure.Tunnel is pathos.SSH_Tunnel
+        from pathos.multiprocessing import Pool, ProcessingPool, _ProcessPool, cpu_count, freeze_support
+        assert Pool is _ProcessPool is pathos.helpers.mp.pool.Pool
+        with Pool(2) as pool:
+            assert pool.map(lambda x: x + 1, [1]) == [2]
+    """)

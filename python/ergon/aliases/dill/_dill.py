@@ -81,6 +81,7 @@ class Pickler(StockPickler):
     dispatch = MetaCatchingDict(StockPickler.dispatch)
     dispatch.update(_save.TABLE)
     _session = False
+    settings = settings
 
     def __init__(self, file, *args, **kwds):
         def given(name):

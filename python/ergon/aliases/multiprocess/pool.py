@@ -13,7 +13,8 @@ import warnings
 
 import ergon
 from ergon.aliases import _inherited
-from ergon.errors import TaskTimeout
+from ergon.errors import PicklingError as MaybeEncodingError  # noqa: F401
+from ergon.errors import RemoteTraceback, TaskTimeout  # noqa: F401
 
 from . import _lent
 from .context import TimeoutError
@@ -24,7 +25,7 @@ __all__ = ["Pool", "ThreadPool"]
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
 
 
-class AsyncResult:
+class ApplyResult:
     """The result, some day, of ``apply_async``, ``map_async`` or ``starmap_async``."""
 
     def __init__(self, pool, future, callback=None, error_callback=None):
@@ -56,7 +57,11 @@ class AsyncResult:
         return self._future.result()
 
 
-ApplyResult = MapResult = AsyncResult
+AsyncResult = ApplyResult
+
+
+class MapResult(ApplyResult):
+    """The result of ``map_async`` or ``starmap_async``: a list."""
 
 
 class _Callbacks:
@@ -174,7 +179,9 @@ class Pool:
 
     @property
     def _pool(self):
-        """What programs look at to learn about the workers."""
+        """What programs look at to learn about the workers: those that are up, which all are after a while."""
+        if self._state == RUN:
+            self._ergon._wait_up(self._processes, 30.0)
         return [Worker(one) for one in self._ergon._workers() if one["state"] != "leaving"]
 
     def __repr__(self):
@@ -198,7 +205,7 @@ class Pool:
 
     def apply_async(self, func, args=(), kwds={}, callback=None, error_callback=None):
         """Call `func(*args, **kwds)` in a worker; an AsyncResult."""
-        return AsyncResult(self, self._running().apipe(func, *args, **kwds), callback, error_callback)
+        return ApplyResult(self, self._running().apipe(func, *args, **kwds), callback, error_callback)
 
     def map(self, func, iterable, chunksize=None):
         """Call `func` on every item; the list of the results."""
@@ -231,7 +238,7 @@ class Pool:
 
     def _amap(self, func, iterables, chunksize=None, callback=None, error_callback=None):
         future = self._running().amap(func, *iterables, **self._chunks(chunksize, iterables))
-        return AsyncResult(self, future, callback, error_callback)
+        return MapResult(self, future, callback, error_callback)
 
     def _chunks(self, chunksize, iterables):
         if chunksize is None and self._per_child:  # a child's tasks are chunks, and they are counted: as many as ever

@@ -31,10 +31,11 @@ _LAUNCHERS = {"SSH_Launcher": "Pipe", "SCP_Launcher": "Copier", "SSH_Tunnel": "T
 
 
 def __getattr__(name):
-    if name in _LAUNCHERS:
-        from . import secure
+    if name == "secure" or name in _LAUNCHERS:
+        from importlib import import_module
 
-        return getattr(secure, _LAUNCHERS[name])
+        secure = import_module(".secure", __name__)
+        return getattr(secure, _LAUNCHERS[name]) if name in _LAUNCHERS else secure
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,6 +6,8 @@ from .helpers import ThreadPool, cpu_count, freeze_support
 
 __all__ = ["ProcessPool", "_ProcessPool"]
 
+Pool = _ProcessPool
+
 __STATE = _ProcessPool__STATE = {}
 
 
