@@ -130,7 +130,7 @@ def zygote():
     import os  # noqa: F401
     import site  # noqa: F401  (with -S it does nothing by itself)
 
-    from . import _core, errors  # noqa: F401
+    from . import _core, _main_names, errors  # noqa: F401
 
     if len(sys.argv) > 2:
         _preload(sys.argv[2].split(","), sys.argv[3:])
@@ -264,8 +264,9 @@ def set_path(data):
 
 def setup(data):
     """Runs in each worker process before its first task."""
-    from . import _core
+    from . import _core, _main_names
 
+    _main_names.install()
     m = _core.loads(data)
     _setup_process(m)
     if "numpy.random" in sys.modules:  # it came with the fork, and would give every worker the same numbers

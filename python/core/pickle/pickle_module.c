@@ -472,6 +472,9 @@ PyMethodDef pk_module_methods[] = {
      "_keep_globals($module, keeper, /)\n--\n\nkeeper(globals, small) is called with the globals "
      "of "
      "each function that tasks bring along."},
+    {"_note_main", pk_note_main, METH_O,
+     "_note_main($module, names, /)\n--\n\nFrom now on weak references to functions and classes of "
+     "the main module that come by value are put there, by their qualified names."},
     {"_track_id", core_track_id, METH_O, track_id_doc},
     {"_track_find", core_track_find, METH_O, track_find_doc},
     {"_track_adopt", CORE_METHOD(core_track_adopt), METH_FASTCALL, track_adopt_doc},

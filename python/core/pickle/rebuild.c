@@ -148,7 +148,8 @@ static PyObject *rebuild_function(PyObject *module, PyObject *const *args, Py_ss
         return NULL;
     if (args[2] != Py_None && PyFunction_SetClosure(func, args[2]) < 0)
         Py_CLEAR(func);
-    if (func && PyObject_SetAttrString(func, "__module__", args[4]) < 0)
+    if (func && (PyObject_SetAttrString(func, "__module__", args[4]) < 0 ||
+                 pk_main_function(st, func, args[4], args[3]) < 0))
         Py_CLEAR(func);
     return func;
 }
@@ -342,6 +343,8 @@ static PyObject *rebuild_class_set(PyObject *module, PyObject *const *args, Py_s
     if (PyDict_Check(args[3]) && set_members(args[0], args[3]) < 0)
         return NULL;
     if (PyList_Check(args[3]) && register_all(args[0], args[3]) < 0)
+        return NULL;
+    if (pk_main_class(pk_state_of(module), args[0]) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -75,6 +75,7 @@ int pk_state_traverse(struct pk_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->keeper);
     Py_VISIT(st->due_globals);
     Py_VISIT(st->ref_types);
+    Py_VISIT(st->main_names);
     Py_VISIT(st->compat[0]);
     Py_VISIT(st->compat[1]);
     Py_VISIT(st->pickler_type);
@@ -97,6 +98,7 @@ void pk_state_clear(struct pk_state *st) {
     Py_CLEAR(st->keeper);
     Py_CLEAR(st->due_globals);
     Py_CLEAR(st->ref_types);
+    Py_CLEAR(st->main_names);
     Py_CLEAR(st->compat[0]);
     Py_CLEAR(st->compat[1]);
     Py_CLEAR(st->pickler_type);

@@ -137,6 +137,7 @@ struct pk_state {
     PyTypeObject *pickler_type, *unpickler_type;
     PyTypeObject *enum_meta; /* enum.EnumType, or NULL until enum is imported */
     PyTypeObject *abc_meta;
+    PyObject *main_names;   /* in a worker: what came of the main module (main_names.c), or NULL */
     PyObject *keeper;       /* asked about globals in a worker (rebuild.c), or NULL */
     PyObject *due_globals;  /* list of those of the stream that is being loaded, or NULL */
     struct pk_track *track; /* classes that travelled by value (track.c) */
@@ -153,6 +154,10 @@ struct pk_state {
 
 struct pk_state *pk_state_of(PyObject *module);
 PyObject *pk_keep_globals(PyObject *module, PyObject *keeper); /* rebuild.c */
+
+PyObject *pk_note_main(PyObject *module, PyObject *names); /* main_names.c */
+int pk_main_function(struct pk_state *st, PyObject *function, PyObject *module, PyObject *qualname);
+int pk_main_class(struct pk_state *st, PyObject *cls);
 
 extern const char *const pk_helper_names[PK_HELPER_COUNT];
 extern PyMethodDef pk_rebuild_methods[]; /* the helpers (rebuild.c) */
