@@ -96,7 +96,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=
     the scheduler knows)."""
     import os
 
-    from . import _core, _logs, _modules
+    from . import _core, _inherited, _logs, _modules
 
     main = sys.modules.get("__main__")
     surroundings = keeps and not elsewhere
@@ -119,6 +119,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=
             "keeps": keeps,
             "state": _modules.snapshot() if surroundings else None,
             "logs": _logs.snapshot() if surroundings else None,
+            "inherited": None if elsewhere else _inherited.snapshot(),
             # bytes of their own: they may name modules only the path above leads to
             "initializer": initializer and _core.dumps((initializer, tuple(initargs))),
         }
@@ -130,7 +131,7 @@ def zygote():
     import os  # noqa: F401
     import site  # noqa: F401  (with -S it does nothing by itself)
 
-    from . import _core, _main_names, errors  # noqa: F401
+    from . import _core, _inherited, _main_names, _modules, errors  # noqa: F401
 
     if len(sys.argv) > 2:
         _preload(sys.argv[2].split(","), sys.argv[3:])
@@ -189,7 +190,7 @@ def _setup_process(m):
     import _signal  # what `signal` wraps in enums
     import os
 
-    from . import _core
+    from . import _core, _inherited, _modules
 
     global _elsewhere
     _elsewhere = m["elsewhere"]
@@ -222,11 +223,12 @@ def _setup_process(m):
     for name, value in m["main"].items():
         setattr(main, name, value)
     sys.setrecursionlimit(m["recursion"])
-    if m["state"] or m["logs"]:
-        from . import _logs, _modules
+    then = _inherited.hooks(m["inherited"])
+    if m["logs"]:
+        from . import _logs
 
-        logs = {"logging": lambda: _logs.install(m["logs"])} if m["logs"] else {}
-        _modules.install(m["state"] or {}, logs)
+        then["logging"] = lambda: _logs.install(m["logs"])
+    _modules.install(m["state"] or {}, then)
     for stream in (sys.stdout, sys.stderr):
         # What a task prints is seen although the worker may be killed at any time.
         if hasattr(stream, "reconfigure"):

@@ -1,5 +1,10 @@
 """What tasks do with the standard library in a worker, as they would in a child of the program."""
 
+import os
+import time
+
+import pytest
+
 PICKLE = """
     import dataclasses
     import enum
@@ -110,3 +115,92 @@ def test_a_function_that_is_sent_anew_is_pickled(script):
             assert pool.pipe(pickled, i)
     """
     )
+
+
+# --- what children of the program would inherit -------------------------------------------------------------------------
+
+MEMORY = """
+    import os
+    import sys
+
+    import ergon
+
+    def shared_memory():
+        from multiprocessing import shared_memory
+        return shared_memory
+
+    def fill(name, i):
+        shared = shared_memory().SharedMemory(name=name)
+        shared.buf[i] = i + 1
+        shared.close()
+
+    def make(_):
+        made = shared_memory().SharedMemory(create=True, size=64)
+        made.buf[0] = 7
+        made.close()
+        return made.name
+
+    def check(pool):
+        ours = shared_memory().SharedMemory(create=True, size=8)
+        with pool:
+            pool.map(fill, [ours.name] * 8, range(8), chunksize=1)
+            names = pool.map(make, range(4), chunksize=1)
+        pool.join()
+        assert bytes(ours.buf[:8]) == bytes(range(1, 9))
+        again = shared_memory().SharedMemory(name=ours.name)
+        again.close()
+        ours.close()
+        ours.unlink()
+        for name in names:  # what a worker has made is there when it has gone
+            theirs = shared_memory().SharedMemory(name=name)
+            assert theirs.buf[0] == 7
+            theirs.close()
+            theirs.unlink()
+"""
+
+
+@pytest.mark.parametrize("first", ["shared_memory()", "pass"])
+def test_shared_memory_lasts_as_long_as_the_program_wants(script, first):
+    done = script(MEMORY + f"\n    {first}\n    check(ergon.ProcessPool(2))\n")
+    assert done.stderr == ""
+
+
+def test_shared_memory_made_in_a_worker_goes_with_the_program(script):
+    done = script(
+        MEMORY
+        + """
+    shared_memory()
+    with ergon.ProcessPool(1) as pool:
+        print(pool.pipe(make, 0))
+    """
+    )
+    name = done.stdout.strip()
+    deadline = time.monotonic() + 30
+    while os.path.exists(f"/dev/shm/{name}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not os.path.exists(f"/dev/shm/{name}")
+
+
+def test_proxies_of_managers_work_in_tasks(script):
+    done = script(
+        """
+    import multiprocessing
+    import ergon
+
+    def enter(table, queue, lock, i):
+        with lock:
+            table[i] = i * i
+        queue.put(i)
+
+    if __name__ == "__main__":
+        with multiprocessing.Manager() as manager, ergon.ProcessPool(2) as pool:
+            table, queue, lock = manager.dict(), manager.Queue(), manager.Lock()
+            pool.map(enter, [table] * 4, [queue] * 4, [lock] * 4, range(4), chunksize=1)
+            assert dict(table) == {0: 0, 1: 1, 2: 4, 3: 9}
+            assert sorted(queue.get() for _ in range(4)) == [0, 1, 2, 3]
+            key = bytes(multiprocessing.current_process().authkey)
+            told = pool.pipe(lambda: open("/proc/self/environ", "rb").read() + open("/proc/self/cmdline", "rb").read())
+            assert key not in told
+    """
+    )
+    assert done.stderr == ""
