@@ -162,7 +162,7 @@ def _file(file: Any, protocol: int, files: int) -> tuple:
         _refuse("Cannot pickle standard input")
     if name is not None:
         return getattr, (sys, name)
-    return _file_content(file) if files & 3 == CONTENT else _file_name(file, files & 3)
+    return _file_content(file, files & TASK) if files & 3 == CONTENT else _file_name(file, files & 3)
 
 
 def _temporary_file(wrapper: Any, protocol: int, files: int) -> tuple:
@@ -174,15 +174,21 @@ def _raw(file: Any) -> Any:
     return getattr(getattr(file, "buffer", file), "raw", file)
 
 
-def _file_content(file: Any) -> tuple:
+def _file_content(file: Any, task: int) -> tuple:
     """A file open for reading becomes its content in memory, at the same position; one to append to is opened again."""
     if file.closed:
         _refuse("Cannot pickle closed files")
     if getattr(file, "isatty", bool)():
         _refuse("Cannot pickle files that map to tty objects")
     raw = _raw(file)
-    if not file.readable() and "a" in getattr(raw, "mode", ""):
+    writes = file.writable() if task else not file.readable()
+    if writes and "a" in getattr(raw, "mode", ""):
         return _file_name(file, REOPEN)  # nothing in it is its own: what is written there is added to it
+    if writes and file.readable():
+        _refuse(
+            "a task would have a copy of a file that is open for reading and writing, and what it writes would be lost: "
+            "open it there by its name, or to append"
+        )
     if not file.readable():
         _refuse(
             "Cannot pickle files that are not opened for reading: "
@@ -508,6 +514,9 @@ _NAMED: dict[str, Any] = {
     "zlib.Compress": _never("how far a compressor got cannot be read out of it: send the data"),
     "zlib.Decompress": _never("how far a decompressor got cannot be read out of it: send the data"),
     "posix.ScandirIterator": _never("it reads a folder of this process: send the names"),
+    "multiprocessing.connection._ConnectionBase": _never(
+        "a connection is a descriptor of this process: use a queue of a multiprocessing.Manager, or connect again where it is needed"
+    ),
     "socket.socket": _never("a socket is a connection of this process: connect again where it is needed"),
     "sqlite3.Connection": _never("a database handle belongs to this process: send the file's name, and open it there"),
     "sqlite3.Cursor": _never("a database cursor belongs to this process"),

@@ -166,8 +166,10 @@ int fl_session_prepare(struct fl_session *s) {
     s->helper = PyImport_ImportModule("ergon._functional");
     s->raised = s->helper ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Raised") : NULL;
     s->returned = s->raised ? (PyTypeObject *)PyObject_GetAttrString(s->helper, "Returned") : NULL;
-    s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
-    s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
+    if (s->returned) {
+        s->unpickled[0] = core_exc_class(s->st->module, CORE_EXC_PICKLING_ERROR);
+        s->unpickled[1] = core_exc_class(s->st->module, CORE_EXC_UNPICKLING_ERROR);
+    }
     int complete = s->buckets && s->returned && s->unpickled[0] && s->unpickled[1];
     if (!complete && !PyErr_Occurred())
         PyErr_NoMemory();

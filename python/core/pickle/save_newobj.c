@@ -84,7 +84,8 @@ static int judge_collection(PyTypeObject *type) {
 /* Classes of the standard library, written in Python, whose instances belong to this process and do not say so: the
  * module of reducers decides. */
 static int belongs_here(PyTypeObject *type) {
-    static const char *const names[] = {"Thread", "Popen", "Future", "FileHandler", "CDLL"};
+    static const char *const names[] = {"Thread",      "Popen", "Future",
+                                        "FileHandler", "CDLL",  "_ConnectionBase"};
     for (Py_ssize_t i = 0; type->tp_mro && i < PyTuple_GET_SIZE(type->tp_mro); i++) {
         PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(type->tp_mro, i);
         for (size_t n = 0; n < Py_ARRAY_LENGTH(names); n++)

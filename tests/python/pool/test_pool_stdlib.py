@@ -1,9 +1,12 @@
 """What tasks do with the standard library in a worker, as they would in a child of the program."""
 
+import multiprocessing
 import os
+import tempfile
 import time
 
 import pytest
+from ergon.errors import PicklingError
 
 PICKLE = """
     import dataclasses
@@ -204,3 +207,42 @@ def test_proxies_of_managers_work_in_tasks(script):
     """
     )
     assert done.stderr == ""
+
+
+# --- what belongs to the program's own process ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["w+", "r+", "w+b", "r+b", "x+"])
+def test_files_a_task_would_write_to_in_vain_are_refused(process_pool, tmp_path, mode):
+    place = tmp_path / "file"
+    if "x" not in mode:
+        place.write_text("text")
+    with open(place, mode) as file:
+        with pytest.raises(PicklingError, match="reading and writing"):
+            process_pool.pipe(lambda: file.write("more"))
+        with pytest.raises(PicklingError, match="reading and writing"):
+            process_pool.pipe(len, [file])
+
+
+def test_temporary_files_are_refused_in_tasks(process_pool):
+    for make in tempfile.NamedTemporaryFile, tempfile.TemporaryFile:
+        with make() as file, pytest.raises(PicklingError, match="reading and writing"):
+            process_pool.pipe(len, [file])
+
+
+def test_files_to_append_to_are_opened_again(process_pool, tmp_path):
+    place = tmp_path / "file"
+    with open(place, "a+") as file:
+        assert process_pool.pipe(lambda: file.write("more")) == 4
+        assert process_pool.pipe(lambda: file.write("!")) == 1
+    process_pool.map(abs, range(4))
+    deadline = time.monotonic() + 30
+    while place.read_text() != "more!" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert place.read_text() == "more!"
+
+
+def test_connections_are_refused(process_pool):
+    one, other = multiprocessing.Pipe()
+    with one, other, pytest.raises(PicklingError, match=r"args\[0\].*a connection is a descriptor"):
+        process_pool.pipe(lambda end: end.send(5), one)
