@@ -205,6 +205,8 @@ int erg_pool_open(struct erg_engine *e, const struct erg_runtime *runtime,
     rc = open_table(p, spec, err);
     if (rc == 0) {
         p->workers_max = p->table->header->members_max - 2;
+        p->table->header->number = spec->number;
+        p->table->header->asks = spec->asks;
         rc = put_init(p, spec->init, spec->init_len, err);
     }
     if (rc == 0)

@@ -72,7 +72,7 @@ def test_a_port_is_taken_once(serve):
         (["--host", "0.0.0.0"], 1, "can be reached by others: name a key file with --key"),
         (["--host", "::"], 1, "can be reached by others"),
         (["--key", "/no/such/key"], 1, "there is no key file /no/such/key"),
-        (["--port", "70000"], 1, "a port is a number"),
+        (["--port", "70000"], 1, "--port is a port, 0 (any that is free) to 65535"),
         (["--port"], 2, "--port needs a value"),
         (["--secret", "x"], 2, "unexpected argument '--secret'"),
     ],
