@@ -44,6 +44,7 @@ struct pl_job {
     int raised;           /* … and was handed over */
     int busy;             /* a thread is inside it: PL_BUSY_*; 0: nobody is */
     int abandoned;        /* given up meanwhile: whoever is inside frees it */
+    int left;             /* an exception ended the wait, and no item raised it */
     Py_ssize_t expected;  /* items if known, else -1 */
     Py_ssize_t pulled, delivered;
     uint32_t outstanding; /* chunks with a record */

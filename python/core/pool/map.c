@@ -88,7 +88,10 @@ static int step(struct pl_job *job, double timeout) {
         return -1;
     }
     Py_ssize_t before = job->delivered;
-    if (collect(job) < 0 || pl_job_report(job) < 0)
+    if (collect(job) < 0)
+        return -1;
+    job->left = pl_job_report(job) < 0;
+    if (job->left)
         return -1;
     if (!job->head && job->exhausted) {
         job->progress_ns = 0;
@@ -96,8 +99,8 @@ static int step(struct pl_job *job, double timeout) {
     }
     job->stalled = before == job->delivered && job->head;
     if (job->stalled)
-        return pl_job_wait(job, wait_for(job), timeout) < 0 ? -1 : 0;
-    return 0;
+        job->left = pl_job_wait(job, wait_for(job), timeout) < 0;
+    return job->left ? -1 : 0;
 }
 
 /* No code of the caller's runs between two items, so an object that comes twice is the same twice. */
@@ -127,8 +130,8 @@ PyObject *pl_map(struct pl_core *core, PyObject *callable, PyObject *iterables, 
         pl_job_free(job);
     } else {
         job->busy = 0;
-        /* Ctrl-C stops what runs; the error of an item lets the others' present items end. */
-        pl_job_abandon(job, PyErr_ExceptionMatches(PyExc_KeyboardInterrupt));
+        /* Ctrl-C, or what a handler raises, stops what runs; the error of an item lets the others' present items end. */
+        pl_job_abandon(job, job->left || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt));
     }
     return list;
 }

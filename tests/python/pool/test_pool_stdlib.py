@@ -246,3 +246,37 @@ def test_connections_are_refused(process_pool):
     one, other = multiprocessing.Pipe()
     with one, other, pytest.raises(PicklingError, match=r"args\[0\].*a connection is a descriptor"):
         process_pool.pipe(lambda end: end.send(5), one)
+
+
+# --- signals -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_that_a_handler_leaves_stops_its_calls(script):
+    script(
+        """
+    import signal
+    import time
+
+    import ergon
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    pool = ergon.ProcessPool(2)
+    pool.map(abs, range(4))
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        pool.map(time.sleep, [600, 600])
+    except Alarm:
+        pass
+    else:
+        raise SystemExit("nothing was raised")
+    assert pool.map(abs, [-1, 2]) == [1, 2]
+    pool.close()
+    pool.join()
+    """
+    )
