@@ -20,9 +20,11 @@ def snapshot():
         if not isinstance(logger, logging.Logger):
             continue
         level = logger.level if logger.level != usual.get(logger.name, logging.NOTSET) else None
-        handlers = [data for data in map(_pickled, list(logger.handlers)) if data is not None]
+        handlers = [_pickled(handler) for handler in list(logger.handlers)]
+        whole = None not in handlers
+        handlers = [data for data in handlers if data is not None]
         if level is not None or handlers or logger.disabled or not logger.propagate:
-            loggers.append((logger.name, level, bool(logger.disabled), bool(logger.propagate), handlers))
+            loggers.append((logger.name, level, bool(logger.disabled), bool(logger.propagate), handlers, whole))
     below = logging.root.manager.disable
     captures = getattr(logging, "_warnings_showwarning", None) is not None
     if not loggers and not below and not captures:
@@ -40,10 +42,10 @@ def _pickled(handler):
     if type(handler).__module__.startswith("_pytest.") or isinstance(handler, logging.NullHandler):
         return None
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-        if not any(handler.stream is stream for stream in streams):
-            return None
     try:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            if not any(handler.stream is stream for stream in streams):
+                return None
         data = _core.dumps(_appending(handler) if isinstance(handler, logging.FileHandler) else handler)
     except Exception:  # it has a connection, a queue, …
         return None
@@ -64,25 +66,101 @@ def _appending(handler):
     return other
 
 
+_wanted: dict = {}  # name of a logger -> (what it is told, its handlers as bytes, True if those are all, they themselves)
+_fresh = False  # it was installed while modules are being imported
+
+
 def install(state):
     """In a worker, when it has imported logging."""
+    global _fresh
     import logging
-
-    from . import _core
 
     loggers, below, captures, names = state
     for number, name in names.items():
         logging.addLevelName(number, name)
-    for name, level, disabled, propagate, handlers in loggers:
-        logger = logging.root if name == logging.root.name else logging.getLogger(name)
-        if level is not None:
-            logger.setLevel(level)
-        logger.disabled, logger.propagate = disabled, propagate
-        for data in handlers:
-            try:
-                logger.addHandler(_core.loads(data))
-            except Exception:  # of a class that is only there, a folder that is gone
-                continue
+    for name, level, disabled, propagate, handlers, whole in loggers:
+        logger, loaded = _logger(name), _loaded(handlers)
+        _wanted[name] = (level, disabled, propagate), handlers, whole, loaded
+        _tell(logger, level, disabled, propagate)
+        logger.handlers[:] = [*logger.handlers, *loaded]
     logging.disable(below)
     if captures:
         logging.captureWarnings(True)
+    _fresh = True
+
+
+def _logger(name):
+    import logging
+
+    return logging.root if name == logging.root.name else logging.getLogger(name)
+
+
+def _tell(logger, level, disabled, propagate):
+    if level is not None:
+        logger.setLevel(level)
+    logger.disabled, logger.propagate = disabled, propagate
+
+
+def _loaded(handlers):
+    from . import _core
+
+    found = []
+    for data in handlers:
+        try:
+            found.append(_core.loads(data))
+        except Exception:  # of a class that is not there (yet), a folder that is gone
+            continue
+    return found
+
+
+def as_it_is():
+    """{name of a logger: (what it is told, its handlers)} before modules are imported."""
+    return {
+        name: ((logger.level, logger.disabled, logger.propagate), list(logger.handlers))
+        for name, logger in ((name, _logger(name)) for name in _wanted)
+    }
+
+
+def settle(before):
+    """Modules were imported that may have told loggers what the program told them at the same occasion: handlers are not there
+    twice."""
+    global _fresh
+    fresh, _fresh = _fresh, False
+    for name, (told, handlers, whole, old) in list(_wanted.items()):
+        logger = _logger(name)
+        if fresh:
+            wanted = old if len(old) == len(handlers) else _loaded(handlers)
+        elif before and name in before:
+            told, wanted = before[name]
+            old = wanted
+        else:
+            continue
+        _tell(logger, *told)
+        made = _without(logger.handlers, old)
+        now = [_own(one, made) for one in wanted]
+        logger.handlers[:] = now if whole else [*now, *_without(made, now)]
+
+
+def _without(handlers, others):
+    return [one for one in handlers if not any(one is other for other in others)]
+
+
+def _own(wanted, made):
+    """The handler that a module has made itself, which it may know, if there is one like the one wanted."""
+    import logging
+
+    def looks(handler):
+        formatter = handler.formatter
+        return (
+            type(handler),
+            handler.level,
+            handler.name,
+            getattr(handler, "stream", None),
+            formatter and (type(formatter), formatter._fmt, formatter.datefmt),
+        )
+
+    if not isinstance(wanted, logging.FileHandler):
+        for one in made:
+            if looks(one) == looks(wanted):
+                return one
+    return wanted

@@ -9,6 +9,7 @@ Only data goes along: not what holds on to something outside of the process (loc
 generators; of those each worker has its own.
 """
 
+import _thread
 import sys
 import types
 
@@ -31,8 +32,12 @@ def snapshot():
     """{name of a module: (what was set, as bytes)}, or None where the program has no modules of its own."""
     found = {}
     for name, module in list(sys.modules.items()):
-        if _whose._is_user(module) and _whose._by_reference(name) is module and module.__name__ == name:
-            found[name] = _pickled(*_collected(name, module))
+        try:
+            own = _whose._is_user(module) and _whose._by_reference(name) is module and module.__name__ == name
+            if own:
+                found[name] = _pickled(*_collected(name, module))
+        except Exception:  # it does not like to be asked: workers have what its import makes
+            continue
     return found or None
 
 
@@ -41,16 +46,27 @@ def _collected(name, module):
     places, values = [], []
     todo = [("", key, value, 0) for key, value in list(vars(module).items())]
     for path, key, value, depth in todo:
-        if key.startswith("__") or isinstance(value, (property, *_whose._DESCRIPTORS)):
+        try:
+            if type(key) is not str or key.startswith("__") or _is_odd(value):
+                continue
+            inner = _inside_of(name, path, key, value)
+            if inner is not None:  # what the module itself has put there: only what is set on it
+                if depth < 4:
+                    todo.extend((_whose._joined(path, key), *item, depth + 1) for item in list(inner.items()))
+            elif _is_data(value):
+                places.append((path, key))
+                values.append(value)
+        except Exception:  # the same
             continue
-        inner = _inside_of(name, path, key, value)
-        if inner is not None:  # what the module itself has put there: only what is set on it
-            if depth < 4:
-                todo.extend((_whose._joined(path, key), *item, depth + 1) for item in list(inner.items()))
-        elif _is_data(value):
-            places.append((path, key))
-            values.append(value)
     return places, values
+
+
+def _is_odd(value):
+    """Nothing that is set, or a stand-in: to ask that for its class, or to pickle it, would be to ask what it stands for."""
+    kind = type(value)
+    if issubclass(kind, (property, *_whose._DESCRIPTORS)):
+        return True
+    return kind not in _whose._ATOMS and any("__class__" in vars(base) for base in kind.__mro__[:-1])
 
 
 def _inside_of(module, path, key, value):
@@ -64,10 +80,16 @@ def _inside_of(module, path, key, value):
 
 
 def _is_data(value):
-    seen, todo = set(), [value]
+    seen, todo, room = set(), [value], LARGEST
     for one in todo:
         kind = type(one)
-        if kind in _whose._ATOMS or id(one) in seen or isinstance(one, (type, types.FunctionType, types.ModuleType)):
+        if kind in (bytes, str, bytearray):
+            room -= len(one)
+        elif kind.__name__ == "ndarray":
+            room -= getattr(one, "nbytes", 0)
+        if room < 0:
+            return False
+        if kind in _whose._ATOMS or id(one) in seen or issubclass(kind, (type, types.FunctionType, types.ModuleType)):
             continue
         seen.add(id(one))
         if len(seen) > _OBJECTS:
@@ -77,7 +99,8 @@ def _is_data(value):
         elif kind is dict:
             todo.extend(each for _, each in zip(range(_ITEMS), list(one.values()), strict=False))
         elif (
-            kind.__module__.partition(".")[0] in _NO_DATA
+            _is_odd(one)
+            or kind.__module__.partition(".")[0] in _NO_DATA
             or _whose._is_random(one)
             or any(hasattr(kind, name) for name in _RESOURCE)
         ):
@@ -142,6 +165,53 @@ class _Finder:
         return None
 
 
+# What a module does to others when it is imported (it puts itself into a table, counts something) it has done to those of the
+# owner before these were looked at: what was set there is set once more when it has been imported, with all it imports itself.
+
+_SMALL = 1 << 20  # bytes of a module's values, for that
+_here = (
+    _thread._local()
+)  # within: {name of a module: (places, pickle of what is wanted there)} while others are imported
+_settled: dict = {}  # name of a module -> (places, what it had there itself, as bytes: None where that is no data or the same)
+
+
+def _note(name, places, data, own):
+    if len(data) <= _SMALL:
+        _settled[name] = places, own if own is not None and len(own) <= _SMALL else None
+        if getattr(_here, "within", None) is not None:
+            _here.within[name] = places, data
+
+
+def _take_back():
+    """Modules have again what they had when they were imported; False: they have."""
+    own = {name: (places, data) for name, (places, data) in _settled.items() if data is not None}
+    return _set_again(own)
+
+
+def _as_they_are():
+    found = {}
+    for name, (places, _) in list(_settled.items()):
+        try:
+            found[name] = places, _core.dumps([_read(name, *place) for place in places])
+        except Exception:  # tasks have put something there that is no data
+            continue
+    return found
+
+
+def _set_again(wanted):
+    """True: something had to be."""
+    changed = False
+    for name, (places, data) in wanted.items():
+        try:
+            now = [_read(name, *place) for place in places]
+            if _core.dumps(now) != data:
+                _set(name, places, now, _core.loads(data))
+                changed = True
+        except Exception:  # as it is, then
+            continue
+    return changed
+
+
 class _Loader:
     """In the place of a module's loader until it has been found."""
 
@@ -157,7 +227,28 @@ class _Loader:
 
     def exec_module(self, module):
         module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
+        if getattr(_here, "within", None) is not None:
+            self._run(module)
+            return
+        before = _as_they_are()
+        logs = sys.modules.get("ergon._logs")
+        logged = logs.as_it_is() if logs else None
+        _here.within = within = {}
+        try:
+            self._run(module)
+        finally:
+            _here.within = None
+            _set_again({**before, **within})
+            if logs := logs or sys.modules.get("ergon._logs"):
+                logs.settle(logged)
+
+    def _run(self, module):
+        try:
+            self._loader.exec_module(module)
+        except Exception:
+            if not _take_back():
+                raise
+            self._loader.exec_module(module)  # what it does to others may not have been done before
         _settle(module.__spec__.name)
 
 
@@ -167,8 +258,11 @@ def _settle(name):
     if name in _pending:
         _late.append(name)
     for each in _late[:]:
-        if each in _late and _apply(each) and each in _late:
-            _late.remove(each)
+        if each in _late and _apply(each):
+            try:
+                _late.remove(each)
+            except ValueError:  # it was done on the way, or by another thread
+                pass
 
 
 _NOTHING = _whose  # what no module has as a value
@@ -183,12 +277,16 @@ def _read(name, path, key):
 
 def _apply(name):
     """True: done; False: to be tried again when another module was imported."""
-    places, data = _pending[name]
+    if (pending := _pending.get(name)) is None:  # another thread has
+        return True
+    places, data = pending
     now = [_read(name, *place) for place in places]
+    own = None
     try:
-        same = _core.dumps(now) == data
+        own = _core.dumps(now)
     except Exception:  # something of the module's own cannot be pickled, and was not with its owner
-        same = False
+        pass
+    same = own == data
     if not same:
         try:
             values = _core.loads(data)
@@ -196,6 +294,7 @@ def _apply(name):
             return False
         _set(name, places, now, values)
     _pending.pop(name, None)
+    _note(name, places, data, None if same else own)
     return True
 
 

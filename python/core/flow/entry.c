@@ -76,6 +76,23 @@ void fl_entry_free(struct fl_session *s, struct fl_entry *e) {
     PyMem_Free(e);
 }
 
+/* What a function carries along beside its bytes: the contents of large buffers, and which shared objects. */
+static void add_refs(const struct fl_session *s, const struct pl_fn *fn, struct fl_sig *sig) {
+    if (!fn->offset)
+        return;
+    const struct erg_fn_head *head = erg_table_at(s->core->table, fn->offset);
+    uint32_t n;
+    const struct erg_ref *refs = erg_payload_refs(head->payload, (size_t)head->len, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct erg_ref one;
+        memcpy(&one, (const char *)&refs[i], sizeof one); /* nothing aligns them */
+        if (erg_ref_is_buffer(&one))
+            fl_sig_add_bytes(sig, erg_table_at(s->core->table, one.offset), (size_t)one.len);
+        else
+            fl_sig_add(sig, one.offset);
+    }
+}
+
 /* Arguments, and the bytes of the function: they hold what it sees of globals, cells and defaults. */
 int fl_entry_signature(struct fl_session *s, struct fl_run *run, PyObject *functional,
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -95,6 +112,7 @@ int fl_entry_signature(struct fl_session *s, struct fl_run *run, PyObject *funct
         memcpy(words, fn->callee.digest, sizeof words);
         sig->a ^= words[0];
         sig->b ^= words[1];
+        add_refs(s, fn, sig);
     }
     pl_fn_unref(s->core, fn);
     return 0;

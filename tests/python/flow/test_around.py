@@ -764,3 +764,55 @@ def test_functions_among_arguments_are_not_kept():
     ergon.shutdown()
     gc.collect()
     assert len(alive) <= 2
+
+
+LARGE = """
+import os, sys, threading, time
+from ergon import functional, schedule
+
+def factory(data):
+    @functional
+    def first(marker):
+        if marker:
+            open(marker, "w").close()
+        time.sleep(0.05)
+        return data[0]
+    return first
+
+@functional
+def slow(gate):
+    until = time.monotonic() + 20
+    while gate and not os.path.exists(gate) and time.monotonic() < until:
+        time.sleep(0.01)
+
+@schedule
+def run(first, marker, gate):
+    slow(gate)
+    return first(marker)
+
+data, marker, gate = bytearray(100_000), sys.argv[1], sys.argv[2]
+first = factory(data)
+print(run(first, "", ""), run(first, "", ""))
+
+def change():
+    until = time.monotonic() + 10
+    while not os.path.exists(marker) and time.monotonic() < until:
+        time.sleep(0.01)
+    data[0] = 5
+    open(gate, "w").close()
+
+other = threading.Thread(target=change)
+other.start()
+print(run(first, marker, gate))
+other.join()
+"""
+
+
+def test_large_buffers_in_functions_count(tmp_path):
+    """What was run ahead of with other contents is not taken for the call."""
+    script = tmp_path / "program.py"
+    script.write_text(LARGE)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "marker", tmp_path / "gate"], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["0", "0", "5"], done.stderr

@@ -208,3 +208,101 @@ def test_closures_are_new_in_every_chunk(program):
             print(pool.map(make(), range(3), chunksize=1))
     """)
     assert out == ["[(1, 1), (1, 1), (1, 1)]"] and err == []
+
+
+def test_odd_things_in_modules_stay_there(program):
+    out, _ = program("""
+        import sys, types, ergon, conf
+        class Lies:
+            @property
+            def __class__(self):
+                raise RuntimeError("not set up")
+        class Lazy(types.ModuleType):
+            def __getattr__(self, name):
+                raise ImportError(name)
+        class Shy(types.ModuleType):
+            def __getattribute__(self, name):
+                raise ValueError(name)
+        class Meta(type):
+            def __getattribute__(cls, name):
+                raise RuntimeError(name)
+        class Nowhere:
+            pass
+        Nowhere.__module__ = 5
+        sys.modules.update(lazy=Lazy("lazy"), shy=Shy("shy"), nothing=None, number=5)
+        vars(conf)[5] = 6
+        conf.LIES, conf.INSIDE, conf.META, conf.NOWHERE = Lies(), [Lies()], Meta("K", (), {}), Nowhere()
+        conf.SIZE = 4
+        if __name__ == "__main__":
+            with ergon.ProcessPool(1) as pool:
+                print(pool.submit(conf.state).result()[-1])
+    """)
+    assert out == ["4"]
+
+
+IMPORTED = {
+    "table": """
+        NAMES, TEXTS, COUNT = [], {}, 0
+        def add(name):
+            global COUNT
+            NAMES.append(name)
+            COUNT += 1
+        def once(name):
+            if name in TEXTS:
+                raise ValueError("twice: " + name)
+            TEXTS[name] = "text"
+        def seen():
+            return NAMES, TEXTS, COUNT
+    """,
+    "adds": "import table\ntable.add('a')\ndef work():\n    return table.seen()",
+    "adds_once": "import table\ntable.once('b')\ndef work():\n    return table.seen()",
+    "logs": """
+        import logging, sys
+        class Own(logging.StreamHandler):
+            def emit(self, record):
+                print("own", record.getMessage(), flush=True)
+        log = logging.getLogger("logs")
+        log.setLevel("INFO")
+        log.addHandler(logging.StreamHandler(sys.stdout))
+        def work():
+            log.info("info")
+            logging.getLogger("other").warning("warning")
+    """,
+}
+
+
+def test_what_imports_do_to_other_modules_is_not_done_twice(program, tmp_path):
+    for name, text in IMPORTED.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    out, _ = program("""
+        import ergon, adds, adds_once, table
+        def late():
+            import table
+            table.NAMES.append("mine")
+            import adds, adds_once
+            return adds.work()
+        if __name__ == "__main__":
+            for work in (adds.work, adds_once.work, table.seen, late):
+                with ergon.ProcessPool(1) as pool:
+                    print(pool.submit(work).result())
+    """)
+    usual = "(['a'], {'b': 'text'}, 1)"
+    assert out == [usual, usual, usual, "(['a', 'mine'], {'b': 'text'}, 1)"]
+
+
+def test_handlers_that_modules_add_when_imported_are_there_once(program, tmp_path):
+    (tmp_path / "logs.py").write_text(textwrap.dedent(IMPORTED["logs"]))
+    out, _ = program("""
+        import logging, ergon, logs
+        logging.getLogger("other").addHandler(logs.Own())
+        def late():
+            import logging
+            logging.getLogger("other").warning("before")
+            import logs
+            logs.work()
+        if __name__ == "__main__":
+            for work in (logs.work, late):
+                with ergon.ProcessPool(1) as pool:
+                    pool.submit(work).result()
+    """)
+    assert out == ["info", "own warning", "own before", "info", "own warning"]
