@@ -178,18 +178,29 @@ static PyObject *own_attributes(struct wrapper *w) {
     return found ? found : Py_NewRef(Py_None);
 }
 
-/* By name where that leads back here, else with the function. */
-static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
-    (void)none;
+/* What the dotted name leads to from the module: new reference or NULL with an exception. */
+static PyObject *find_dotted(PyObject *module, PyObject *name) {
+    PyObject *dot = PyUnicode_FromString("."), *parts = dot ? PyUnicode_Split(name, dot, -1) : NULL;
+    PyObject *found = parts ? Py_NewRef(module) : NULL;
+    for (Py_ssize_t i = 0; found && i < PyList_GET_SIZE(parts); i++)
+        Py_SETREF(found, PyObject_GetAttr(found, PyList_GET_ITEM(parts, i)));
+    Py_XDECREF(dot);
+    Py_XDECREF(parts);
+    return found;
+}
+
+/* By name where that leads back here, else with the function. by_value: so are those of the main program. */
+static PyObject *reduce(PyObject *self, int by_value) {
     PyObject *module = PyObject_GetAttrString(self, "__module__"),
              *name = PyObject_GetAttrString(self, "__qualname__");
     PyObject *m = module && PyUnicode_Check(module) ? PyImport_GetModule(module) : NULL;
-    PyObject *found = m && name && PyUnicode_Check(name) ? PyObject_GetAttr(m, name) : NULL,
-             *r = NULL;
+    PyObject *found = NULL, *r = NULL;
+    if (m && name && PyUnicode_Check(name))
+        found = by_value ? PyObject_GetAttr(m, name) : find_dotted(m, name);
     PyErr_Clear();
     int main = module && PyUnicode_Check(module) &&
                PyUnicode_CompareWithASCIIString(module, "__main__") == 0;
-    if (found == self && !main)
+    if (found == self && !(main && by_value))
         r = Py_NewRef(name);
     else
         r = Py_BuildValue("(O(O)N)", (PyObject *)Py_TYPE(self), ((struct wrapper *)self)->function,
@@ -199,6 +210,16 @@ static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
     Py_XDECREF(m);
     Py_XDECREF(found);
     return r;
+}
+
+static PyObject *wrapper_reduce(PyObject *self, PyObject *none) {
+    (void)none;
+    return reduce(self, 0);
+}
+
+static PyObject *wrapper_by_value(PyObject *self, PyObject *none) {
+    (void)none;
+    return reduce(self, 1);
 }
 
 static int is_functional(PyObject *self) {
@@ -266,6 +287,7 @@ static PyMemberDef schedule_members[] = {
 };
 static PyMethodDef methods[] = {
     {"__reduce__", CORE_METHOD(wrapper_reduce), METH_NOARGS, NULL},
+    {"_by_value", CORE_METHOD(wrapper_by_value), METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef getset[] = {

@@ -491,6 +491,12 @@ static PyObject *array_content(PyObject *obj) {
     return value;
 }
 
+/* What @functional and @schedule make: the standard library's pickle takes those of the main program by name, as functions. */
+static int is_decorated(PyTypeObject *type) {
+    return strcmp(type->tp_name, "ergon._core.Functional") == 0 ||
+           strcmp(type->tp_name, "ergon._core.Schedule") == 0;
+}
+
 static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
     PyTypeObject *type = Py_TYPE(obj);
     if (p->flags & PK_CANONICAL && is_numpy_array(type)) {
@@ -505,7 +511,9 @@ static PyObject *reduction(struct pickler *p, PyObject *obj, int how) {
         if (value || PyErr_Occurred())
             return value;
     }
-    PyObject *value = call_reduce(p, obj, how);
+    PyObject *value = !(p->flags & PK_BYREF) && is_decorated(type)
+                          ? PyObject_CallMethod(obj, "_by_value", NULL)
+                          : call_reduce(p, obj, how);
     return value ? value : second_try(p, obj);
 }
 

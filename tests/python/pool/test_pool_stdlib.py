@@ -280,3 +280,44 @@ def test_a_map_that_a_handler_leaves_stops_its_calls(script):
     pool.join()
     """
     )
+
+
+def test_decorated_functions_are_pickled_by_name(script):
+    script(
+        """
+    import multiprocessing
+    import os
+    import pickle
+    import sys
+
+    import ergon
+    import ergon.aliases
+
+    sys.path.insert(0, os.path.dirname(ergon.aliases.__file__))
+    import dill
+
+    @ergon.functional
+    def double(x):
+        return x * 2
+
+    @ergon.schedule
+    def doubles(n):
+        return [double(i) for i in range(n)]
+
+    class Twice:
+        @ergon.schedule
+        def method(self, n):
+            return [double(i) for i in range(n)]
+
+    for one in double, doubles, Twice.method:
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            assert pickle.loads(pickle.dumps(one, protocol)) is one
+    assert pickle.loads(pickle.dumps(Twice().method))(2) == [0, 2]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert (pool.map(doubles, [3]), pool.map(double, [4])) == ([[0, 2, 4]], [8])
+    # With their code, where they go to others.
+    assert len(ergon.dumps(double)) > 100 < len(dill.dumps(double))
+    with ergon.ProcessPool(1) as pool:
+        assert (pool.map(doubles, [3]), pool.map(double, [4])) == ([[0, 2, 4]], [8])
+    """
+    )

@@ -10,6 +10,7 @@ import weakref
 from pickle import PicklingError
 from pickle import _Pickler as StockPickler
 
+from ergon import _core
 from ergon.pickle import pointers
 
 from . import _create as make
@@ -211,6 +212,15 @@ if capsules:
         name = capsules.name(obj)
         args = (capsules.pointer(obj, name), name, capsules.context(obj), capsules.destructor(obj))
         pickler.save_reduce(make._create_capsule, args, obj=obj)
+
+
+@saves(_core.Functional, _core.Schedule)
+def save_decorated(pickler, obj):
+    reduced = obj._by_value()
+    if isinstance(reduced, str):
+        pickler.save_global(obj, reduced)
+    else:
+        pickler.save_reduce(*reduced, obj=obj)
 
 
 # --- NumPy ----------------------------------------------------------------------------------------------------------------------------
