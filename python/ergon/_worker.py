@@ -293,7 +293,7 @@ def keep(space, small):
     if not isinstance(module, str):
         return
     for name, value in list(space.items()):
-        if name.startswith("__") or type(value) in _whose._ATOMS or isinstance(value, _CODE):
+        if name.startswith("__") or type(value) in _whose._ATOMS or issubclass(type(value), _CODE):
             continue
         if not small and not _whose._is_random(value):
             continue

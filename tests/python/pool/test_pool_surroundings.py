@@ -306,3 +306,26 @@ def test_handlers_that_modules_add_when_imported_are_there_once(program, tmp_pat
                     pool.submit(work).result()
     """)
     assert out == ["info", "own warning", "own before", "info", "own warning"]
+
+
+def test_stand_ins_among_globals_are_not_asked_for_their_class(program, tmp_path):
+    (tmp_path / "standing.py").write_text(
+        "class StandIn:\n"
+        "    @property\n"
+        "    def __class__(self):\n"
+        "        raise RuntimeError('not set up')\n"
+        "    def __reduce_ex__(self, protocol):\n"
+        "        return StandIn, ()\n"
+        "    def __len__(self):\n"
+        "        return 3\n"
+    )
+    out, _ = program("""
+        import ergon, standing
+        it = standing.StandIn()
+        def work(x):
+            return len(it) + x
+        if __name__ == "__main__":
+            with ergon.ProcessPool(1) as pool:
+                print(pool.submit(work, 1).result())
+    """)
+    assert out == ["4"]
