@@ -114,6 +114,24 @@ def _what_a_process_keeps():
     _shutdown()
 
 
+_ending = pytest.StashKey[pytest.Item]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    item.session.stash[_ending] = item
+
+
+def _let_go(session: pytest.Session) -> None:
+    """pytest keeps what a module's last test was given, and what the last failure came through, beyond the module's end: a pool in it
+    would keep its table."""
+    item = session.stash.get(_ending, None)
+    if getattr(item, "funcargs", None):
+        item.funcargs.clear()
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_left_behind(request: pytest.FixtureRequest):
     import ergon  # noqa: F401  what importing opens is not a leak
@@ -121,6 +139,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest):
     _shutdown()
     before = leaks.Snapshot(_folder)
     yield
+    _let_go(request.session)
     if not request.node.get_closest_marker("keeps_pools"):
         _shutdown()
     found = before.leaks()
