@@ -34,6 +34,7 @@ int pl_worker_init(struct pl_worker *worker, struct pool_state *state) {
 }
 
 void pl_worker_fini(struct pl_worker *worker) {
+    Py_CLEAR(worker->stale);
     Py_CLEAR(worker->functions);
     Py_CLEAR(worker->objects);
     Py_CLEAR(worker->interrupted);
@@ -48,6 +49,7 @@ void pl_worker_fini(struct pl_worker *worker) {
 PyObject *pl_worker_function(struct pl_worker *worker, uint64_t offset, struct pl_reader *reader,
                              int *fresh) {
     struct erg_fn_head *head = erg_table_at(worker->core->table, offset);
+    Py_CLEAR(worker->stale);
     *fresh = 0;
     reader->keep = NULL;
     if (head->uid == worker->last_uid && worker->last_function)
@@ -438,6 +440,8 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
         Py_DECREF(function);
     PyObject *args = pl_reader_load(args_reader);
     PyObject *result = NULL;
+    if (fresh && !(record->timeout_ns & ERG_TIMEOUT_HELD)) /* as in worker_chunk.c */
+        __atomic_store_n(&record->start_ns, erg_clock_ns(), __ATOMIC_RELEASE);
     clock_begin(record);
     if (args && flags & PL_IS_SINGLE)
         result = PyObject_CallOneArg(function, args);
@@ -451,7 +455,10 @@ static PyObject *call_by_value(struct pl_worker *worker, struct erg_record *reco
     else if (!args && flags & PL_IS_FUNCTIONAL)
         result = functional_declined(worker);
     Py_XDECREF(args);
-    Py_DECREF(function);
+    if (fresh && !fn_reader->keep && !(flags & PL_IS_FUNCTIONAL))
+        Py_XSETREF(worker->stale, function);
+    else
+        Py_DECREF(function);
     return result;
 }
 
@@ -636,6 +643,7 @@ static int op_run(void *ctx, struct erg_member *member, uint32_t index) {
 
 static void op_idle_enter(void *ctx) {
     struct pl_worker *worker = ctx;
+    Py_CLEAR(worker->stale);
     drop_dead_objects(worker, 0);
     worker->saved = PyEval_SaveThread();
 }

@@ -13,6 +13,7 @@ struct pl_worker {
     PyObject *functions; /* uid -> callable */
     uint64_t last_uid;
     uint64_t path_seen;      /* pl_fn_head.path applied last */
+    PyObject *stale;         /* of the chunk before, yet to be freed; strong */
     PyObject *last_function; /* borrowed from functions */
     PyObject *objects;       /* offset of a shared object -> (the object, what keeps its memory) */
     PyObject *interrupted;   /* ergon.errors.TaskInterrupted */

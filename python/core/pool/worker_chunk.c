@@ -179,9 +179,13 @@ enum erg_outcome pl_worker_run_chunk(struct pl_worker *worker, uint32_t index,
     enum erg_outcome outcome = ERG_OUT_OK;
     if (function) {
         Py_INCREF(function); /* a nested task may clear the cache */
+        if (fresh) /* chunks are as long as their items take, not what it took to load: or they would be of one item each */
+            __atomic_store_n(&record->start_ns, erg_clock_ns(), __ATOMIC_RELEASE);
         outcome = run_items(&s, function, bytes, record->args.len);
         Py_DECREF(function);
-        if (fresh)
+        if (fresh && !fn_reader.keep) /* nor to free */
+            Py_XSETREF(worker->stale, function);
+        else if (fresh)
             Py_DECREF(function);
     } else if (!pl_worker_interrupted(worker, record, &outcome)) {
         /* The function did not load: that is every item's error. */

@@ -329,3 +329,17 @@ def test_stand_ins_among_globals_are_not_asked_for_their_class(program, tmp_path
                 print(pool.submit(work, 1).result())
     """)
     assert out == ["4"]
+
+
+def test_what_loading_a_function_takes_makes_no_small_chunks(program):
+    """A large global is loaded with every chunk: as many items go with it as if it were not there."""
+    out, err = program("""
+        import ergon
+        table = {i: str(i) for i in range(100_000)}
+        def look(i):
+            return table[i]
+        with ergon.ProcessPool(1) as pool, ergon.trace.record("trace.json"):
+            assert pool.map(look, range(1000)) == [str(i) for i in range(1000)]
+            print(len(ergon.trace.events()) < 60)
+    """)
+    assert out == ["True"] and err == []
