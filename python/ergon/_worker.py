@@ -97,6 +97,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=
     import os
 
     from . import _core, _inherited, _logs, _modules
+    from ._felt import _umask
 
     main = sys.modules.get("__main__")
     surroundings = keeps and not elsewhere
@@ -114,6 +115,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=
             "cwd": cwd,
             "environ": None if elsewhere else dict(os.environ),
             "main": {k: getattr(main, k) for k in ("__file__", "__doc__") if isinstance(getattr(main, k, None), str)},
+            "umask": None if elsewhere else _umask(),
             "recursion": sys.getrecursionlimit(),
             "distutils": any(map(_is_setuptools, sys.meta_path)),
             "keeps": keeps,
@@ -210,8 +212,15 @@ def _setup_process(m):
         except OSError:
             pass
     if not _elsewhere and dict(os.environ) != m["environ"]:
+        zone = os.environ.get("TZ")
         os.environ.clear()
         os.environ.update(m["environ"])
+        if zone != os.environ.get("TZ"):
+            import time
+
+            time.tzset()
+    if m["umask"] is not None:
+        os.umask(m["umask"])
     if sys.flags.no_site:
         import site
 

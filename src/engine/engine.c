@@ -121,6 +121,7 @@ static void look(struct erg_engine *e) {
         return;
     }
     erg_tend_all(e);
+    erg_nursery_tidy(e);
     int64_t due = NEVER;
     now = (int64_t)erg_clock_ns();
     for (struct erg_zygote *z = e->zygotes; z; z = z->next) {

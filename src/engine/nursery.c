@@ -6,7 +6,10 @@
  *
  * A zygote is started when a worker process is needed and there is none. Orders may be sent before it is ready:
  * they wait in the socket. When it goes, workers that were ordered and not confirmed are in limbo if it had been ready
- * (they may exist: see crew.c), and failed to start otherwise. */
+ * (they may exist: see crew.c), and failed to start otherwise.
+ *
+ * What it inherits is what its workers have: rights, limits, processors, urgency. A pool that is opened when the program has
+ * other ones than a zygote began with gets another zygote; the old one ends with the last pool that has it. */
 #include "engine/private.h"
 #include "launch/zygote.h"
 #include "launch/zygote_msg.h"
@@ -24,10 +27,14 @@
 #define ANSWER_LIMIT_NS (120 * SECOND) /* for an order, the start of the zygote included */
 #define STOPPED_PROBES_MAX 30
 
-struct erg_zygote *erg_nursery_get(struct erg_engine *e, const struct erg_runtime *runtime) {
-    for (struct erg_zygote *z = e->zygotes; z; z = z->next)
-        if (z->runtime == runtime)
-            return z;
+static int is_used(const struct erg_zygote *z) {
+    for (const struct erg_pool *p = z->engine->pools; p; p = p->next)
+        if (p->zygote == z && p->state != P_DOWN) /* one that is restarted asks for it anew */
+            return 1;
+    return 0;
+}
+
+static struct erg_zygote *new_zygote(struct erg_engine *e, const struct erg_runtime *runtime) {
     struct erg_zygote *z = calloc(1, sizeof *z);
     if (!z)
         return NULL;
@@ -37,6 +44,32 @@ struct erg_zygote *erg_nursery_get(struct erg_engine *e, const struct erg_runtim
     z->next = e->zygotes;
     e->zygotes = z;
     return z;
+}
+
+struct erg_zygote *erg_nursery_get(struct erg_engine *e, const struct erg_runtime *runtime) {
+    struct erg_standing standing;
+    struct erg_zygote *found = NULL, *unused = NULL;
+    erg_standing_read(&standing);
+    for (struct erg_zygote *z = e->zygotes; z; z = z->next) {
+        if (z->runtime != runtime)
+            continue;
+        z->outdated = !erg_standing_same(&z->standing, &standing);
+        if (!z->outdated && (z->sock || z->state == Z_NONE))
+            found = z;
+        else if (z->state == Z_NONE && !is_used(z))
+            unused = z;
+    }
+    if (!found && !(found = unused ? unused : new_zygote(e, runtime)))
+        return NULL;
+    found->standing = standing;
+    found->outdated = 0;
+    return found;
+}
+
+void erg_nursery_tidy(struct erg_engine *e) {
+    for (struct erg_zygote *z = e->zygotes; z; z = z->next)
+        if (z->outdated && !is_used(z))
+            erg_nursery_goodbye(z);
 }
 
 int erg_nursery_gone(const struct erg_zygote *z) {
@@ -173,10 +206,37 @@ static void greet(struct erg_zygote *z) {
     erg_zmsg_send(erg_watch_fd(z->sock), &hello, fds, 2, MSG_DONTWAIT);
 }
 
+struct errand {
+    struct erg_zygote *zygote;
+    struct erg_error *err;
+    int rc;
+};
+
+static void *spawn_as(void *arg) {
+    struct errand *errand = arg;
+    struct erg_zygote *z = errand->zygote;
+    erg_standing_take(&z->standing.thread);
+    errand->rc = erg_spawn(z->runtime->zygote_argv, &z->process, errand->err);
+    return NULL;
+}
+
+/* It inherits from the thread that starts it; this one goes on as it is. */
+static int spawn(struct erg_zygote *z, struct erg_error *err) {
+    struct errand errand = {.zygote = z, .err = err};
+    struct erg_standing own;
+    pthread_t thread;
+    erg_standing_read(&own);
+    if (erg_standing_thread_same(&own.thread, &z->standing.thread) ||
+        pthread_create(&thread, NULL, spawn_as, &errand) != 0)
+        return erg_spawn(z->runtime->zygote_argv, &z->process, err);
+    pthread_join(thread, NULL);
+    return errand.rc;
+}
+
 static int start(struct erg_zygote *z, struct erg_error *err) {
     struct erg_engine *e = z->engine;
     z->failure.text[0] = '\0';
-    int rc = erg_spawn(z->runtime->zygote_argv, &z->process, err);
+    int rc = spawn(z, err);
     if (rc != 0)
         return rc;
     z->state = Z_STARTING;

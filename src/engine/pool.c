@@ -533,6 +533,9 @@ int erg_pool_restart(struct erg_pool *p, const void *init, size_t init_len, stru
         leave(p, 0);
         return rc;
     }
+    struct erg_zygote *zygote = p->zygote ? erg_nursery_get(p->engine, p->runtime) : NULL;
+    if (zygote)
+        p->zygote = zygote;
     atomic_store(&p->table->header->closed, 0);
     atomic_store(&p->gate, 0);
     p->broken = p->places_broken = p->places_were_up = p->threads_failed = 0;
@@ -576,6 +579,7 @@ void erg_pool_free(struct erg_pool *p) {
         }
     erg_threads_leave_behind(p);
     pthread_mutex_unlock(&e->lock);
+    erg_engine_ring(e);
     release(p);
 }
 

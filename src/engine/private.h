@@ -22,6 +22,7 @@
 #include "engine/remote.h"
 #include "engine/watch.h"
 #include "launch/spawn.h"
+#include "os/standing.h"
 #include "sched/sched.h"
 #include "table/member.h"
 #include "table/table.h"
@@ -55,12 +56,15 @@ struct erg_engine {
     struct erg_fork_entry forks;
 };
 
-/* A zygote: one for every runtime that was ever asked for a worker process. */
+/* A zygote: one for every runtime that was ever asked for a worker process, and for every standing (os/standing.h) that
+ * the program had when it opened a pool that is still there. */
 enum zygote_state { Z_NONE, Z_STARTING, Z_READY };
 
 struct erg_zygote {
     struct erg_engine *engine;
     const struct erg_runtime *runtime;
+    struct erg_standing standing; /* of the program, when its first pool was opened */
+    int outdated; /* the program has changed its own since: the next pool gets another */
     enum zygote_state state;
     struct erg_spawned process;
     struct erg_watch *sock, *life;
@@ -197,7 +201,10 @@ void erg_engine_look(
     struct erg_engine *e); /* loop thread, lock not held: what follows every event */
 
 /* nursery.c: loop thread, lock held */
+/* Any thread, lock held: for a pool that this thread opens. Its workers have what a child of the thread would have. */
 struct erg_zygote *erg_nursery_get(struct erg_engine *e, const struct erg_runtime *runtime);
+/* Says goodbye to those that no pool has and none will get. */
+void erg_nursery_tidy(struct erg_engine *e);
 /* 0: ordered; ERG_EAGAIN: later; else the worker cannot be started, *err says why. */
 int erg_nursery_order(struct erg_zygote *z, struct worker *w, struct erg_error *err);
 int64_t erg_nursery_probe(struct erg_zygote *z, int64_t now); /* returns when to look again */
