@@ -42,6 +42,14 @@ def _bytes(value):
         return None
 
 
+def _content(value):
+    """Names the value, whatever of its parts are one object, and however arrays lie in memory; None where that is not known."""
+    try:
+        return _core.digest(value)
+    except Exception:
+        return _bytes(value)
+
+
 def _place(function):
     function = getattr(function, "__wrapped__", function)
     code = getattr(function, "__code__", None)
@@ -93,7 +101,7 @@ def _outcome(function, args, kwargs):
 def _same(a, b):
     if a[0] != b[0]:
         return False
-    return a[1] == b[1] if a[0] == "exception" else _bytes(a[1]) == _bytes(b[1])
+    return a[1] == b[1] if a[0] == "exception" else _content(a[1]) == _content(b[1])
 
 
 _seen: dict[int, dict] = {}  # functional -> its globals as they were first
@@ -129,7 +137,7 @@ def _watch(functional, args, kwargs):
 
 
 def _call(functional, before, result, error):
-    outcome = _bytes(result) if error is None else (type(error).__qualname__, repr(error.args))
+    outcome = _content(result) if error is None else (type(error).__qualname__, repr(error.args))
     return _place(functional), _name(functional), before, outcome
 
 
@@ -162,10 +170,10 @@ class _Child:
 def _came(result, error, kind):
     """What came of it, as plain data. kind: of what there is without an exception, "result" or "item"."""
     if isinstance(error, StopIteration) and kind == "item":
-        return "end with", _bytes(error.value), repr(error.value)[:200]
+        return "end with", _content(error.value), repr(error.value)[:200]
     if error is not None:
         return "exception", (type(error).__qualname__, repr(error.args)), repr(error)[:200]
-    return kind, _bytes(result), repr(result)[:200]
+    return kind, _content(result), repr(result)[:200]
 
 
 def _run(work, arguments, onward, kind="result"):
@@ -177,7 +185,7 @@ def _run(work, arguments, onward, kind="result"):
             result = work()
         except BaseException as raised:
             error = raised
-    return (_came(result, error, kind), _bytes(arguments), "".join(recorder.parts)), result, error
+    return (_came(result, error, kind), _content(arguments), "".join(recorder.parts)), result, error
 
 
 def _fork(work):
@@ -343,7 +351,7 @@ def _alone(function, arguments):
             result = asyncio.run(limited())
         except BaseException as raised:
             error = raised
-    return None if limit.expired() else (_came(result, error, "result"), _bytes(arguments), "")
+    return None if limit.expired() else (_came(result, error, "result"), _content(arguments), "")
 
 
 async def _coroutine(function, inner, arguments):
@@ -359,7 +367,7 @@ async def _coroutine(function, inner, arguments):
         error = raised
     finally:
         _inside_coroutine.reset(token)
-    after = _came(result, error, "result"), _bytes(arguments), ""
+    after = _came(result, error, "result"), _content(arguments), ""
     if isinstance(error, asyncio.CancelledError):  # by who awaits it: there is nothing to compare
         os.kill(copy[0], signal.SIGKILL)
     found = await asyncio.get_running_loop().run_in_executor(None, _received, *copy)

@@ -120,7 +120,7 @@ def message(initializer=None, initargs=(), elsewhere=False, modules=None, keeps=
             "distutils": any(map(_is_setuptools, sys.meta_path)),
             "keeps": keeps,
             "state": _modules.snapshot() if surroundings else None,
-            "logs": _logs.snapshot() if surroundings else None,
+            "logs": None if elsewhere else _logs.snapshot(),
             "inherited": None if elsewhere else _inherited.snapshot(),
             # bytes of their own: they may name modules only the path above leads to
             "initializer": initializer and _core.dumps((initializer, tuple(initargs))),
@@ -289,6 +289,7 @@ def setup(data):
 
 
 _set: dict = {}  # module -> {name: what an initializer bound it to}
+_set_in: list = []  # (class, or name of a function, {attribute: what an initializer set it to})
 _kept: dict = {}  # (module, name) -> (digest of what travelled, what that is by now)
 
 
@@ -306,17 +307,33 @@ def keep(space, small):
             continue
         if not small and not _whose._is_random(value):
             continue
+        known = _kept.get((module, name))
+        if known is not None and known[1] is value:  # of another function of the same stream
+            continue
         try:
             digest = _core.digest(value, size=16)
         except Exception:  # S112  (nothing says whether it is the same)
             continue
-        known = _kept.get((module, name))
         if known is not None and known[0] == digest:
             space[name] = known[1]
         else:
             _kept[module, name] = digest, value
     if module in _set:
         space.update(_set[module])
+    for owner, changed in _set_in:
+        if type(owner) is str:
+            owner = space.get(owner)  # a function: each stream makes it anew
+        if isinstance(owner, _CODE):
+            _restore(owner, changed)
+
+
+def _restore(owner, changed):
+    for name, value in changed.items():
+        if vars(owner).get(name, changed) is not value:
+            try:
+                setattr(owner, name, value)
+            except Exception:  # a metaclass that minds  # noqa: S112
+                continue
 
 
 _CODE: tuple = (type, type(keep), type(sys), type(len))  # what nobody changes by using it
@@ -331,10 +348,28 @@ def initialize(data):
     space = _globals_of(function)
     keep(space, True)
     before = dict(space)
+    owners = [(owner, dict(vars(owner))) for owner in _owners(function, space)]
     function(*args)
-    changed = {name: value for name, value in space.items() if name not in before or before[name] is not value}
+    changed = _changed(before, space)
     if changed and isinstance(space.get("__name__"), str):
         _set.setdefault(space["__name__"], {}).update(changed)
+    for owner, was in owners:
+        changed = _changed(was, vars(owner))
+        if changed:
+            _set_in.append((owner if isinstance(owner, type) else owner.__name__, changed))
+
+
+def _changed(before, after):
+    return {name: value for name, value in after.items() if name not in before or before[name] is not value}
+
+
+def _owners(function, space):
+    """Classes and functions of the program's own that an initializer may set attributes of."""
+    found = list(space.values())
+    itself = getattr(function, "__self__", None)
+    found += [itself, type(itself)]
+    name = space.get("__name__")
+    return [one for one in found if issubclass(type(one), (type, type(keep))) and one.__module__ == name]
 
 
 def _globals_of(function):

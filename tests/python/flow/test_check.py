@@ -292,3 +292,26 @@ def test_the_example_runs(tmp_path):
         ["southern", "1.800"],
     ]
     assert "north: steep in round 0" in text
+
+
+def test_what_is_the_same_is_not_reported(tmp_path):
+    """Arrays in containers: that some came from a worker, and share less than they would here, is no difference."""
+    import pytest
+
+    pytest.importorskip("numpy")
+    (tmp_path / "program.py").write_text(
+        "import ergon, numpy as np\n"
+        "@ergon.functional\ndef twice(x):\n    return x * 2\n"
+        "@ergon.functional\ndef masked(x):\n    return [np.ma.array(x, mask=[0, 1, 0])] * 2\n"
+        "@ergon.schedule\ndef main(x):\n    return [twice(x), twice(x + 1)], {'a': twice(x)}, masked(x)\n"
+        "main(np.arange(3))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ, ERGON_CHECK="1"),
+    )
+    assert done.stderr == ""

@@ -343,3 +343,65 @@ def test_what_loading_a_function_takes_makes_no_small_chunks(program):
             print(len(ergon.trace.events()) < 60)
     """)
     assert out == ["True"] and err == []
+
+
+def test_globals_that_decorated_functions_and_methods_use(program):
+    out, err = program("""
+        import ergon, functools, random
+        generator, seen = random.Random(5), []
+        def decorated(function):
+            @functools.wraps(function)
+            def inner(*args):
+                return function(*args)
+            return inner
+        @decorated
+        def draw(i):
+            return generator.random()
+        class Worker:
+            def run(self, i):
+                seen.append(i)
+                return len(seen)
+            def __call__(self, i):
+                return generator.random()
+            @classmethod
+            def of_class(cls, i):
+                return generator.random()
+        def apply(function, i):
+            return function(i)
+        for function in (draw, Worker(), Worker.of_class, functools.partial(apply, draw), lambda i: draw(i)):
+            own = random.Random(5)
+            with ergon.ProcessPool(1) as pool:
+                drawn = pool.map(function, range(10), chunksize=1) + [pool.pipe(function, 0)]
+                assert drawn == [own.random() for _ in range(11)], (function, drawn)
+        with ergon.ProcessPool(1) as pool:
+            print(pool.map(Worker().run, range(3), chunksize=1), pool.map(Worker().run, range(3), chunksize=1))
+    """)
+    assert out == ["[1, 2, 3] [4, 5, 6]"] and err == []
+
+
+def test_attributes_that_an_initializer_sets(program):
+    out, err = program("""
+        import ergon
+        class Model:
+            weights = None
+            @classmethod
+            def load(cls, weights):
+                cls.weights = weights
+            def use(self, i):
+                return self.weights
+        class Other:
+            extra = "no"
+        def begin():
+            Model.load(5)
+            Other.extra = "set"
+            push.flag = 1
+        def push(i):
+            return getattr(push, "flag", 0), Other.extra, Model.weights
+        def use(i):
+            return Model().use(i)
+        for initializer, args in ((begin, ()), (Model.load, (5,))):
+            with ergon.ProcessPool(1, initializer=initializer, initargs=args) as pool:
+                print(pool.map(use, range(2)), pool.map(Model().use, range(2)), pool.pipe(push, 0), pool.pipe(use, 0))
+    """)
+    assert err == []
+    assert out == ["[5, 5] [5, 5] (1, 'set', 5) 5", "[5, 5] [5, 5] (0, 'no', 5) 5"]
