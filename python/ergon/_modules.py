@@ -5,8 +5,8 @@ attribute of a class, a function in another one's place) would be missing. It go
 they are then, as a fork would have them. A worker compares them with its own when it has imported the module, and sets
 those that differ.
 
-Only data goes along: not what holds on to something outside of the process (locks, files, connections), nor random number
-generators; of those each worker has its own.
+Only data goes along: not what holds on to something outside of the process (locks, files, connections), nor the standard
+random number generators; of those each worker has its own.
 """
 
 import _thread
@@ -20,10 +20,9 @@ __all__ = ["install", "snapshot"]
 LARGEST = 64 << 20  # bytes of a module's values
 _ITEMS = 1_000  # looked at in a list, tuple, set or dict
 _OBJECTS = 20_000  # looked at in a value
-_RESOURCE = ("__enter__", "__aenter__", "__del__", "close", "fileno", "acquire")  # who has one of these is no data
-_NO_DATA = frozenset(
-    {"weakref", "_weakref", "threading", "_thread", "multiprocessing", "asyncio", "_asyncio", "contextvars"}
-)
+_RESOURCE = ("__del__", "fileno")  # who has one of these is no data
+_LOCK = ("__aenter__", "acquire", "release")  # the same if it is a value of its own, and not in a container with others
+_NO_DATA = frozenset({"weakref", "_weakref", "multiprocessing", "asyncio", "_asyncio", "contextvars", "subprocess"})
 
 # --- here: what travels ---------------------------------------------------------------------------------------------
 
@@ -81,6 +80,8 @@ def _inside_of(module, path, key, value):
 
 def _is_data(value):
     seen, todo, room = set(), [value], LARGEST
+    if any(hasattr(type(value), name) for name in _LOCK):
+        return False
     for one in todo:
         kind = type(one)
         if kind in (bytes, str, bytearray):
@@ -101,13 +102,21 @@ def _is_data(value):
         elif (
             _is_odd(one)
             or kind.__module__.partition(".")[0] in _NO_DATA
-            or _whose._is_random(one)
+            or _is_shared(one)
             or any(hasattr(kind, name) for name in _RESOURCE)
         ):
             return False
         else:
             todo.extend(_whose._inside(one).values())
     return True
+
+
+def _is_shared(one):
+    """The generator behind `random.random` or `numpy.random.rand`: each worker has one of its own."""
+    if not _whose._is_random(one):
+        return False
+    numpy = sys.modules.get("numpy.random.mtrand")
+    return one is getattr(sys.modules.get("random"), "_inst", None) or one is getattr(numpy, "_rand", None)
 
 
 def _pickled(places, values):
@@ -298,20 +307,23 @@ def _apply(name):
     return True
 
 
+def _digest(value):
+    try:
+        return _core.digest(value)
+    except Exception:
+        return None
+
+
 def _set(name, places, now, values):
     from . import _around
 
-    wanted = [_core.digest(value) for value in values]
+    wanted = [_digest(value) for value in values]
     known = {}
     for one, digest in zip(now, wanted, strict=True):
         known.setdefault(id(one), set()).add(digest)
     for place, one, value, digest in zip(places, now, values, wanted, strict=True):
         try:
-            same = _core.digest(one) == digest
-        except Exception:
-            same = False
-        try:
-            if not same:
+            if digest is None or _digest(one) != digest:
                 _around._write((name, *place), value, known)
         except Exception:  # what cannot be set here could not be set there
             continue

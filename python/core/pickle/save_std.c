@@ -15,13 +15,50 @@ static int save_call(struct pickler *p, PyObject *obj, PyObject *func, PyObject 
     return rc;
 }
 
+/* `random.random`, `numpy.random.rand`, …: methods of an object that their module keeps to itself, and gives out as
+ * functions. Written as what the module gives: who loads them has the module's object of there, not a copy that draws the
+ * same numbers as all other copies. 1 written, 0 it is none of those, -1. */
+static int save_function_of_module(struct pickler *p, PyObject *obj, PyObject *self,
+                                   PyObject *name) {
+    PyObject *module = NULL, *found = NULL, *modname = NULL;
+    if (!self || PyModule_Check(self) || PyType_Check(self) || !PyUnicode_CheckExact(name))
+        return 0;
+    if (PyObject_GetOptionalAttrString((PyObject *)Py_TYPE(self), "__module__", &modname) < 0)
+        return -1;
+    if (modname && PyUnicode_CheckExact(modname))
+        module =
+            Py_XNewRef(PyDict_GetItemWithError(PyImport_GetModuleDict(), modname)); /* borrowed */
+    if (module && PyModule_Check(module))
+        found = Py_XNewRef(PyDict_GetItemWithError(PyModule_GetDict(module), name));
+    int rc = PyErr_Occurred() ? -1 : 0;
+    if (found && found == obj && rc == 0) {
+        PyObject *getattr = PyDict_GetItemString(PyEval_GetBuiltins(), "getattr");
+        rc = getattr && save_call(p, obj, getattr, PyTuple_Pack(2, module, name)) == 0 ? 1 : -1;
+    }
+    Py_XDECREF(found);
+    Py_XDECREF(module);
+    Py_XDECREF(modname);
+    return rc;
+}
+
+static int save_builtin_method(struct pickler *p, PyObject *obj) {
+    PyObject *name = PyUnicode_FromString(((PyCFunctionObject *)obj)->m_ml->ml_name);
+    int rc = name ? save_function_of_module(p, obj, PyCFunction_GET_SELF(obj), name) : -1;
+    Py_XDECREF(name);
+    return rc;
+}
+
 /* Bound methods: getattr(self, name) where that gives the same again, else made of function and self. */
 static int save_method(struct pickler *p, PyObject *obj) {
     PyObject *func = PyMethod_GET_FUNCTION(obj), *self = PyMethod_GET_SELF(obj);
     PyObject *name, *found = NULL;
     if (PyObject_GetOptionalAttrString(func, "__name__", &name) < 0)
         return -1;
-    int same = 0;
+    int same = 0, of_module = name ? save_function_of_module(p, obj, self, name) : 0;
+    if (of_module) {
+        Py_XDECREF(name);
+        return of_module < 0 ? -1 : 0;
+    }
     if (name && PyUnicode_CheckExact(name)) {
         PyTypeObject *holder = PyType_Check(self) ? (PyTypeObject *)self : Py_TYPE(self);
         found = core_type_lookup(holder, name);
@@ -223,8 +260,9 @@ int pk_save_std(struct pickler *p, PyObject *obj, int *taken) {
     if (PyModule_Check(obj))
         return pk_save_module(p, obj);
     if (type == &PyCFunction_Type) {
-        *taken = 0;
-        return 0;
+        int rc = p->flags & PK_BYREF ? 0 : save_builtin_method(p, obj);
+        *taken = rc != 0;
+        return rc < 0 ? -1 : 0;
     }
     if (!(p->flags & PK_BYREF)) {
         if (type == &PyMethod_Type)

@@ -36,6 +36,7 @@ MODULES = {
     """,
     "heavy": "ARRAY = None\ndef total():\n    return None if ARRAY is None else float(ARRAY.sum())",
     "kept": "import random\nGENERATOR = random.Random(5)\nGENERATOR.random()\ndef draw():\n    return GENERATOR.random()",
+    "drawing": "from random import random\nfrom numpy.random import rand\ndef draw():\n    return random(), float(rand())",
     "parts/__init__": "from . import inner\nNAME = 'parts'",
     "parts/inner": "VALUE = 1\ndef value():\n    from . import NAME\n    return NAME, VALUE",
 }
@@ -103,8 +104,7 @@ def test_arrays_packages_and_generators(program):
         parts.NAME, parts.inner.VALUE = "others", 2
         with ergon.ProcessPool(1) as pool:
             print(pool.pipe(heavy.total), pool.pipe(parts.inner.value))
-            drawn = kept.draw(), kept.draw()
-            print(pool.pipe(kept.draw) == drawn[0])     # the worker's own, as the module made it
+            print(pool.pipe(kept.draw) == kept.draw())
     """)
     assert out == ["300000.0 ('others', 2)", "True"] and err == []
 
@@ -405,3 +405,36 @@ def test_attributes_that_an_initializer_sets(program):
     """)
     assert err == []
     assert out == ["[5, 5] [5, 5] (1, 'set', 5) 5", "[5, 5] [5, 5] (0, 'no', 5) 5"]
+
+
+def test_what_counts_as_data(program):
+    out, err = program("""
+        import conf, ergon, pathlib, random, sys, threading
+        conf.TABLE.update(z=3, out=pathlib.Path("x"), generator=random.Random(77), lock=threading.Lock())
+        conf.generator = random.Random(77)
+        def look(i):
+            table = conf.TABLE
+            return table["z"], table["out"].name, table["generator"].random(), conf.generator.random(), table["lock"].locked()
+        own = random.Random(77)
+        number = own.random()
+        with ergon.ProcessPool(1) as pool:
+            print(pool.pipe(look, 0) == (3, "x", number, number, False))
+    """)
+    assert out == ["True"] and err == []
+
+
+def test_functions_of_random_draw_from_the_generator_of_each_worker(program):
+    """Also where a module, or the main program, has taken them from `random` by name."""
+    numpy = pytest.importorskip("numpy")
+    assert numpy
+    out, err = program("""
+        from random import random, randint
+        import drawing, ergon, pathlib, numpy.random as nr
+        from numpy.random import rand
+        def draw(i):
+            return random(), randint(0, 1 << 60), float(rand()), *drawing.draw()
+        with ergon.ProcessPool(2) as pool:
+            drawn = pool.map(draw, range(20), chunksize=1) + [pool.pipe(draw, 0)]
+            print([len(set(column)) for column in zip(*drawn)])
+    """)
+    assert out == ["[21, 21, 21, 21, 21]"] and err == []
