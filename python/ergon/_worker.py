@@ -293,13 +293,13 @@ _set_in: list = []  # (class, or name of a function, {attribute: what an initial
 _kept: dict = {}  # (module, name) -> (digest of what travelled, what that is by now)
 
 
-def keep(space, small):
-    """The globals of a function that a task brought along become what this worker has by now: what initializers bound, and
-    mutable ones of which the same came before, with what tasks have made of them since. small: all of those, not only random
-    number generators."""
+def keep(space, small, owner=None):
+    """The globals of a function that a task brought along, or what is to be set of the class `owner`, become what this worker
+    has by now: what initializers bound, and mutable ones of which the same came before, with what tasks have made of them
+    since. small: all of those, not only random number generators."""
     from . import _core, _whose
 
-    module = space.get("__name__")
+    module = space.get("__name__") if owner is None else f"{owner.__module__}:{owner.__qualname__}"
     if not isinstance(module, str):
         return
     for name, value in list(space.items()):
@@ -318,13 +318,15 @@ def keep(space, small):
             space[name] = known[1]
         else:
             _kept[module, name] = digest, value
+    if owner is not None:
+        return
     if module in _set:
         space.update(_set[module])
-    for owner, changed in _set_in:
-        if type(owner) is str:
-            owner = space.get(owner)  # a function: each stream makes it anew
-        if isinstance(owner, _CODE):
-            _restore(owner, changed)
+    for one, changed in _set_in:
+        if type(one) is str:
+            one = space.get(one)  # a function: each stream makes it anew
+        if one is not None:
+            _restore(one, changed)
 
 
 def _restore(owner, changed):
@@ -336,7 +338,8 @@ def _restore(owner, changed):
                 continue
 
 
-_CODE: tuple = (type, type(keep), type(sys), type(len))  # what nobody changes by using it
+# What nobody changes by using it.
+_CODE: tuple = (type, type(keep), type(sys), type(len), property, classmethod, staticmethod)
 
 
 def initialize(data):

@@ -114,6 +114,7 @@ PyObject *pk_load_kept(PyObject *module, struct pk_source *source, int small) {
     if (!st->keeper)
         return pk_load(module, source);
     PyObject *outer = st->due_globals; /* one load may lead to another */
+    st->kept_small = small;
     PyObject *due = st->due_globals = PyList_New(0);
     PyObject *loaded = due ? pk_load(module, source) : NULL;
     st->due_globals = outer;
@@ -126,6 +127,16 @@ PyObject *pk_load_kept(PyObject *module, struct pk_source *source, int small) {
     }
     Py_XDECREF(due);
     return loaded;
+}
+
+/* The same for the attributes of a class that came before, at once: they are about to be set. 0 or -1. */
+static int keep_attributes(struct pk_state *st, PyObject *cls, PyObject *attributes) {
+    if (!st->due_globals || !st->keeper)
+        return 0;
+    PyObject *done = PyObject_CallFunction(st->keeper, "OOO", attributes,
+                                           st->kept_small ? Py_True : Py_False, cls);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
 }
 
 static PyObject *rebuild_function(PyObject *module, PyObject *const *args, Py_ssize_t n) {
@@ -335,7 +346,8 @@ static PyObject *rebuild_class_set(PyObject *module, PyObject *const *args, Py_s
     }
     if (pk_track_is_native(pk_state_of(module), args[0]))
         Py_RETURN_NONE;
-    if (set_attributes(args[0], args[2]) < 0)
+    if (keep_attributes(pk_state_of(module), args[0], args[2]) < 0 ||
+        set_attributes(args[0], args[2]) < 0)
         return NULL;
     if (!PyDict_Check(args[3]) && !pk_is_enum(pk_state_of(module), (PyTypeObject *)args[0]) &&
         delete_others(args[0], args[2]) < 0)

@@ -138,6 +138,7 @@ struct pk_state {
     PyTypeObject *enum_meta; /* enum.EnumType, or NULL until enum is imported */
     PyTypeObject *abc_meta;
     PyObject *main_names;   /* in a worker: what came of the main module (main_names.c), or NULL */
+    int kept_small;         /* of the load that is on its way: all is compared */
     PyObject *keeper;       /* asked about globals in a worker (rebuild.c), or NULL */
     PyObject *due_globals;  /* list of those of the stream that is being loaded, or NULL */
     struct pk_track *track; /* classes that travelled by value (track.c) */

@@ -438,3 +438,23 @@ def test_functions_of_random_draw_from_the_generator_of_each_worker(program):
             print([len(set(column)) for column in zip(*drawn)])
     """)
     assert out == ["[21, 21, 21, 21, 21]"] and err == []
+
+
+def test_mutable_attributes_of_classes_stay_in_their_worker(program):
+    out, err = program("""
+        import ergon, random
+        class Walk:
+            generator, seen, limit = random.Random(5), [], 3
+            def step(self, i):
+                self.seen.append(i)
+                return self.generator.random(), len(self.seen), self.limit
+        def task(i):
+            return Walk().step(i)
+        own = random.Random(5)
+        with ergon.ProcessPool(1) as pool:
+            got = pool.map(task, range(5), chunksize=1) + pool.map(Walk().step, range(5), chunksize=1) + [pool.pipe(task, 0)]
+            print(got == [(own.random(), i + 1, 3) for i in range(11)])
+            Walk.seen.append("caller"), setattr(Walk, "limit", 4)
+            print(pool.pipe(task, 0)[1:])
+    """)
+    assert out == ["True", "(2, 4)"] and err == []
