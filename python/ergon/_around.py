@@ -407,12 +407,20 @@ def _locale():
     return None if plain and now == _felt.LOCALE else now
 
 
+def _changed_environ():
+    """What the program has set since the workers started, and None for what it has removed: other hosts have an environment of
+    their own."""
+    then, now = _baseline.get("environ") or {}, dict(os.environ)
+    changed = {name: value for name, value in now.items() if then.get(name) != value}
+    return {**changed, **{name: None for name in then if name not in now}}
+
+
 def _process():
     """(None, "", what) -> value, of all that is not as workers find it."""
     errors, printing = _numpy()
     now = {
         "folder": _folder(),
-        "environ": dict(os.environ),
+        "environ": _changed_environ(),
         "path": list(sys.path),
         "recursion": sys.getrecursionlimit(),
         "digits": sys.get_int_max_str_digits(),
@@ -425,7 +433,12 @@ def _process():
     }
     found = {}
     for name, value in now.items():
-        usual = sys.int_info.default_max_str_digits if name == "digits" else _baseline.get(name, _felt.usual(name))
+        if name == "environ":
+            usual = {}
+        elif name == "digits":
+            usual = sys.int_info.default_max_str_digits
+        else:
+            usual = _baseline.get(name, _felt.usual(name))
         if value != usual or name in _ever:
             _ever.add(name)
             found[None, "", name] = value
@@ -668,18 +681,22 @@ def _become(now, value):
 def _set_folder(value):
     from . import _worker
 
-    if value is not None and not _worker._elsewhere:
+    if value is not None:
+        if _worker._elsewhere:  # a folder of another host's is not it
+            raise _identity.Here
         os.chdir(value)
 
 
-def _set_environ(value):
-    from . import _worker
+_environ: dict = {}  # this worker's own
 
-    if _worker._elsewhere:
-        return
+
+def _set_environ(value):
+    if not _environ:
+        _environ.update(os.environ)
     zone = os.environ.get("TZ")
+    wanted = {**_environ, **value}
     os.environ.clear()
-    os.environ.update(value)
+    os.environ.update({name: text for name, text in wanted.items() if text is not None})
     if zone != os.environ.get("TZ"):
         import time
 

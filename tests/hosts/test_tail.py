@@ -207,3 +207,32 @@ def test_pure_calls_survive_their_host(tmp_path):
         os.kill(host(pool)["pid"], signal.SIGKILL)
         assert sorted(out + list(lazy)) == list(range(800))
         assert [call.result(60) for call in calls] == list(range(400))
+
+
+def test_functionals_elsewhere_see_what_the_program_changes(workers, tmp_path):
+    """The environment goes along as what has changed; the folder cannot, so those calls are made here."""
+    workers(f"exec:env HERE=1 {AGENT}?slots=1")
+
+    @ergon.functional
+    def look():
+        return os.environ.get("ERGON_TEST_WORD"), os.getcwd(), "HERE" in os.environ
+
+    @ergon.schedule
+    def program(names):
+        found = []
+        for name in names:
+            os.environ["ERGON_TEST_WORD"] = name
+            found.append(look())
+        os.environ.pop("ERGON_TEST_WORD")
+        found.append(look())
+        os.chdir(tmp_path)
+        found.append(look())
+        return found
+
+    folder = os.getcwd()
+    try:
+        found = program("abc")
+    finally:
+        os.chdir(folder)
+    assert [one[0] for one in found] == ["a", "b", "c", None, None]
+    assert found[-1][1] == str(tmp_path)
