@@ -46,8 +46,9 @@ def test_finds_a_process():
 def test_finds_an_orphan_that_uses_this_tree(environment, ours):
     before = leaks.Snapshot()
     code = "import ergon, time, os; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True); time.sleep(600)"
-    if environment is not None and "PYTHONPATH" in os.environ:
-        environment = {**environment, "PYTHONPATH": os.environ["PYTHONPATH"]}  # some interpreters find ergon there
+    if environment is not None:  # some interpreters find ergon there, and sanitizers their library
+        needed = {name: os.environ[name] for name in ("PYTHONPATH", "LD_PRELOAD", "ASAN_OPTIONS") if name in os.environ}
+        environment = {**environment, **needed}
     read, write = os.pipe()
     middle = subprocess.Popen([sys.executable, "-c", code], stdout=write, env=environment)
     os.close(write)
