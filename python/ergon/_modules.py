@@ -52,12 +52,17 @@ def _collected(name, module):
             if inner is not None:  # what the module itself has put there: only what is set on it
                 if depth < 4:
                     todo.extend((_whose._joined(path, key), *item, depth + 1) for item in list(inner.items()))
-            elif _is_data(value):
+            elif not _is_part(name, key, value) and _is_data(value):
                 places.append((path, key))
                 values.append(value)
         except Exception:  # the same
             continue
     return places, values
+
+
+def _is_part(module, key, value):
+    """A module of the package, which its import puts there."""
+    return isinstance(value, types.ModuleType) and value.__name__ == f"{module}.{key}"
 
 
 def _is_odd(value):
@@ -315,8 +320,6 @@ def _digest(value):
 
 
 def _set(name, places, now, values):
-    from . import _around
-
     wanted = [_digest(value) for value in values]
     known = {}
     for one, digest in zip(now, wanted, strict=True):
@@ -324,6 +327,8 @@ def _set(name, places, now, values):
     for place, one, value, digest in zip(places, now, values, wanted, strict=True):
         try:
             if digest is None or _digest(one) != digest:
+                from . import _around  # not before: that takes as long as all else a worker has to import
+
                 _around._write((name, *place), value, known)
         except Exception:  # what cannot be set here could not be set there
             continue
