@@ -133,7 +133,7 @@ def zygote():
     import os  # noqa: F401
     import site  # noqa: F401  (with -S it does nothing by itself)
 
-    from . import _core, errors  # noqa: F401
+    from . import _core, _inherited, _main_names, _modules, errors  # noqa: F401
 
     if len(sys.argv) > 2:
         _preload(sys.argv[2].split(","), sys.argv[3:])
